@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ONNX_GPU := onnxruntime-gpu==$(shell sed -n 's/^onnxruntime==//p' requirements.lock)
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: repro test check install install-test
+
+repro: install  ## raw clips -> scores
+	dvc repro
+	dvc metrics show
+
+test: install-test  ## the promises of the project
+	python -m pytest
+
+check: install-test  ## lint, format, types
+	ruff check .
+	ruff format --check .
+	mypy
+
+install: $(VENV)/installed
+
+install-test: $(VENV)/installed-test
+
+# onnxruntime and onnxruntime-gpu own the same folder: exactly one of them may stand.
+$(VENV)/installed: requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@if nvidia-smi -L >/dev/null 2>&1; then \
+		$(BIN)/pip uninstall --quiet --yes onnxruntime && \
+		$(BIN)/pip install --quiet --force-reinstall --no-deps $(ONNX_GPU); \
+	fi
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed requirements-test.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-test.lock
+	@touch $@

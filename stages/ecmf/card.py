@@ -1,0 +1,79 @@
+"""What a trained model says of itself: `models/fusion/card.yaml`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ecmf.errors import MissingFileError, StoreError
+from ecmf.features import Source
+from ecmf.files import write_text
+from ecmf.params import TrainFusion
+from ecmf.section import Section
+
+CARD = "card.yaml"
+
+
+class SourceCard(Section):
+    """A source the model reads: its width, and all that fixed its numbers."""
+
+    name: str
+    dim: int
+    provenance: dict[str, Any]
+
+
+class RunCard(Section):
+    """One training: who stopped it, who tests it, and when it was best. Its weights are `<name>.safetensors`."""
+
+    name: str
+    seed: int
+    round: int
+    fold: int
+    best_epoch: int
+    validation_waf: float
+    validation_groups: list[str]
+    test_groups: list[str]
+
+
+class Card(Section):
+    """Everything needed to build the models again and to know what they may be shown."""
+
+    classes: list[str]
+    parameters: int
+    training: TrainFusion
+    sources: list[SourceCard]
+    runs: list[RunCard]
+
+    def check_sources(self, sources: Sequence[Source]) -> None:
+        """Refuse features of another encoder than the model was trained on.
+
+        Raises:
+            StoreError: names the source and what differs.
+        """
+        for known, found in zip(self.sources, sources, strict=True):
+            for key in sorted({*known.provenance, *found.provenance}):
+                trained_on, given = known.provenance.get(key), found.provenance.get(key)
+                if trained_on != given:
+                    raise StoreError(
+                        f"the model was trained on features {known.name} with {key} {trained_on!r}, "
+                        f"these have {given!r}: encode with the same parameters, or train again"
+                    )
+
+
+def write_card(card: Card, folder: Path) -> None:
+    """Write the card into the folder of the model."""
+    content = yaml.safe_dump(
+        card.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
+    )
+    write_text(folder / CARD, content)
+
+
+def read_card(folder: Path) -> Card:
+    """Read the card of the model in `folder`; MissingFileError if there is none."""
+    path = folder / CARD
+    if not path.is_file():
+        raise MissingFileError(
+            f"no model in {folder}/ (no {CARD}): `dvc repro train_fusion` makes it"
+        )
+    return Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

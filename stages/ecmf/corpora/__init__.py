@@ -1,0 +1,1 @@
+"""Ways to read a folder of clips as a corpus."""

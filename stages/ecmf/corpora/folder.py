@@ -1,0 +1,109 @@
+"""Any folder with a `clips.csv` in it: one line per clip, files named relative to the folder.
+
+Columns: clip_id, video and/or audio, and as far as they are known transcript, language, speaker,
+group, split, label, valence and one `annotator_<name>` per annotator. A group not given is the
+speaker, or else the clip itself; a split not given is train, or unlabelled where there is no label.
+"""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from ecmf import plugins
+from ecmf.errors import CorpusError, MissingFileError
+from ecmf.manifest import ANNOTATOR_PREFIX, COLUMNS, Clip
+
+LIST = "clips.csv"
+KNOWN = [column for column in COLUMNS if column != "sha256"]
+
+
+class Corpus:
+    """Clips listed by hand or by a script; the labels found are the classes."""
+
+    classes: ClassVar[tuple[str, ...]] = ()
+
+    def clips(self, folder: Path) -> Iterator[Clip]:
+        """Yield the clips in the order of `clips.csv`.
+
+        Raises:
+            MissingFileError: there is no `clips.csv`.
+            CorpusError: it is no UTF-8 csv, a column is unknown or missing, a line has too many or
+                too few fields, a valence is no number, two labels differ in case only.
+        """
+        table = folder / LIST
+        if not table.is_file():
+            raise MissingFileError(
+                f"no {LIST} in {folder}: list the clips there, with the columns clip_id, video "
+                f"and/or audio, and any of {', '.join(KNOWN[3:])}, {ANNOTATOR_PREFIX}<name>"
+            )
+        rows = _rows(table)
+        faults = _faults(rows)
+        if faults:
+            raise CorpusError("\n  ".join([f"{table}: {len(faults)} faults", *faults]))
+        yield from map(_clip, rows)
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    try:
+        # Spreadsheets begin a UTF-8 file with a byte order mark.
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            header, *lines = [[cell.strip() for cell in line] for line in csv.reader(file) if line]
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{table} is not UTF-8 ({error}): save it as UTF-8") from error
+    except (csv.Error, ValueError) as error:
+        raise CorpusError(f"{table} is empty or no csv ({error}): start with the header") from error
+    faults = _header_faults(header)
+    for number, line in enumerate(lines, 1):
+        if len(line) != len(header):
+            faults.append(
+                f"clip {number} ({line[0]!r}) has {len(line)} fields, the header {len(header)}: "
+                "quote text that holds a comma"
+            )
+    if faults:
+        raise CorpusError("\n  ".join([f"{table}: {len(faults)} faults", *faults]))
+    return [dict(zip(header, line, strict=True)) for line in lines]
+
+
+def _header_faults(header: list[str]) -> list[str]:
+    faults = [
+        f"column {name!r} stands twice" for name in sorted(set(header)) if header.count(name) > 1
+    ]
+    if "clip_id" not in header:
+        faults.append("no column clip_id")
+    if not {"video", "audio"} & set(header):
+        faults.append("neither a column video nor a column audio")
+    faults.extend(
+        f"unknown column {name!r}: rename it, or take it out.{plugins.hint(name, KNOWN)}"
+        for name in header
+        if name not in KNOWN and not name.startswith(ANNOTATOR_PREFIX)
+    )
+    return faults
+
+
+def _faults(rows: list[dict[str, str]]) -> list[str]:
+    faults = []
+    spelling: dict[str, str] = {}
+    for row in rows:
+        clip_id, label, valence = row["clip_id"], row.get("label", ""), row.get("valence", "")
+        first = spelling.setdefault(label.casefold(), label)
+        if label != first:
+            faults.append(f"clip {clip_id!r}: label {label!r} was {first!r} before: spell it alike")
+        if valence and not _is_number(valence):
+            faults.append(f"clip {clip_id!r}: valence {valence!r} is not a number")
+    return faults
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return abs(float(text)) < float("inf")
+    except ValueError:
+        return False
+
+
+def _clip(row: dict[str, str]) -> Clip:
+    annotators = {name: said for name, said in row.items() if name.startswith(ANNOTATOR_PREFIX)}
+    known = {name: said for name, said in row.items() if name not in annotators}
+    known["group"] = known.get("group") or known.get("speaker") or known["clip_id"]
+    known["split"] = known.get("split") or ("train" if known.get("label") else "unlabelled")
+    return Clip(**known, annotators=annotators)  # type: ignore[arg-type]

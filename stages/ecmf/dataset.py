@@ -1,0 +1,57 @@
+"""All clips' features as tensors; a batch is cut out of them by position."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ecmf.features import SMALLEST_DEVIATION, Source
+from ecmf.fusion.base import Batch, SourceShape
+
+
+class Dataset:
+    """The sources on one device, ragged, without padding.
+
+    Padding happens per batch, to the longest clip in it.
+    """
+
+    def __init__(self, sources: Sequence[Source], device: torch.device) -> None:
+        """Move the features to `device` once."""
+        self.shapes = [SourceShape(source.name, source.dim) for source in sources]
+        self.device = device
+        self._values = [torch.from_numpy(source.values).to(device) for source in sources]
+        self._starts = [torch.from_numpy(source.starts).to(device) for source in sources]
+
+    def batch(self, clips: Tensor) -> Batch:
+        """Rows and masks of the clips at these positions, in their order."""
+        rows, masks = {}, {}
+        for shape, values, starts in zip(self.shapes, self._values, self._starts, strict=True):
+            first, last = starts[clips], starts[clips + 1]
+            steps = max(1, int((last - first).max()))
+            position = first[:, None] + torch.arange(steps, device=self.device)
+            mask = position < last[:, None]
+            # Padding reads some real row and is then zeroed; an empty source has no row to read.
+            padded = (
+                values[position.clamp(max=len(values) - 1)] * mask[..., None]
+                if len(values)
+                else values.new_zeros(len(clips), steps, shape.dim)
+            )
+            rows[shape.name], masks[shape.name] = padded, mask
+        return Batch(rows, masks)
+
+    def moments(self, clips: NDArray[np.int64]) -> list[tuple[Tensor, Tensor]]:
+        """Mean and deviation (dim,) of each source over the rows of these clips: 0 and 1 without rows."""
+        moments = []
+        for shape, values, starts in zip(self.shapes, self._values, self._starts, strict=True):
+            chosen = torch.zeros(len(starts) - 1, dtype=torch.bool, device=self.device)
+            chosen[torch.from_numpy(clips).to(self.device)] = True
+            rows = values[chosen.repeat_interleave(starts.diff())]
+            if len(rows):
+                mean = rows.mean(dim=0)
+                deviation = rows.std(dim=0, correction=0) + SMALLEST_DEVIATION
+            else:
+                mean, deviation = values.new_zeros(shape.dim), values.new_ones(shape.dim)
+            moments.append((mean, deviation))
+        return moments

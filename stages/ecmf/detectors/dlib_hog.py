@@ -1,0 +1,49 @@
+"""Faces by histograms of oriented gradients and a linear classifier, as shipped inside dlib.
+
+Needs no download. Finds faces seen from the front, upright, of 80 pixels and more; with
+`upsample: 1` of 40 and more, at four times the cost. N. Dalal and B. Triggs, "Histograms of
+oriented gradients for human detection", CVPR 2005; D. E. King, arXiv:1502.00046 (dlib, BSL-1.0).
+
+Measured on pictures of 320 pixels at the longest side, one core: a face in 120 of 120 frames of
+three clips of RAVDESS (4 to 8 ms a frame, lowest score 1.07) and in 5,760 of 5,760 frames of drawn
+faces (6.6 ms, lowest score 0.68), never a second one. With `upsample: 1` 16 to 34 ms a frame.
+It tries sizes in steps of 1.2 and places in steps of 8 pixels, so its boxes are coarse: gradient
+histograms of the crops told the emotion of drawn faces with a weighted F1 of .60, with yunet .65.
+"""
+
+import cv2
+import dlib
+from pydantic import Field
+
+from ecmf.detectors.base import Face
+from ecmf.media import RGB
+from ecmf.section import Section
+
+
+class Options(Section):
+    """`upsample`: how often the picture is doubled in size first, to find smaller faces."""
+
+    upsample: int = Field(0, ge=0, le=3)
+
+
+class Detector:
+    """The frontal face detector of dlib. A score is the distance from the decision surface."""
+
+    default_confidence = 0.0
+    uses_device = False
+
+    def __init__(self, options: Options) -> None:
+        self._upsample = options.upsample
+        self._detector = dlib.get_frontal_face_detector()
+        self.provenance = {"dlib": dlib.__version__}
+
+    def __call__(self, picture: RGB, minimum_confidence: float) -> list[Face]:
+        """Find every face with a score of `minimum_confidence` or more, the surest first."""
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        boxes, scores, _ = self._detector.run(grey, self._upsample, minimum_confidence)
+        faces = [
+            # dlib's right and bottom are the last pixel inside
+            Face(box.left(), box.top(), box.right() + 1, box.bottom() + 1, score)
+            for box, score in zip(boxes, scores, strict=True)
+        ]
+        return sorted(faces, key=lambda face: -face.score)

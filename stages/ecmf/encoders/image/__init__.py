@@ -1,0 +1,1 @@
+"""Encoders of pictures: whole frames and face crops."""

@@ -1,0 +1,10 @@
+"""What every encoder of text promises."""
+
+from typing import Protocol
+
+from ecmf.encoders import base
+from ecmf.media import Text
+
+
+class Encoder(base.Encoder[Text], Protocol):
+    """The texts of a batch of clips in, one row per clip at time 0 out; no row for an empty text."""

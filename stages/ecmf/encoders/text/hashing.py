@@ -1,0 +1,66 @@
+"""Hashed words and letters of a text: no weights, no vocabulary, any language.
+
+Knows spelling, not meaning: two texts are near each other only if they share words or their parts.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.preprocessing import normalize
+
+from ecmf.encoders.base import Features
+from ecmf.media import Text
+from ecmf.section import Section
+
+
+class Options(Section):
+    """Width of a row, half of it for words and half for letters, and how long the n-grams are."""
+
+    dim: int = Field(256, ge=2)
+    words: int = Field(2, ge=1)
+    fewest_letters: int = Field(3, ge=1)
+    most_letters: int = Field(5, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Options":
+        if self.dim % 2:
+            raise ValueError(f"dim is halved between words and letters, so {self.dim} must be even")
+        if self.fewest_letters > self.most_letters:
+            raise ValueError("fewest_letters is more than most_letters")
+        return self
+
+
+class Encoder:
+    """Texts in, one row of length 1 out: n-grams of words, and of letters within words."""
+
+    uses_device: ClassVar[bool] = False
+    needs_rows: ClassVar[bool] = True
+
+    def __init__(self, options: Options) -> None:
+        self.dim = options.dim
+        half = options.dim // 2
+        letters = (options.fewest_letters, options.most_letters)
+        self._vectorizers = (
+            # A word is any run of letters or digits: the default drops "I", and Chinese characters.
+            HashingVectorizer(
+                n_features=half,
+                ngram_range=(1, options.words),
+                token_pattern=r"(?u)\w+",  # noqa: S106 (no password)
+            ),
+            HashingVectorizer(n_features=half, analyzer="char_wb", ngram_range=letters),
+        )
+        self.provenance: Mapping[str, Any] = {"scikit-learn": version("scikit-learn")}
+
+    def __call__(self, clips: Sequence[Text]) -> list[Features]:
+        """Hash each text; one without any visible character has no row."""
+        return [self._encode(clip.text) for clip in clips]
+
+    def _encode(self, text: str) -> Features:
+        if not any(sign.isprintable() and not sign.isspace() for sign in text):
+            return Features(np.empty((0, self.dim), "float32"), np.empty(0))
+        halves = [vectorizer.transform([text]).toarray() for vectorizer in self._vectorizers]
+        return Features(normalize(np.hstack(halves)).astype("float32"), np.zeros(1))

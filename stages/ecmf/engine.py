@@ -1,0 +1,119 @@
+"""Apply an encoder to every clip: batches or processes, progress, failures, one store.
+
+The encoder says what a clip's features are; everything about files, order and machines is here.
+"""
+
+import functools
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
+from itertools import islice, tee
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ecmf import plugins, workers
+from ecmf.budget import check_budget
+from ecmf.encoders.base import Encoder, Features
+from ecmf.errors import ClipError
+from ecmf.params import Choice
+from ecmf.store import Layout, Rows, StoreWriter, no_rows
+from ecmf.workers import Failure
+
+CLIPS_PER_BATCH = int(os.environ.get("ECMF_BATCH", "32"))
+
+Clips = Iterable[tuple[str, Sized]]
+"""Clip ids with what the encoder is to read: the rows of a store, or a text."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An encoder that is built where it runs, and how it sees a clip.
+
+    `unpack` turns a clip id and its rows (or text) into the encoder's item; it is a function of a
+    module, so that worker processes find it.
+    """
+
+    family: str
+    choice: Choice
+    unpack: Callable[[str, Any], Any]
+
+    def encoder(self) -> Encoder[Any]:
+        """Build the encoder, once per process."""
+        return _encoder(
+            self.family, self.choice.member, json.dumps(self.choice.options, sort_keys=True)
+        )
+
+    def __call__(self, clip: tuple[str, Sized]) -> Features:
+        """Encode one clip."""
+        return self.encoder()([self.unpack(*clip)])[0]
+
+
+@functools.cache
+def _encoder(family: str, member: str, options: str) -> Encoder[Any]:
+    encoder: Encoder[Any] = plugins.create(family, "Encoder", member, json.loads(options))
+    return encoder
+
+
+def encode(
+    source: str, recipe: Recipe, clips: Clips, count: int, features: Path, budget: float
+) -> None:
+    """Encode the `count` clips with one encoder and write the store `features`.
+
+    A clip with nothing to encode has no rows and says why; so has one the encoder refuses
+    (ClipError), which is counted against `budget`, the share of clips that may fail.
+    """
+    encoder = recipe.encoder()
+    layout = Layout((encoder.dim,))
+    provenance = {
+        "source": source,
+        "member": recipe.choice.member,
+        "options": recipe.choice.model_dump(exclude={"member"}, mode="json"),
+        **encoder.provenance,
+    }
+    failures: dict[str, str] = {}
+    listed, asked = tee(clips)
+    wanted = (clip for clip in asked if len(clip[1]) or not encoder.needs_rows)
+    results = _in_batches(recipe, wanted) if encoder.uses_device else _in_workers(recipe, wanted)
+    with StoreWriter(features, layout, provenance) as out:
+        for clip_id, given in tqdm(listed, source, total=count, unit="clip", disable=None):
+            if not len(given) and encoder.needs_rows:
+                out.append(clip_id, no_rows(layout, "empty", _why_empty(given)))
+                continue
+            result = next(results)
+            if isinstance(result, Failure):
+                failures[clip_id] = result.reason
+                out.append(clip_id, no_rows(layout, "failed", result.reason))
+            elif len(result.values):
+                out.append(clip_id, Rows(result.values, result.times))
+            else:
+                out.append(clip_id, no_rows(layout, "empty", "the encoder found nothing to encode"))
+        check_budget(failures, count, budget)
+
+
+def _in_workers(recipe: Recipe, clips: Clips) -> Iterator[Features | Failure]:
+    return workers.run(recipe, clips, workers=workers.count())
+
+
+def _in_batches(recipe: Recipe, clips: Clips) -> Iterator[Features | Failure]:
+    encoder = recipe.encoder()
+    remaining = iter(clips)
+    while batch := [recipe.unpack(*clip) for clip in islice(remaining, CLIPS_PER_BATCH)]:
+        try:
+            yield from encoder(batch)
+        except ClipError:
+            yield from _one_by_one(encoder, batch)
+
+
+def _one_by_one(encoder: Encoder[Any], batch: Sequence[Any]) -> Iterator[Features | Failure]:
+    for item in batch:
+        try:
+            yield encoder([item])[0]
+        except ClipError as error:
+            yield Failure(str(error))
+
+
+def _why_empty(given: Sized) -> str:
+    return (given.reason if isinstance(given, Rows) else "") or "nothing to encode"

@@ -1,0 +1,60 @@
+"""What every fusion model promises."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class SourceShape(NamedTuple):
+    """A source of features: its name `branch/encoder` and the width of its rows."""
+
+    name: str
+    dim: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some clips: per source the rows (clips, steps, dim), and which are real, (clips, steps).
+
+    A clip without a real step in a source does not have that source.
+    """
+
+    rows: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
+
+    def present(self) -> Tensor:
+        """Which clip has which source, (clips, sources), in the order of `rows`."""
+        return torch.stack([mask.any(dim=1) for mask in self.masks.values()], dim=1)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model says of a batch.
+
+    `logits` is (clips, classes); `weights` (clips, sources) says how much each source counted, if
+    the model knows; `losses` are further terms to minimise, by name.
+    """
+
+    logits: Tensor
+    weights: Tensor | None = None
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Fusion(nn.Module):
+    """Sources in, classes out. What a clip gets does not depend on its batch-mates.
+
+    A member is a subclass named `Fusion` with its own `Options`. Any subset of the sources may be
+    absent from a clip, even all of them.
+    """
+
+    def __init__(self, sources: Sequence[SourceShape], classes: int) -> None:
+        super().__init__()
+        self.sources = tuple(sources)
+        self.classes = classes
+
+    def forward(self, batch: Batch) -> Output:
+        """Fuse the sources of each clip."""
+        raise NotImplementedError

@@ -1,0 +1,60 @@
+"""The official baseline of MER2025 (MERTools, Track 1): attention over sources without softmax.
+
+Each source is its clip's mean, through three Linear + ReLU layers with dropout to `h_m`;
+`a = Linear_M(MLP(concat h))`, not normalised; `Σ_m a_m h_m`; a linear classifier. Absent sources,
+which the published code does not know, give `h_m = 0` and no weight.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ecmf.fusion import base
+from ecmf.pooling import MeanPooling
+from ecmf.section import Section
+
+
+class Options(Section):
+    """Width and dropout; the published search draws from {64, 128, 256} and {.2, .3, .4, .5}."""
+
+    width: int = Field(128, ge=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
+
+
+class Fusion(base.Fusion):
+    """Weigh the sources by numbers a network says of all of them together."""
+
+    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
+        """Build for these sources."""
+        super().__init__(sources, classes)
+        width = options.width
+        self.pooling = MeanPooling()
+        self.encoders = nn.ModuleList(
+            _three_layers(source.dim, width, options.dropout) for source in self.sources
+        )
+        self.attention = _three_layers(width * len(self.sources), width, options.dropout)
+        self.weights = nn.Linear(width, len(self.sources))
+        self.classifier = nn.Linear(width, classes)
+
+    def forward(self, batch: base.Batch) -> base.Output:
+        """Fuse the sources of each clip."""
+        present = batch.present().unsqueeze(-1)
+        vectors = [
+            encoder(self.pooling(rows, mask))
+            for encoder, rows, mask in zip(
+                self.encoders, batch.rows.values(), batch.masks.values(), strict=True
+            )
+        ]
+        hidden: Tensor = torch.stack(vectors, dim=1) * present
+        weights = self.weights(self.attention(hidden.flatten(1))) * present.squeeze(-1)
+        fused = torch.einsum("bm,bmd->bd", weights, hidden)
+        return base.Output(self.classifier(fused), weights)
+
+
+def _three_layers(dim: int, width: int, dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Dropout(dropout)]
+    for inputs in (dim, width, width):
+        layers += [nn.Linear(inputs, width), nn.ReLU()]
+    return nn.Sequential(*layers)

@@ -1,0 +1,1 @@
+"""Ways to enrich a transcript with emotional cues."""

@@ -1,0 +1,44 @@
+"""What a clip is made of once it is decoded: pictures, sound, text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLES_PER_SECOND = 16_000
+"""Rate of all audio between stages."""
+
+RGB = NDArray[np.uint8]
+"""One picture, (height, width, 3), red first."""
+
+Samples = NDArray[np.int16]
+"""A mono waveform at SAMPLES_PER_SECOND, (samples,)."""
+
+Seconds = NDArray[np.float64]
+"""Points in time, (rows,), counted from the start of the clip."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The frames or the face crops of one clip, and when each was taken."""
+
+    clip_id: str
+    images: Sequence[RGB]
+    times: Seconds
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The voice of one clip; no sample at all where the clip is silent by nature."""
+
+    clip_id: str
+    samples: Samples
+
+
+@dataclass(frozen=True)
+class Text:
+    """What is said in one clip; an empty string where there is no transcript."""
+
+    clip_id: str
+    text: str

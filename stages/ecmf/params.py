@@ -1,0 +1,236 @@
+"""`params.yaml`, typed: one class per stage, no key it does not know, all faults in one message.
+
+It holds what changes a result and nothing else: device, workers and batch come from the environment.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from ecmf import plugins
+from ecmf.errors import MissingFileError, ParamsError
+from ecmf.sample.settings import MakeSample
+from ecmf.section import Section
+
+Options = dict[str, dict[str, Any]]
+"""Options per member, so that another member is one changed line and finds its own."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+JpegQuality = Annotated[int, Field(ge=1, le=100)]
+
+
+def member_of(family: str) -> AfterValidator:
+    """Accept only the name of a file in the folder of `family`."""
+
+    def check(name: str) -> str:
+        try:
+            return plugins.known(family, name)
+        except ParamsError as error:
+            raise ValueError(str(error)) from error
+
+    return AfterValidator(check)
+
+
+def _file_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
+        raise ValueError(f"{name!r} becomes a file name: use lower-case letters, digits and _")
+    return name
+
+
+SourceName = Annotated[str, AfterValidator(_file_name)]
+"""The name of an encoder in a branch's table, and of its file of features."""
+
+
+class Choice(BaseModel):
+    """One entry of a table of encoders: `member`, and beside it the member's own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    member: str
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the member itself reads."""
+        return self.model_extra or {}
+
+
+class ImageChoice(Choice):
+    """An encoder of pictures."""
+
+    member: Annotated[str, member_of("encoders.image")]
+
+
+class AudioChoice(Choice):
+    """An encoder of the voice."""
+
+    member: Annotated[str, member_of("encoders.audio")]
+
+
+class TextChoice(Choice):
+    """An encoder of text, and which text it reads: the transcript, or the enriched one."""
+
+    member: Annotated[str, member_of("encoders.text")]
+    view: Literal["raw", "enriched"] = "raw"
+
+
+class DecodeVideo(Section):
+    """How a file becomes frames and a waveform."""
+
+    decoder: Annotated[str, member_of("decoders")] = "decord"
+    options: Options = {}
+    frames: int = Field(16, ge=1)
+    longest_side: int = Field(320, ge=16)
+    jpeg_quality: JpegQuality = 95
+    seconds_per_clip: float = Field(60, gt=0)
+    error_budget: Share = 0.01
+
+
+class CropFaces(Section):
+    """Which part of a frame is the face. `margin` is a share of the box on each side."""
+
+    detector: Annotated[str, member_of("detectors")] = "dlib_hog"
+    options: Options = {}
+    margin: float = Field(0.2, ge=0)
+    edge: int = Field(112, ge=8)
+    minimum_confidence: float | None = None
+    jpeg_quality: JpegQuality = 95
+
+
+class EncodeFrames(Section):
+    """Encoders of whole frames."""
+
+    encoders: dict[SourceName, ImageChoice]
+    error_budget: Share = 0.01
+
+
+class EncodeFaces(Section):
+    """Encoders of face crops."""
+
+    encoders: dict[SourceName, ImageChoice]
+    error_budget: Share = 0.01
+
+
+class EncodeAudio(Section):
+    """Encoders of the voice."""
+
+    encoders: dict[SourceName, AudioChoice]
+    error_budget: Share = 0.01
+
+
+class EncodeText(Section):
+    """Encoders of what is said."""
+
+    encoders: dict[SourceName, TextChoice]
+    error_budget: Share = 0.01
+
+
+class EnrichText(Section):
+    """Who adds emotional cues to a transcript, and whether measured facts are told to them."""
+
+    provider: Annotated[str, member_of("llms")] = "lexicon"
+    options: Options = {}
+    facts: bool = True
+    action_units: str | None = None
+
+
+class RefineLabels(Section):
+    """Who decides on the labels of the training split. `folds` are those of the model votes."""
+
+    refiner: Annotated[str, member_of("refiners")] = "vote"
+    options: Options = {}
+    folds: int = Field(5, ge=2)
+    seed: int = 0
+
+
+Branch = Literal["frame", "face", "audio", "text"]
+BRANCHES: tuple[Branch, ...] = ("frame", "face", "audio", "text")
+
+
+class TrainFusion(Section):
+    """Which model fuses the sources, and how it is trained."""
+
+    model: Annotated[str, member_of("fusion")] = "ecmf"
+    options: Options = {}
+    branches: tuple[Branch, ...] = BRANCHES
+    standardise: Literal["none", "corpus", "speaker"] = "corpus"
+    folds: int = Field(5, ge=1)
+    test_folds: int = Field(5, ge=2)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    epochs: int = Field(60, ge=1)
+    patience: int = Field(15, ge=1)
+    batch: int = Field(32, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.05, ge=0)
+    label_smoothing: Share = 0.0
+    class_weights: bool = False
+    modality_dropout: Share = 0.1
+
+
+class EvaluateFusion(Section):
+    """How sure a score is: resamplings of the clips, and their seed."""
+
+    bootstrap: int = Field(1000, ge=1)
+    seed: int = 0
+
+
+class ReportCoverage(Section):
+    """Nothing to choose: every store is counted."""
+
+
+class Params(Section):
+    """The whole file; each section carries the name of the stage that reads it."""
+
+    corpus: str
+    make_sample: MakeSample
+    decode_video: DecodeVideo
+    crop_faces: CropFaces
+    encode_frames: EncodeFrames
+    encode_faces: EncodeFaces
+    encode_audio: EncodeAudio
+    enrich_text: EnrichText
+    encode_text: EncodeText
+    refine_labels: RefineLabels
+    train_fusion: TrainFusion
+    evaluate_fusion: EvaluateFusion
+
+    @property
+    def sources(self) -> "Sources":
+        """The sources the four tables name."""
+        return Sources(
+            {
+                "frame": tuple(self.encode_frames.encoders),
+                "face": tuple(self.encode_faces.encoders),
+                "audio": tuple(self.encode_audio.encoders),
+                "text": tuple(self.encode_text.encoders),
+            }
+        )
+
+
+class Sources(dict[Branch, tuple[str, ...]]):
+    """Names of the encoders of each branch: exactly these files of features are read."""
+
+    def paths(self, folder: Path) -> dict[str, Path]:
+        """`branch/name` -> its file below the folder of features, in the order of the tables."""
+        return {
+            f"{branch}/{name}": folder / branch / f"{name}.h5"
+            for branch, names in self.items()
+            for name in names
+        }
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check `path`, or raise ParamsError saying which keys are wrong and why."""
+    if not path.is_file():
+        raise MissingFileError(f"no {path} in {Path.cwd()}: run from the project's root")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path} is not YAML: {error}") from error
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise ParamsError(f"{path} is not valid: {plugins.faults(error, Params)}") from error

@@ -1,0 +1,68 @@
+"""A source's rows -> one vector per clip."""
+
+import torch
+from torch import Tensor, nn
+
+from ecmf.fusion.base import Batch, SourceShape
+
+
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the last dimension of `scores` among what `mask` allows; zeros where nothing is."""
+    weights = torch.softmax(scores.masked_fill(~mask, torch.finfo(scores.dtype).min), dim=-1)
+    return weights * mask
+
+
+class AttentionPooling(nn.Module):
+    """Weigh the steps of a sequence: `α = softmax_t(w^T tanh(W x_t))`, `Σ_t α_t x_t`.
+
+    (clips, steps, dim) with mask (clips, steps) -> (clips, dim); a sequence without a real step
+    gives zeros.
+    """
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(dim, hidden)
+        self.score = nn.Linear(hidden, 1, bias=False)
+
+    def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
+        """Pool over the steps."""
+        weights = masked_softmax(self.score(torch.tanh(self.hidden(rows))).squeeze(-1), mask)
+        return torch.einsum("bt,btd->bd", weights, rows)
+
+
+class MeanPooling(nn.Module):
+    """The mean of the real steps: (clips, steps, dim) with mask (clips, steps) -> (clips, dim)."""
+
+    def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
+        """Pool over the steps."""
+        count = mask.sum(dim=1, keepdim=True).clamp(min=1)
+        return (rows * mask.unsqueeze(-1)).sum(dim=1) / count
+
+
+class Projection(nn.Module):
+    """Every source pooled and brought to one width: `h_m = LN(W_m x_m + b_m)`.
+
+    Batch -> (clips, sources, width); zeros where a clip does not have a source.
+    """
+
+    def __init__(self, sources: tuple[SourceShape, ...], width: int, dropout: float) -> None:
+        super().__init__()
+        self.pooling = nn.ModuleList(AttentionPooling(source.dim, width) for source in sources)
+        self.linear = nn.ModuleList(nn.Linear(source.dim, width) for source in sources)
+        self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in sources)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Pool and project each source."""
+        projected = []
+        for pooling, linear, norm, rows, mask in zip(
+            self.pooling,
+            self.linear,
+            self.norm,
+            batch.rows.values(),
+            batch.masks.values(),
+            strict=True,
+        ):
+            vector = norm(linear(self.dropout(pooling(rows, mask))))
+            projected.append(vector * mask.any(dim=1, keepdim=True))
+        return torch.stack(projected, dim=1)

@@ -1,0 +1,1 @@
+"""Ways to turn many opinions on a clip's label into one."""

@@ -1,0 +1,167 @@
+"""All trainings of a model: folds x seeds, one thread each, side by side; a killed one resumes.
+
+Each finished training waits in the cache under the hash of everything that made it, so that a run
+that was ended goes on where it stopped. Nothing is read there that this very run would not write.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from ecmf import cache, device, plugins, workers
+from ecmf.dataset import Dataset
+from ecmf.features import Source, load_sources, per_speaker
+from ecmf.files import replacing, sha256
+from ecmf.manifest import Clip
+from ecmf.model import Model, build
+from ecmf.params import TrainFusion
+from ecmf.splits import Fold, make_folds
+from ecmf.training import Epoch, Targets, fit
+from ecmf.workers import Failure
+
+HISTORY = "history"
+"""Where a weight file in the cache keeps the epochs of its training."""
+
+
+class Run(NamedTuple):
+    """One training."""
+
+    seed: int
+    fold: Fold
+
+    @property
+    def name(self) -> str:
+        """A name for files and tables."""
+        return f"seed{self.seed}-{self.fold.name}"
+
+
+class Finished(NamedTuple):
+    """A training that is done: its weights on disk, and its epochs."""
+
+    run: Run
+    weights: Path
+    history: list[Epoch]
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch whose weights were kept."""
+        return max(self.history, key=lambda epoch: (epoch.validation_waf, -epoch.epoch))
+
+
+def plan(clips: Sequence[Clip], params: TrainFusion) -> list[Run]:
+    """All trainings, in a fixed order. Folds follow from the seed alone, so all models share them."""
+    return [
+        Run(seed, fold)
+        for seed in params.seeds
+        for fold in make_folds(clips, params.folds, params.test_folds, seed)
+    ]
+
+
+def read_sources(
+    paths: dict[str, Path], clips: Sequence[Clip], params: TrainFusion
+) -> list[Source]:
+    """Read the features of the chosen branches, standardised per speaker if so chosen."""
+    chosen = {
+        name: path for name, path in paths.items() if name.partition("/")[0] in params.branches
+    }
+    sources = load_sources(chosen, [clip.clip_id for clip in clips])
+    if params.standardise == "speaker":
+        speakers = [clip.speaker or clip.clip_id for clip in clips]
+        sources = [per_speaker(source, speakers) for source in sources]
+    return sources
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A run in, its finished training out; every worker process reads the features once."""
+
+    paths: dict[str, Path]
+    clips: Sequence[Clip]
+    targets: Targets
+    params: TrainFusion
+    folder: Path
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The features on the device."""
+        sources = read_sources(self.paths, self.clips, self.params)
+        return Dataset(sources, torch.device(device.requested()))
+
+    def __call__(self, run: Run) -> Finished:
+        """Train, or take what an ended run has left."""
+        weights = self.folder / f"{run.name}.safetensors"
+        if not weights.is_file():
+            fitted = fit(self.dataset, self.targets, run.fold, run.seed, self.params)
+            state = {
+                name: tensor.cpu().contiguous()
+                for name, tensor in fitted.model.state_dict().items()
+            }
+            with replacing(weights) as part:
+                save_file(state, part, {HISTORY: json.dumps(fitted.history)})
+        with safe_open(weights, "pt") as file:
+            history = [Epoch(*line) for line in json.loads(file.metadata()[HISTORY])]
+        return Finished(run, weights, history)
+
+
+def train_all(
+    paths: dict[str, Path], clips: Sequence[Clip], targets: Targets, params: TrainFusion
+) -> Iterator[Finished]:
+    """Yield every finished training in the order of the plan; close it to clear the cache of them."""
+    folder = cache.folder() / "train_fusion" / _key(paths, clips, targets, params)
+    trainer = Trainer(paths, clips, targets, params, folder)
+    runs = plan(clips, params)
+    processes = 1 if device.requested() != "cpu" else min(workers.count(), len(runs))
+    results = workers.run(trainer, runs, workers=processes)
+    with tqdm(total=len(runs), desc=f"train {params.model}", unit="run", disable=None) as progress:
+        for result in results:
+            if isinstance(result, Failure):
+                raise RuntimeError(f"a training ended without a result: {result.reason}")
+            progress.set_postfix(validation_waf=f"{result.best.validation_waf:.3f}")
+            progress.update()
+            yield result
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def load_model(
+    weights: Path, params: TrainFusion, sources: Sequence[Source], classes: int, where: torch.device
+) -> Model:
+    """Build the model and fill in its weights."""
+    shapes = Dataset(sources, torch.device("cpu")).shapes
+    model = build(params.model, params.options.get(params.model, {}), shapes, classes, seed=0)
+    model.load_state_dict(load_file(weights))
+    return model.to(where).eval()
+
+
+def _key(
+    paths: dict[str, Path], clips: Sequence[Clip], targets: Targets, params: TrainFusion
+) -> str:
+    """Hash all that decides the weights: features, clips, targets, parameters, versions and code."""
+    code = Path(__file__).parent
+    member = Path(str(plugins.load("fusion", params.model).__file__))
+    files = [*paths.values(), *sorted(code.glob("*.py")), code / "fusion/base.py", member]
+    parts = [
+        params.model_dump_json(),
+        repr([(clip.clip_id, clip.speaker, clip.group, clip.split, clip.label) for clip in clips]),
+        _digest(targets.soft),
+        _digest(targets.weight),
+        torch.__version__,
+        device.requested(),
+        sha256(*files),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _digest(array: NDArray[np.float32]) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()

@@ -1,0 +1,59 @@
+"""Decoded audio -> one channel of 16-bit samples at 16 kHz."""
+
+import av
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from ecmf.errors import ClipError
+from ecmf.media import SAMPLES_PER_SECOND, Samples
+
+FULL_SCALE = 1 << 15
+"""What 1.0 is in 16-bit samples."""
+
+QUALITY = "HQ"
+
+
+class Waveform:
+    """Collect the frames of an audio track, in order.
+
+    Channels are averaged, each with the same weight: a voice in one of two channels comes out half
+    as loud, and whatever mixing rule a library has for a layout plays no part. Gaps between the
+    timestamps of frames are not filled.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[NDArray[np.float32]] = []
+        self._rate = 0
+
+    def add(self, frame: av.AudioFrame) -> None:
+        """Append a frame of any sample format; raises ClipError if the sample rate changes."""
+        if self._rate not in (0, frame.sample_rate):
+            raise ClipError(
+                f"its sample rate changes from {self._rate} to {frame.sample_rate} Hz: "
+                "convert the file to one rate"
+            )
+        self._rate = frame.sample_rate
+        values = frame.to_ndarray()
+        if not frame.format.is_planar:  # (1, samples * channels) -> (channels, samples)
+            values = values.reshape(-1, frame.layout.nb_channels).T
+        self._pieces.append(_scaled(values).mean(axis=0, dtype="float64").astype("float32"))
+
+    def samples(self) -> Samples:
+        """All of it, (samples,); values beyond the 16-bit range are clipped to it."""
+        if not self._pieces:
+            return np.empty(0, "int16")
+        mono = np.concatenate(self._pieces)
+        if not np.isfinite(mono).all():
+            raise ClipError("its sound holds NaN or infinity: export the file again")
+        if self._rate != SAMPLES_PER_SECOND:
+            mono = soxr.resample(mono, self._rate, SAMPLES_PER_SECOND, quality=QUALITY)
+        return np.clip(np.rint(mono * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("int16")
+
+
+def _scaled(values: NDArray[np.generic]) -> NDArray[np.floating]:
+    """Bring samples of any format to -1 ... 1."""
+    if values.dtype.kind == "f":
+        return values  # type: ignore[return-value]
+    middle = 0 if values.dtype.kind == "i" else 128  # the only unsigned format has 8 bits
+    return (values.astype("float64") - middle) / 2.0 ** (8 * values.dtype.itemsize - 1)

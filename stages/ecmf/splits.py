@@ -1,0 +1,101 @@
+"""Who trains, who validates and who is tested: grouped, so that no speaker stands on two sides."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from ecmf.errors import ParamsError
+from ecmf.manifest import Clip
+
+Indices = NDArray[np.int64]
+"""Positions of clips in the manifest."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One training: `train` is learned from, `validation` stops it, `test` is not looked at.
+
+    `round` counts the test folds, `fold` the validation folds inside one.
+    """
+
+    round: int
+    fold: int
+    train: Indices
+    validation: Indices
+    test: Indices
+
+    @property
+    def name(self) -> str:
+        """A name for files and tables."""
+        return f"round{self.round}-fold{self.fold}"
+
+
+def make_folds(clips: Sequence[Clip], folds: int, test_folds: int, seed: int) -> list[Fold]:
+    """All trainings of one seed, the same for every model.
+
+    A corpus with a test split has one round: its training split is cut into `folds` by group, each
+    the validation of one training, and the corpus's own validation split stays untouched for
+    choosing between experiments. With `folds` 1 the whole training split is learned from and the
+    corpus's validation split stops the training, as is usual on MELD.
+
+    A corpus without test split is cut into `test_folds` by group; each is the test of one round,
+    and the rest is treated as above.
+
+    Raises:
+        ParamsError: the corpus has fewer groups than folds, or no validation split for `folds` 1.
+    """
+    split = np.array([clip.split for clip in clips])
+    test = np.flatnonzero(split == "test")
+    if len(test):
+        train, validation = np.flatnonzero(split == "train"), np.flatnonzero(split == "val")
+        return _round(clips, 0, train, validation, test, folds, seed)
+    pool = np.flatnonzero((split == "train") | (split == "val"))
+    nobody = np.array([], dtype="int64")
+    made: list[Fold] = []
+    for number, (rest, held_out) in enumerate(
+        _grouped(clips, pool, test_folds, seed, "test_folds")
+    ):
+        made += _round(clips, number, rest, nobody, held_out, folds, seed)
+    return made
+
+
+def _round(
+    clips: Sequence[Clip],
+    number: int,
+    train: Indices,
+    validation: Indices,
+    test: Indices,
+    folds: int,
+    seed: int,
+) -> list[Fold]:
+    if folds == 1:
+        if not len(validation):
+            raise ParamsError(
+                "train_fusion.folds is 1, but the corpus has no validation split: set folds to 2 or more"
+            )
+        return [Fold(number, 0, train, validation, test)]
+    return [
+        Fold(number, fold, rest, held_out, test)
+        for fold, (rest, held_out) in enumerate(_grouped(clips, train, folds, seed, "folds"))
+    ]
+
+
+def _grouped(
+    clips: Sequence[Clip], among: Indices, folds: int, seed: int, key: str
+) -> list[tuple[Indices, Indices]]:
+    """Cut `among` into folds with about equal shares of the given labels, never through a group."""
+    groups = [clips[i].group for i in among]
+    if len(set(groups)) < folds:
+        raise ParamsError(
+            f"train_fusion.{key} is {folds}, but the clips come from {len(set(groups))} groups "
+            "(speakers, dialogues or films): lower it"
+        )
+    labels = [clips[i].label for i in among]
+    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    return [
+        (among[rest], among[held_out])
+        for rest, held_out in cut.split(np.zeros(len(among)), labels, groups)
+    ]

@@ -1,0 +1,333 @@
+"""The only file format between stages: one array, and where each clip starts in it.
+
+    values     (rows, *shape)   every row of every clip, in manifest order
+    starts     (clips + 1,)     clip i owns rows starts[i] to starts[i + 1]
+    clip_ids   (clips,)
+    times      (rows,)          seconds from the start of the clip; absent where rows have a `rate`
+    columns/…  (rows, …)        what else is known of each row, e.g. the box of a face
+    facts/…    (clips,)         what else is known of each clip, e.g. its claimed duration
+    states     (clips,)         whole, empty, flagged or failed
+    reasons    (clips,)         why, in words
+    digests    (clips,)         sha256 of the clip's rows and times
+
+Pictures are stored as JPEG: `values` is then the bytes of all pictures one after the other, and
+`pictures (rows + 1,)` says where each of them starts. The root attributes say what made the file.
+
+A clip may own no row: a video in which no face was found is an empty clip, not a missing one. The
+same content makes the same bytes; checksums (fletcher32) refuse a flipped one.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ecmf.errors import MissingFileError, StoreError
+from ecmf.media import Seconds
+
+State = Literal["whole", "empty", "flagged", "failed"]
+STATES: tuple[State, ...] = get_args(State)
+
+BYTES_PER_CHUNK = 1 << 18
+BYTES_PER_WRITE = 1 << 23
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What one row is: an array of `shape` and `dtype`, or a JPEG picture.
+
+    `rate` is rows per second where rows are evenly spaced from 0 (a waveform): no times are kept.
+    `columns` are further arrays per row, name -> shape, as float32.
+    """
+
+    shape: tuple[int, ...] = ()
+    dtype: str = "float32"
+    jpeg: bool = False
+    rate: float | None = None
+    columns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a store holds of one clip.
+
+    `values` is (rows, *shape), or a list of JPEG files. `times` is (rows,) in seconds. `reason` says
+    why a clip is empty, flagged or failed.
+    """
+
+    values: NDArray[Any] | list[bytes]
+    times: Seconds
+    columns: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    facts: Mapping[str, float] = field(default_factory=dict)
+    state: State = "whole"
+    reason: str = ""
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.values)
+
+
+def no_rows(
+    layout: Layout, state: State, reason: str, facts: Mapping[str, float] | None = None
+) -> Rows:
+    """Rows of a clip that has none, and why."""
+    columns = {name: np.empty((0, *shape), "float32") for name, shape in layout.columns.items()}
+    values: NDArray[Any] | list[bytes] = (
+        [] if layout.jpeg else np.empty((0, *layout.shape), layout.dtype)
+    )
+    return Rows(values, np.empty(0), columns, facts or {}, state, reason)
+
+
+class Store(Mapping[str, Rows]):
+    """A finished file, read as a mapping from clip id to that clip's rows, in manifest order.
+
+    Raises:
+        MissingFileError: there is no such file.
+        StoreError: it is not a store, or its bytes were damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`; rows are read only when asked for."""
+        if not path.is_file():
+            raise MissingFileError(f"no store {path}: `dvc repro` makes it")
+        self._path = path
+        try:
+            self._file = h5py.File(path)
+            self._values = self._file["values"]
+            self._starts = self._file["starts"][()]
+            self._index = {name: i for i, name in enumerate(self._file["clip_ids"].asstr()[()])}
+            self._states = self._file["states"][()]
+            self._reasons = self._file["reasons"].asstr()[()]
+            self._pictures = self._file["pictures"][()] if "pictures" in self._file else None
+            self._facts = {name: data[()] for name, data in self._file["facts"].items()}
+        except (OSError, KeyError) as error:
+            raise StoreError(
+                f"{path} is no store, or damaged ({error}): delete it and run again"
+            ) from error
+        attributes = self._file.attrs
+        rate = attributes.get("rate")
+        self.layout = Layout(
+            shape=() if self._pictures is not None else tuple(self._values.shape[1:]),
+            dtype=str(self._values.dtype),
+            jpeg=self._pictures is not None,
+            rate=None if rate is None else float(rate),
+            columns={name: tuple(data.shape[1:]) for name, data in self._file["columns"].items()},
+        )
+        self.provenance: dict[str, Any] = json.loads(attributes["provenance"])
+
+    def __getitem__(self, clip_id: str) -> Rows:
+        """Rows of one clip; KeyError if the store has no such clip."""
+        clip = self._index[clip_id]
+        first, last = (int(row) for row in self._starts[clip : clip + 2])
+        try:
+            values = self._read(first, last)
+            columns = {name: data[first:last] for name, data in self._file["columns"].items()}
+            times = (
+                self._file["times"][first:last]
+                if self.layout.rate is None
+                else np.arange(last - first) / self.layout.rate
+            )
+        except OSError as error:
+            raise StoreError(f"{self._path}: clip {clip_id!r} is damaged ({error})") from error
+        facts = {name: float(data[clip]) for name, data in self._facts.items()}
+        return Rows(values, times, columns, facts, *self.state(clip_id))
+
+    def _read(self, first: int, last: int) -> NDArray[Any] | list[bytes]:
+        if self._pictures is None:
+            return np.asarray(self._values[first:last])
+        bounds = self._pictures[first : last + 1]
+        block = self._values[bounds[0] : bounds[-1]].tobytes()
+        return [block[first - bounds[0] : last - bounds[0]] for first, last in pairwise(bounds)]
+
+    def state(self, clip_id: str) -> tuple[State, str]:
+        """How the clip came through, and why, without reading its rows."""
+        clip = self._index[clip_id]
+        return STATES[self._states[clip]], str(self._reasons[clip])
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Where each clip begins in `all_values()`, (clips + 1,)."""
+        return np.asarray(self._starts)
+
+    def all_values(self) -> NDArray[Any]:
+        """Rows of all clips at once, (rows, *shape)."""
+        try:
+            return np.asarray(self._values[()])
+        except OSError as error:
+            raise StoreError(
+                f"{self._path} is damaged ({error}): delete it and run again"
+            ) from error
+
+    def digest(self, clip_id: str) -> str:
+        """Return the sha256 of the clip's rows and times."""
+        return bytes(self._file["digests"][self._index[clip_id]]).decode()
+
+    def __iter__(self) -> Iterator[str]:
+        """Clip ids, in manifest order."""
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        """Count the clips."""
+        return len(self._index)
+
+    def __enter__(self) -> Self:
+        """Use as `with Store(path) as faces:`."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class StoreWriter:
+    """Write a store once, clip after clip; the file appears only when it is complete.
+
+    Raises:
+        StoreError: rows do not fit the layout, or hold NaN or infinity; names the clip.
+    """
+
+    def __init__(self, path: Path, layout: Layout, provenance: Mapping[str, Any]) -> None:
+        """Start a file whose rows have `layout`; `provenance` must be JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._part = path, path.with_name(f".{path.name}.part")
+        self._layout = layout
+        self._file = h5py.File(self._part, "w")
+        self._file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+        if layout.rate is not None:
+            self._file.attrs["rate"] = layout.rate
+        shape, dtype = ((), "uint8") if layout.jpeg else (layout.shape, layout.dtype)
+        self._blocks = {"values": _Block(self._file, "values", shape, dtype)}
+        if layout.rate is None:
+            self._blocks["times"] = _Block(self._file, "times", (), "float64")
+        self._file.create_group("columns")
+        for name, column in sorted(layout.columns.items()):
+            self._blocks[f"columns/{name}"] = _Block(
+                self._file, f"columns/{name}", column, "float32"
+            )
+        self._clip_ids: list[str] = []
+        self._starts = [0]
+        self._pictures = [0]
+        self._states: list[int] = []
+        self._reasons: list[str] = []
+        self._digests: list[bytes] = []
+        self._facts: dict[str, list[float]] = {}
+
+    def append(self, clip_id: str, rows: Rows) -> None:
+        """Add the rows of the next clip."""
+        count = len(rows)
+        if len(rows.times) != count:
+            raise StoreError(f"clip {clip_id!r}: {count} rows, but {len(rows.times)} times")
+        values = self._checked(clip_id, rows)
+        self._blocks["values"].append(values)
+        if "times" in self._blocks:
+            self._blocks["times"].append(np.asarray(rows.times, "float64"))
+        for name, shape in self._layout.columns.items():
+            column = np.asarray(rows.columns[name], "float32")
+            if column.shape != (count, *shape):
+                raise StoreError(
+                    f"clip {clip_id!r}: column {name} is {column.shape}, not {(count, *shape)}"
+                )
+            self._blocks[f"columns/{name}"].append(column)
+        self._clip_ids.append(clip_id)
+        self._starts.append(self._starts[-1] + count)
+        self._states.append(STATES.index(rows.state))
+        self._reasons.append(rows.reason)
+        self._digests.append(_digest(values, rows.times))
+        for name in {*self._facts, *rows.facts}:
+            known = self._facts.setdefault(name, [np.nan] * (len(self._clip_ids) - 1))
+            known.append(rows.facts.get(name, np.nan))
+
+    def _checked(self, clip_id: str, rows: Rows) -> NDArray[Any]:
+        if isinstance(rows.values, list):
+            if not self._layout.jpeg:
+                raise StoreError(f"clip {clip_id!r}: rows are JPEG files, not arrays")
+            for picture in rows.values:
+                self._pictures.append(self._pictures[-1] + len(picture))
+            return np.frombuffer(b"".join(rows.values), "uint8")
+        if rows.values.shape[1:] != self._layout.shape or self._layout.jpeg:
+            raise StoreError(
+                f"clip {clip_id!r}: rows are {rows.values.shape[1:]}, not {self._layout.shape}"
+            )
+        values = np.asarray(rows.values, self._layout.dtype)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise StoreError(f"clip {clip_id!r}: rows hold NaN or infinity")
+        return values
+
+    def __enter__(self) -> Self:
+        """Use as `with StoreWriter(path, layout, provenance) as out:`."""
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        """Keep the file if all went well, leave nothing behind if not."""
+        try:
+            if failure is None:
+                self._finish()
+        finally:
+            self._file.close()
+        if failure is not None:
+            self._part.unlink()
+            return
+        with self._part.open("rb+") as file:
+            os.fsync(file.fileno())
+        self._part.replace(self._path)
+
+    def _finish(self) -> None:
+        for block in self._blocks.values():
+            block.flush()
+        text = h5py.string_dtype()
+        self._file.create_dataset("clip_ids", data=self._clip_ids, dtype=text)
+        self._file.create_dataset("reasons", data=self._reasons, dtype=text)
+        self._file["starts"] = np.asarray(self._starts, "int64")
+        self._file["states"] = np.asarray(self._states, "uint8")
+        self._file["digests"] = np.asarray(self._digests, "S64")
+        if self._layout.jpeg:
+            self._file["pictures"] = np.asarray(self._pictures, "int64")
+        facts = self._file.create_group("facts")
+        for name, known in sorted(self._facts.items()):
+            facts[name] = np.asarray(known, "float64")
+
+
+class _Block:
+    """A dataset that grows by large pieces: many small appends would each rewrite a chunk."""
+
+    def __init__(self, file: h5py.File, name: str, shape: tuple[int, ...], dtype: str) -> None:
+        per_row = int(np.prod(shape, dtype=int)) * np.dtype(dtype).itemsize
+        self._data = file.create_dataset(
+            name,
+            (0, *shape),
+            dtype,
+            maxshape=(None, *shape),
+            chunks=(max(1, BYTES_PER_CHUNK // max(per_row, 1)), *shape),
+            fletcher32=True,
+        )
+        self._waiting: list[NDArray[Any]] = []
+        self._bytes = 0
+
+    def append(self, rows: NDArray[Any]) -> None:
+        self._waiting.append(rows)
+        self._bytes += rows.nbytes
+        if self._bytes >= BYTES_PER_WRITE:
+            self.flush()
+
+    def flush(self) -> None:
+        count = sum(map(len, self._waiting))
+        if count:
+            first = len(self._data)
+            self._data.resize(first + count, axis=0)
+            self._data[first:] = np.concatenate(self._waiting)
+        self._waiting, self._bytes = [], 0
+
+
+def _digest(values: NDArray[Any], times: Sequence[float] | Seconds) -> bytes:
+    digest = hashlib.sha256(f"{values.dtype.str}{values.shape}".encode())
+    digest.update(np.ascontiguousarray(values).data)
+    digest.update(np.asarray(times, "float64").tobytes())
+    return digest.hexdigest().encode()

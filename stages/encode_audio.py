@@ -1,0 +1,16 @@
+"""Waveforms -> features of one encoder."""
+
+from pathlib import Path
+
+from ecmf import stage
+from ecmf.encoding import encode_sound
+from ecmf.params import EncodeAudio
+
+
+def encode_audio(encoder: str, audio: Path, features: Path, params: EncodeAudio) -> None:
+    """Encode the voice of every clip with the encoder of this name in the table."""
+    encode_sound(f"audio/{encoder}", params.encoders[encoder], audio, features, params.error_budget)
+
+
+if __name__ == "__main__":
+    stage.main(encode_audio)

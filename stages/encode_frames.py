@@ -1,0 +1,18 @@
+"""Whole frames -> features of one encoder."""
+
+from pathlib import Path
+
+from ecmf import stage
+from ecmf.encoding import encode_pictures
+from ecmf.params import EncodeFrames
+
+
+def encode_frames(encoder: str, frames: Path, features: Path, params: EncodeFrames) -> None:
+    """Encode the frames of every clip with the encoder of this name in the table."""
+    encode_pictures(
+        f"frame/{encoder}", params.encoders[encoder], frames, features, params.error_budget
+    )
+
+
+if __name__ == "__main__":
+    stage.main(encode_frames)

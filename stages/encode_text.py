@@ -1,0 +1,18 @@
+"""Transcripts, raw or enriched -> features of one encoder."""
+
+from pathlib import Path
+
+from ecmf import stage
+from ecmf.encoding import encode_transcripts
+from ecmf.params import EncodeText
+
+
+def encode_text(encoder: str, text: Path, features: Path, params: EncodeText) -> None:
+    """Encode the text of every clip with the encoder of this name in the table."""
+    encode_transcripts(
+        f"text/{encoder}", params.encoders[encoder], text, features, params.error_budget
+    )
+
+
+if __name__ == "__main__":
+    stage.main(encode_text)

@@ -1,0 +1,93 @@
+"""Transcripts and measured facts -> text with emotional cues, one record per clip."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ecmf import plugins, stage, workers
+from ecmf.enrichment import write_texts
+from ecmf.errors import ParamsError
+from ecmf.facts import NO_FACE, bounds, face_facts, has_action_units, measure_voice, voice_facts
+from ecmf.llms.base import Provider, Transcript
+from ecmf.manifest import Clip, read_manifest
+from ecmf.params import EnrichText
+from ecmf.store import Store
+from ecmf.workers import Failure
+
+log = logging.getLogger(__name__)
+
+
+def enrich_text(
+    manifest: Path, audio: Path, faces: Path, face_features: Path, text: Path, params: EnrichText
+) -> None:
+    """Let the provider enrich the transcript of every clip; facts are measured first."""
+    provider: Provider = plugins.create(
+        "llms", "Provider", params.provider, params.options.get(params.provider, {})
+    )
+    clips = read_manifest(manifest)
+    voices: dict[str, dict[str, float]] = {}
+    facts: dict[str, list[str]] = {clip.clip_id: [] for clip in clips}
+    if params.facts:
+        units = face_features / f"{params.action_units}.h5" if params.action_units else None
+        of_faces = facts_of_faces(clips, faces, units)
+        voices = measure_voices(clips, audio)
+        compared = bounds(voices[clip.clip_id] for clip in clips if clip.split == "train")
+        facts = {
+            name: [*voice_facts(voice, compared), *of_faces[name]] for name, voice in voices.items()
+        }
+    records = provider(
+        [
+            Transcript(clip.clip_id, clip.transcript, clip.language, tuple(facts[clip.clip_id]))
+            for clip in clips
+        ]
+    )
+    write_texts(
+        [
+            record.model_copy(update={"measured": voices.get(record.clip_id, {})})
+            for record in records
+        ],
+        text,
+    )
+
+
+def measure_voices(clips: Sequence[Clip], audio: Path) -> dict[str, dict[str, float]]:
+    """Clip id -> what was measured of its voice, nothing where it has none."""
+    voices = {}
+    with Store(audio) as sounds:
+        waveforms = (sounds[clip.clip_id].values for clip in clips)
+        measured = workers.run(measure_voice, waveforms, workers=workers.count())  # type: ignore[arg-type]
+        progress = tqdm(measured, "voices", total=len(clips), unit="clip", disable=None)
+        for clip, voice in zip(clips, progress, strict=True):
+            if isinstance(voice, Failure):
+                log.warning("clip %s: nothing is said of its voice: %s", clip.clip_id, voice.reason)
+            voices[clip.clip_id] = {} if isinstance(voice, Failure) else voice
+    return voices
+
+
+def facts_of_faces(clips: Sequence[Clip], faces: Path, units: Path | None) -> dict[str, list[str]]:
+    """Clip id -> what is said of its face; `units` is a store of action units, if there is one."""
+    facts: dict[str, list[str]] = {}
+    with Store(faces) as crops, Store(units) if units else nullcontext() as measured:
+        columns = measured.provenance.get("columns", []) if measured is not None else []
+        if measured is not None and not has_action_units(columns):
+            raise ParamsError(
+                f"{units} has no column of an action unit, such as AU04_c or AU04_r: name in "
+                "enrich_text.action_units an encoder of faces that has, or null"
+            )
+        for clip in clips:
+            rows = (
+                np.asarray(measured[clip.clip_id].values) if measured is not None else np.empty(0)
+            )
+            if not len(rows) and clip.video and crops.state(clip.clip_id)[0] == "empty":
+                facts[clip.clip_id] = [NO_FACE]
+            else:
+                facts[clip.clip_id] = face_facts(rows, columns)
+    return facts
+
+
+if __name__ == "__main__":
+    stage.main(enrich_text)

@@ -1,0 +1,76 @@
+"""Write the manifest of a corpus: `python stages/index_corpus.py <corpus> <folder> [--name NAME]`.
+
+Run by hand, once per corpus: the manifest is kept in git and is the root of the pipeline.
+"""
+
+import argparse
+import logging
+import re
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ecmf import plugins
+from ecmf.errors import ParamsError, UserError
+from ecmf.indexing import index
+from ecmf.manifest import SPLITS, Clip, classes_of, write_manifest
+
+MANIFESTS = Path("data/manifests")
+WORTH_HAVING = ("video", "transcript", "speaker", "label")
+
+
+def index_corpus(corpus: str, folder: Path, name: str) -> str:
+    """Write data/manifests/<name>.csv of the clips in `folder`; return a summary."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ParamsError(f"--name {name!r}: use letters, digits, - and _ only")
+    if name != corpus and name in plugins.names("corpora"):
+        raise ParamsError(
+            f"--name {name!r} is another corpus, with its own classes: choose another"
+        )
+    clips = index(corpus, folder)
+    manifest = MANIFESTS / f"{name}.csv"
+    write_manifest(clips, manifest)
+    return "\n".join(
+        [
+            f"{manifest}: {summary(clips, classes_of(manifest, clips))}",
+            f"next: dvc exp run -S corpus={name}",
+        ]
+    )
+
+
+def summary(clips: Sequence[Clip], classes: Sequence[str]) -> str:
+    """Say in a few lines how many clips there are per split and class, and what they lack."""
+    speakers = {clip.speaker for clip in clips if clip.speaker}
+    lines = [f"{len(clips)} clips, {len(speakers)} speakers, {len(classes)} classes"]
+    for split in SPLITS:
+        labels = Counter(clip.label for clip in clips if clip.split == split)
+        counts = ", ".join(f"{name} {labels[name]}" for name in classes if labels[name])
+        if labels:
+            lines.append(f"  {split}: {labels.total()} clips" + (f" ({counts})" if counts else ""))
+    for column in WORTH_HAVING:
+        without = sum(not getattr(clip, column) for clip in clips)
+        if without:
+            lines.append(f"  {without} clips name no {column}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Read the command line; a mistake the user can mend is one message and exit code 1."""
+    parser = argparse.ArgumentParser(description="Write the manifest of a corpus.")
+    parser.add_argument("corpus", help=f"one of {', '.join(plugins.names('corpora'))}")
+    parser.add_argument("folder", type=Path, help="where the corpus lies; nothing is copied")
+    parser.add_argument("--name", help="name of the manifest, if not that of the corpus")
+    given = parser.parse_args()
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    try:
+        said = index_corpus(given.corpus, given.folder, given.name or given.corpus)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(f"{said}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

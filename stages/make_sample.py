@@ -1,0 +1,41 @@
+"""Nothing but a seed -> the embedded sample corpus: clips, their manifest, and the truth apart."""
+
+import logging
+from itertools import groupby
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ecmf import stage, workers
+from ecmf.indexing import index
+from ecmf.manifest import write_manifest
+from ecmf.sample.plan import plan
+from ecmf.sample.settings import MakeSample
+from ecmf.sample.shooting import ShootingDay, shoot
+from ecmf.sample.speech import available
+from ecmf.sample.tables import remove_corpus, write_clips, write_truth
+
+
+def make_sample(folder: Path, manifest: Path, truth: Path, params: MakeSample) -> None:
+    """Make the clips in `folder` and their manifest; what they really show goes to `truth`."""
+    clips = plan(params)
+    voice = available(params.voice)
+    logging.getLogger(__name__).info("%d clips, spoken by %s", len(clips), voice)
+    remove_corpus(folder)
+    days = [
+        ShootingDay(tuple(of_actor), voice, folder, params)
+        for _, of_actor in groupby(clips, key=lambda clip: clip.actor)
+    ]
+    with tqdm(total=len(clips), desc="make_sample", unit="clip", disable=None) as progress:
+        made = workers.run(shoot, days, workers=workers.count())
+        for day, result in zip(days, made, strict=True):
+            if isinstance(result, workers.Failure):
+                raise RuntimeError(f"clips of {day.clips[0].speaker}: {result.reason}")
+            progress.update(result)
+    write_truth(clips, voice, truth)
+    write_clips(clips, folder)
+    write_manifest(index("sample", folder), manifest)
+
+
+if __name__ == "__main__":
+    stage.main(make_sample)

@@ -1,0 +1,22 @@
+"""Real inputs, where they are at hand."""
+
+import os
+
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # before torch is imported: tests run beside each other
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real clips and small real weights; it is not part of the project."""
+    folder = Path(os.environ.get("ECMF_SHARED", ROOT.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no real inputs: neither $ECMF_SHARED nor {folder} holds them")
+    return folder

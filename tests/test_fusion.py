@@ -1,0 +1,146 @@
+"""Every fusion model keeps the promise of `fusion/base.py`."""
+
+import numpy as np
+import pytest
+import torch
+
+from ecmf import plugins
+from ecmf.dataset import Dataset
+from ecmf.features import Source
+from ecmf.fusion.base import Batch
+from ecmf.model import build
+
+MEMBERS = plugins.names("fusion")
+CLASSES = 4
+CLIPS = 16
+
+
+def made_source(name, dim, rng, most_steps=3, absent=()):
+    counts = rng.integers(1, most_steps + 1, CLIPS)
+    counts[list(absent)] = 0
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    return Source(name, rng.normal(size=(starts[-1], dim)).astype("float32"), starts, {})
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    rng = np.random.default_rng(0)
+    sources = [
+        made_source("frame/a", 5, rng, most_steps=6),
+        made_source("face/b", 7, rng, absent=(3, 9)),
+        made_source("audio/c", 3, rng, most_steps=4, absent=(3, 5)),
+        made_source("text/d", 4, rng, most_steps=2, absent=(3, 5, 11)),
+    ]
+    return Dataset(sources, torch.device("cpu"))
+
+
+def model_of(name, dataset, **options):
+    return build(name, options, dataset.shapes, CLASSES, seed=1).eval()
+
+
+def everyone():
+    return torch.arange(CLIPS)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_one_row_of_finite_logits_per_clip(name, dataset):
+    output = model_of(name, dataset)(dataset.batch(everyone()))
+    assert output.logits.shape == (CLIPS, CLASSES)
+    assert output.logits.isfinite().all()
+    if output.weights is not None:
+        assert output.weights.shape == (CLIPS, 4)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_what_a_clip_gets_does_not_depend_on_its_batch_mates(name, dataset):
+    model = model_of(name, dataset)
+    together = model(dataset.batch(everyone())).logits
+    alone = torch.cat([model(dataset.batch(clip[None])).logits for clip in everyone()])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_what_stands_in_the_padding_changes_nothing(name, dataset):
+    model = model_of(name, dataset)
+    batch = dataset.batch(everyone())
+    noisy = {key: rows + 100 * ~batch.masks[key][..., None] for key, rows in batch.rows.items()}
+    assert torch.allclose(model(batch).logits, model(Batch(noisy, batch.masks)).logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("hidden", range(16))
+def test_any_subset_of_the_sources_may_be_absent(name, hidden, dataset):
+    model = model_of(name, dataset)
+    batch = dataset.batch(everyone())
+    masks = {
+        key: mask & torch.tensor(not hidden >> number & 1)
+        for number, (key, mask) in enumerate(batch.masks.items())
+    }
+    output = model(Batch(batch.rows, masks))
+    assert output.logits.isfinite().all()
+    if output.weights is not None:
+        present = Batch(batch.rows, masks).present()
+        assert (output.weights[~present] == 0).all()
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_gradients_reach_every_parameter(name, dataset):
+    model = model_of(name, dataset).train()
+    torch.manual_seed(0)
+    output = model(dataset.batch(everyone()))
+    (output.logits.square().sum() + sum(output.losses.values())).backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, key
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_it_can_learn_sixteen_clips_by_heart(name, dataset):
+    model = build(name, {"dropout": 0.0}, dataset.shapes, CLASSES, seed=1)
+    truth = torch.arange(CLIPS) % CLASSES
+    known = torch.tensor([clip for clip in range(CLIPS) if clip not in (3,)])
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(200):
+        loss = torch.nn.functional.cross_entropy(model(dataset.batch(known)).logits, truth[known])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert (model.eval()(dataset.batch(known)).logits.argmax(1) == truth[known]).all()
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_the_same_seed_builds_the_same_model(name, dataset):
+    batch = dataset.batch(everyone())
+    first, again, other = (
+        build(name, {}, dataset.shapes, CLASSES, seed).eval()(batch).logits for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("switch", ["self_attention", "residual", "weighting", "keep_original"])
+def test_every_switch_of_ecmf_changes_what_it_says(switch, dataset):
+    batch = dataset.batch(everyone())
+    on, off = (
+        model_of("ecmf", dataset, **{switch: value})(batch).logits for value in (True, False)
+    )
+    assert on.shape == off.shape and not torch.allclose(on, off)
+
+
+def test_ecmf_weighs_the_present_sources_and_its_weights_sum_to_one(dataset):
+    batch = dataset.batch(everyone())
+    weights = model_of("ecmf", dataset)(batch).weights
+    some = batch.present().any(dim=1)
+    assert torch.allclose(weights.sum(dim=1)[some], torch.ones(int(some.sum())))
+    assert (weights >= 0).all()
+
+
+def test_the_baseline_does_not_normalise_its_weights(dataset):
+    weights = model_of("baseline", dataset)(dataset.batch(everyone())).weights
+    assert not torch.allclose(weights.sum(dim=1), torch.ones(CLIPS))
+
+
+def test_inputs_are_scaled_by_the_training_clips(dataset):
+    model = model_of("concat", dataset)
+    model.set_scale(dataset.moments(np.arange(8)))
+    first, again = dataset.moments(np.arange(8)), dataset.moments(np.arange(16))
+    assert not torch.allclose(first[0][0], again[0][0])
+    assert torch.equal(model.get_buffer("mean_0"), first[0][0])

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ecmf import plugins
+from ecmf.errors import MissingFileError, ParamsError
+from ecmf.params import load_params
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def changed(tmp_path, change):
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    change(content)
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_the_project_s_own_parameters_are_valid_with_every_member_s_options():
+    params = load_params(ROOT / "params.yaml")
+    for section, family in (("decode_video", "decoders"), ("crop_faces", "detectors"),
+                            ("enrich_text", "llms"), ("refine_labels", "refiners"),
+                            ("train_fusion", "fusion")):  # fmt: skip
+        for member, given in getattr(params, section).options.items():
+            plugins.options(family, member, given)
+    for section, family in (("encode_frames", "image"), ("encode_faces", "image"),
+                            ("encode_audio", "audio"), ("encode_text", "text")):  # fmt: skip
+        for choice in getattr(params, section).encoders.values():
+            plugins.options(f"encoders.{family}", choice.member, choice.options)
+
+
+def test_a_typo_names_the_key_and_the_one_that_was_meant(tmp_path):
+    def change(content):
+        content["decode_video"]["framse"] = 8
+
+    with pytest.raises(ParamsError, match=r"decode_video\.framse: .*Did you mean 'frames'"):
+        load_params(changed(tmp_path, change))
+
+
+def test_all_faults_stand_in_one_message(tmp_path):
+    def change(content):
+        content["decode_video"]["frames"] = 0
+        content["crop_faces"]["edge"] = "wide"
+
+    with pytest.raises(ParamsError, match=r"decode_video\.frames.*(\n.*)*crop_faces\.edge"):
+        load_params(changed(tmp_path, change))
+
+
+def test_an_unknown_encoder_lists_those_there_are_and_guesses(tmp_path):
+    def change(content):
+        content["encode_audio"]["encoders"]["mine"] = {"member": "libros"}
+
+    with pytest.raises(
+        ParamsError, match=r"no 'libros' in encoders\.audio.*Did you mean 'librosa'"
+    ):
+        load_params(changed(tmp_path, change))
+
+
+def test_a_name_that_cannot_be_a_file_name_is_refused(tmp_path):
+    def change(content):
+        content["encode_audio"]["encoders"]["../mine"] = {"member": "librosa"}
+
+    with pytest.raises(ParamsError, match="becomes a file name"):
+        load_params(changed(tmp_path, change))
+
+
+def test_an_unknown_option_of_a_member_is_refused():
+    with pytest.raises(
+        ParamsError, match=r"options of fusion member 'ecmf': dropot.*Did you mean 'dropout'"
+    ):
+        plugins.options("fusion", "ecmf", {"dropot": 0.1})
+
+
+def test_text_that_is_no_yaml_and_an_absent_file_are_named(tmp_path):
+    (tmp_path / "params.yaml").write_text("a: [1,")
+    with pytest.raises(ParamsError, match=r"params\.yaml is not YAML"):
+        load_params(tmp_path / "params.yaml")
+    with pytest.raises(MissingFileError, match="run from the project's root"):
+        load_params(tmp_path / "none.yaml")

@@ -1,0 +1,127 @@
+"""dvc.yaml is code: one name runs through stage, script, function and section."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ecmf import plugins
+from ecmf.params import Params
+
+ROOT = Path(__file__).resolve().parents[1]
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+BODIES = {name: stage.get("do", stage) for name, stage in PIPELINE.items()}
+
+INFRASTRUCTURE = {
+    "cache", "device", "errors", "files", "params", "plugins", "section", "stage", "workers",
+}  # fmt: skip
+"""Modules that carry a run and decide no value in it."""
+
+
+def outputs(stage):
+    listed = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
+    return [path for entry in listed for path in ([entry] if isinstance(entry, str) else entry)]
+
+
+def module_file(name):
+    path = ROOT / "stages" / Path(*name.split("."))
+    return path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
+
+
+def imported(path):
+    """The project's modules a file names in its imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ecmf"):
+            for alias in node.names:
+                below = module_file(f"{node.module}.{alias.name}")
+                yield below if below.is_file() else module_file(node.module)
+
+
+def closure(path):
+    seen, waiting = set(), [path]
+    while waiting:
+        for found in imported(waiting.pop()):
+            if found not in seen and found.stem not in INFRASTRUCTURE and found.stem != "__init__":
+                seen.add(found)
+                waiting.append(found)
+    return {str(file.relative_to(ROOT)) for file in seen}
+
+
+def families(stage):
+    """Families whose member a stage chooses, by stages/ecmf/<family>/${…}.py in its deps."""
+    for dep in stage["deps"]:
+        if match := re.fullmatch(r"stages/ecmf/(.+)/\$\{.+\}\.py", dep):
+            yield match[1].replace("/", ".")
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_one_name_runs_through(name):
+    stage = BODIES[name]
+    assert stage["cmd"].startswith(f"python stages/{name}.py ")
+    assert f"stages/{name}.py" in stage["deps"]
+    assert stage["desc"]
+    assert f"stage.main({name})" in (ROOT / f"stages/{name}.py").read_text()
+    for key in stage.get("params", []):
+        assert key.split(".")[0] in Params.model_fields
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_every_path_of_the_command_is_declared(name):
+    stage = BODIES[name]
+    paths = [word for word in stage["cmd"].split()[2:] if "/" in word]
+    assert set(paths) <= {*stage["deps"], *outputs(stage)}
+    assert set(outputs(stage)) <= set(paths)
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_every_module_that_can_change_a_result_is_a_dependency(name):
+    stage = BODIES[name]
+    needed = {f"stages/{name}.py", *closure(ROOT / f"stages/{name}.py")}
+    for family in families(stage):
+        folder = ROOT / "stages/ecmf" / family.replace(".", "/")
+        for member in plugins.names(family):
+            needed |= closure(folder / f"{member}.py")
+    declared = [dep for dep in stage["deps"] if dep.startswith("stages/") and "$" not in dep]
+    for module in needed:
+        assert any(dep == module or module.startswith(f"{dep}/") for dep in declared), module
+    for dep in declared:
+        assert dep in needed or (ROOT / dep).is_dir(), f"{dep} decides nothing in {name}"
+
+
+def test_the_file_reads_in_the_order_it_runs():
+    made = set()
+    for stage in BODIES.values():
+        for dep in stage["deps"]:
+            if dep.startswith(("data/", "models/", "metrics/")) and "${corpus}" not in dep:
+                assert any(out == dep or out.startswith(f"{dep}/") for out in made), dep
+        made.update(outputs(stage))
+
+
+def test_every_section_of_the_parameters_is_a_stage():
+    assert set(Params.model_fields) - {"corpus"} <= set(BODIES)
+    assert list(PARAMS)[1:] == [name for name in BODIES if name in PARAMS]
+
+
+@pytest.mark.parametrize("branch", ["frames", "faces", "audio", "text"])
+def test_the_fusion_is_trained_again_when_a_table_of_encoders_changes(branch):
+    for name in ("refine_labels", "train_fusion", "evaluate_fusion", "report_coverage"):
+        assert f"encode_{branch}.encoders" in BODIES[name]["params"]
+
+
+def test_no_parameter_has_a_name_the_run_cache_forgets():
+    """DVC drops keys called size or nfiles from its run-cache key (treeverse/dvc#10296)."""
+
+    def keys(node):
+        if isinstance(node, dict):
+            for key, value in node.items():
+                yield key
+                yield from keys(value)
+
+    assert {"size", "nfiles"}.isdisjoint(keys(PARAMS))
+
+
+def test_the_project_sends_no_analytics():
+    assert "analytics = false" in (ROOT / ".dvc/config").read_text()

@@ -1,0 +1,108 @@
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from ecmf.errors import MissingFileError, StoreError
+from ecmf.store import Layout, Rows, Store, StoreWriter, no_rows
+
+LAYOUT = Layout((2,))
+
+
+def write(path, clips, layout=LAYOUT):
+    with StoreWriter(path, layout, {"encoder": "test"}) as out:
+        for clip_id, rows in clips.items():
+            out.append(clip_id, rows)
+    return path
+
+
+def vectors(count, value=1.0):
+    return Rows(np.full((count, 2), value, "float32"), np.arange(count) / 10)
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    clips = {"seen": vectors(3), "faceless": no_rows(LAYOUT, "empty", "no face found")}
+    with Store(write(tmp_path / "face.h5", clips)) as store:
+        assert list(store) == ["seen", "faceless"]
+        assert np.array_equal(store["seen"].values, np.ones((3, 2)))
+        assert np.allclose(store["seen"].times, [0, 0.1, 0.2])
+        assert store["faceless"].values.shape == (0, 2)
+        assert store.state("seen") == ("whole", "")
+        assert store.state("faceless") == ("empty", "no face found")
+        assert store.provenance == {"encoder": "test"}
+
+
+def test_pictures_of_any_length_are_read_back_one_by_one(tmp_path):
+    layout = Layout(jpeg=True, columns={"box": (4,)})
+    pictures = [b"short", b"a longer picture", b""]
+    rows = Rows(pictures, np.arange(3.0), {"box": np.arange(12.0).reshape(3, 4)})
+    clips = {"none": no_rows(layout, "failed", "unreadable"), "some": rows}
+    with Store(write(tmp_path / "frames.h5", clips, layout)) as store:
+        assert store["some"].values == pictures
+        assert np.array_equal(store["some"].columns["box"], np.arange(12.0).reshape(3, 4))
+        assert store["none"].values == []
+        assert store["none"].columns["box"].shape == (0, 4)
+
+
+def test_evenly_spaced_rows_need_no_times(tmp_path):
+    layout = Layout(dtype="int16", rate=4.0)
+    rows = Rows(np.arange(6, dtype="int16"), np.arange(6) / 4)
+    with Store(write(tmp_path / "audio.h5", {"a": rows}, layout)) as store:
+        assert np.array_equal(store["a"].times, np.arange(6) / 4)
+    with h5py.File(tmp_path / "audio.h5") as file:
+        assert "times" not in file
+
+
+def test_facts_of_clips_are_kept_and_missing_ones_are_unknown(tmp_path):
+    told = Rows(np.ones((1, 2), "float32"), np.zeros(1), facts={"claimed_frames": 7.0})
+    with Store(write(tmp_path / "s.h5", {"told": told, "silent": vectors(1)})) as store:
+        assert store["told"].facts == {"claimed_frames": 7.0}
+        assert np.isnan(store["silent"].facts["claimed_frames"])
+
+
+def test_the_same_rows_make_the_same_bytes(tmp_path):
+    clips = {f"clip_{i}": vectors(i % 5, i) for i in range(200)}
+    first = write(tmp_path / "a.h5", clips).read_bytes()
+    assert first == write(tmp_path / "b.h5", clips).read_bytes()
+
+
+def test_the_digest_of_a_clip_tells_its_content(tmp_path):
+    with Store(
+        write(tmp_path / "s.h5", {"a": vectors(2), "b": vectors(2), "c": vectors(3)})
+    ) as store:
+        assert store.digest("a") == store.digest("b") != store.digest("c")
+
+
+def test_a_failed_stage_leaves_nothing_behind(tmp_path):
+    with pytest.raises(StoreError, match=r"clip 'odd': rows are \(5,\), not \(2,\)"):
+        write(tmp_path / "face.h5", {"odd": Rows(np.ones((3, 5)), np.zeros(3))})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_rows_that_are_no_numbers_are_refused_with_the_clip_s_name(tmp_path, bad):
+    with pytest.raises(StoreError, match="clip 'broken': rows hold NaN or infinity"):
+        write(tmp_path / "face.h5", {"broken": vectors(1, bad)})
+
+
+def test_rows_and_times_must_be_as_many(tmp_path):
+    with pytest.raises(StoreError, match="clip 'a': 2 rows, but 3 times"):
+        write(tmp_path / "face.h5", {"a": Rows(np.ones((2, 2)), np.zeros(3))})
+
+
+def test_a_flipped_byte_is_refused(tmp_path):
+    path = write(tmp_path / "face.h5", {"a": vectors(100, 0.123456)})
+    content = bytearray(path.read_bytes())
+    content[content.index(np.float32(0.123456).tobytes())] ^= 1
+    path.write_bytes(content)
+    with Store(path) as store, pytest.raises(StoreError, match="clip 'a' is damaged"):
+        store["a"]
+
+
+def test_an_absent_or_foreign_file_is_named(tmp_path):
+    with pytest.raises(MissingFileError, match=r"no store .*nothing\.h5"):
+        Store(tmp_path / "nothing.h5")
+    (tmp_path / "foreign.h5").write_text(json.dumps({}))
+    with pytest.raises(StoreError, match=r"foreign\.h5 is no store, or damaged"):
+        Store(tmp_path / "foreign.h5")

@@ -1,0 +1,260 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from corpus import CLASSES, SOURCES, make_corpus
+from safetensors.torch import load_file
+from sklearn.metrics import f1_score
+from tables import read_table
+
+from ecmf import runs
+from ecmf.errors import StoreError
+from ecmf.params import EvaluateFusion, RefineLabels, TrainFusion
+from ecmf.store import Layout, Rows, StoreWriter
+from ecmf.training import Targets
+from evaluate_fusion import evaluate_fusion
+from refine_labels import refine_labels
+from train_fusion import train_fusion
+
+PARAMS = TrainFusion(
+    model="ecmf",
+    options={"ecmf": {"width": 16}},
+    folds=3,
+    test_folds=2,
+    seeds=(0, 1),
+    epochs=8,
+    patience=4,
+    batch=16,
+    learning_rate=0.01,
+)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ECMF_WORKERS", "1")
+
+
+def train(corpus, folder, params=PARAMS):
+    labels = folder / "labels.csv"
+    refine_labels(
+        corpus.manifest, corpus.text, corpus.features, labels, RefineLabels(refiner="keep"), SOURCES
+    )
+    train_fusion(
+        corpus.manifest, labels, corpus.features,
+        folder / "fusion", folder / "training.json", folder / "curves.csv", params, SOURCES,
+    )  # fmt: skip
+    return folder / "fusion"
+
+
+def evaluate(corpus, folder):
+    evaluate_fusion(
+        corpus.manifest, corpus.features, folder / "fusion", folder / "evaluation.json",
+        folder / "predictions.csv", folder / "confusion.csv", folder / "confusion.png",
+        EvaluateFusion(bootstrap=50), SOURCES,
+    )  # fmt: skip
+    return json.loads((folder / "evaluation.json").read_text())
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECMF_CACHE", str(folder / "cache"))
+        patch.setenv("ECMF_WORKERS", "1")
+        corpus = make_corpus(folder)
+        train(corpus, folder)
+        report = evaluate(corpus, folder)
+    return corpus, folder, report
+
+
+def test_it_learns_what_no_source_tells_alone(trained):
+    _, _, report = trained
+    assert report["test"]["waf"] > 0.9
+
+
+def test_the_card_says_classes_sources_and_every_run(trained):
+    _, folder, _ = trained
+    card = yaml.safe_load((folder / "fusion/card.yaml").read_text())
+    assert card["classes"] == list(CLASSES)
+    assert [source["name"] for source in card["sources"]] == ["face/mine", "audio/mine"]
+    assert card["sources"][0]["provenance"] == {"member": "made"}
+    assert {run["seed"] for run in card["runs"]} == {0, 1} and len(card["runs"]) == 6
+    assert all(run["test_groups"] == ["s0", "s1"] for run in card["runs"])
+    weights = sorted(path.stem for path in (folder / "fusion").glob("*.safetensors"))
+    assert weights == sorted(run["name"] for run in card["runs"])
+
+
+def test_the_same_inputs_make_the_same_files_whatever_the_number_of_workers(
+    trained, tmp_path, monkeypatch
+):
+    corpus, folder, _ = trained
+    monkeypatch.setenv("ECMF_WORKERS", "2")
+    train(corpus, tmp_path)
+    evaluate(corpus, tmp_path)
+    assert files_of(tmp_path / "fusion") == files_of(folder / "fusion")
+    ours, theirs = files_of(tmp_path), files_of(folder)
+    assert all(content == theirs[name] for name, content in ours.items())
+    assert {"evaluation.json", "training.json", "predictions.csv", "confusion.png"} <= set(ours)
+
+
+def test_a_killed_training_goes_on_where_it_stopped(trained, tmp_path, monkeypatch):
+    corpus, folder, _ = trained
+    fit, fitted = runs.fit, []
+
+    def dies_at_the_third(*arguments):
+        if len(fitted) == 2:
+            raise KeyboardInterrupt
+        fitted.append(arguments)
+        return fit(*arguments)
+
+    monkeypatch.setattr(runs, "fit", dies_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        train(corpus, tmp_path)
+    assert not (tmp_path / "fusion").exists()
+    monkeypatch.setattr(runs, "fit", lambda *arguments: fitted.append(arguments) or fit(*arguments))
+    train(corpus, tmp_path)
+    assert len(fitted) == 6
+    assert files_of(tmp_path / "fusion") == files_of(folder / "fusion")
+
+
+def test_a_finished_training_leaves_nothing_in_the_cache(trained):
+    _, folder, _ = trained
+    assert not [path for path in (folder / "cache").rglob("*") if path.is_file()]
+
+
+def test_what_waits_in_the_cache_is_not_taken_for_other_parameters(trained, tmp_path):
+    corpus, _, _ = trained
+    paths = SOURCES.paths(corpus.features)
+    targets = Targets(np.eye(3, dtype="float32")[[0]], np.ones(1, "float32"))
+    keys = {
+        runs._key(paths, corpus.clips, targets, PARAMS.model_copy(update=change))
+        for change in (
+            {},
+            {"epochs": 9},
+            {"seeds": (3,)},
+            {"model": "concat"},
+            {"branches": ("audio",)},
+        )
+    }
+    assert len(keys) == 5
+
+
+def test_waf_is_that_of_scikit_learn_on_the_written_predictions(trained):
+    _, folder, report = trained
+    rows = [row for row in read_table(folder / "predictions.csv") if row["split"] == "test"]
+    truth, predicted = ([row[key] for row in rows] for key in ("label", "predicted"))
+    assert report["test"]["waf"] == f1_score(truth, predicted, average="weighted")
+    assert report["test"]["clips"] == len(rows)
+
+
+def test_every_clip_gets_a_prediction_with_the_weight_of_each_source(trained):
+    corpus, folder, _ = trained
+    rows = read_table(folder / "predictions.csv")
+    assert [row["clip_id"] for row in rows] == [clip.clip_id for clip in corpus.clips]
+    for row in rows:
+        assert row["predicted"] in CLASSES
+        assert sum(float(row[f"probability_{name}"]) for name in CLASSES) == pytest.approx(
+            1, abs=1e-4
+        )
+        weights = float(row["weight_face/mine"]), float(row["weight_audio/mine"])
+        assert sum(weights) == pytest.approx(1, abs=1e-4)
+    faceless = [row for i, row in enumerate(rows) if i % 8 == 5]
+    assert all(float(row["weight_face/mine"]) == 0 for row in faceless)
+
+
+def test_a_training_clip_is_predicted_by_models_that_did_not_learn_it(trained, tmp_path):
+    """With random labels on the training split, its predictions are no better than chance."""
+    rng = np.random.default_rng(0)
+
+    def randomly(clip):
+        if clip.split != "train":
+            return clip
+        return type(clip)(**{**vars(clip), "label": CLASSES[rng.integers(3)]})
+
+    corpus = make_corpus(tmp_path, change=randomly)
+    train(corpus, tmp_path)
+    evaluate(corpus, tmp_path)
+    rows = [row for row in read_table(tmp_path / "predictions.csv") if row["split"] == "train"]
+    hits = np.mean([row["label"] == row["predicted"] for row in rows])
+    assert hits < 0.55
+
+
+def test_labels_of_the_test_split_do_not_reach_the_training(trained, tmp_path):
+    def turned(clip):
+        if clip.split != "test":
+            return clip
+        return type(clip)(**{**vars(clip), "label": CLASSES[(CLASSES.index(clip.label) + 1) % 3]})
+
+    _, folder, report = trained
+    corpus = make_corpus(tmp_path, change=turned)
+    train(corpus, tmp_path)
+    assert files_of(tmp_path / "fusion") == files_of(folder / "fusion")
+    assert evaluate(corpus, tmp_path)["test"]["waf"] < 0.2 < report["test"]["waf"]
+
+
+def test_a_corpus_without_test_split_is_scored_fold_by_fold(tmp_path):
+    corpus = make_corpus(tmp_path, test_split=False)
+    train(corpus, tmp_path, PARAMS.model_copy(update={"seeds": (0,)}))
+    report = evaluate(corpus, tmp_path)
+    assert report["protocol"] == "2 test folds by group"
+    assert report["test"]["clips"] == sum(bool(clip.label) for clip in corpus.clips)
+    assert report["test"]["waf"] > 0.9
+    card = yaml.safe_load((tmp_path / "fusion/card.yaml").read_text())
+    tested = [set(run["test_groups"]) for run in card["runs"] if run["fold"] == 0]
+    assert not tested[0] & tested[1] and len(tested[0] | tested[1]) == 10
+
+
+@pytest.mark.parametrize("standardise", ["none", "speaker"])
+def test_inputs_are_standardised_as_chosen(standardise, tmp_path):
+    corpus = make_corpus(tmp_path)
+    params = PARAMS.model_copy(update={"standardise": standardise, "seeds": (0,)})
+    train(corpus, tmp_path, params)
+    weights = load_file(tmp_path / "fusion/seed0-round0-fold0.safetensors")
+    assert torch.equal(weights["mean_0"], torch.zeros(4))
+    (face, _) = runs.read_sources(SOURCES.paths(corpus.features), corpus.clips, params)
+    own = [i for i, clip in enumerate(corpus.clips) if clip.speaker == "s5"]
+    rows = np.concatenate([face.values[face.starts[i] : face.starts[i + 1]] for i in own])
+    centred = np.abs(rows.mean(axis=0)).max() < 1e-5
+    assert centred == (standardise == "speaker")
+
+
+def test_only_the_chosen_branches_are_read(tmp_path):
+    corpus = make_corpus(tmp_path)
+    train(corpus, tmp_path, PARAMS.model_copy(update={"branches": ("audio",), "seeds": (0,)}))
+    card = yaml.safe_load((tmp_path / "fusion/card.yaml").read_text())
+    assert [source["name"] for source in card["sources"]] == ["audio/mine"]
+    assert evaluate(corpus, tmp_path)["test"]["waf"] < 0.9
+
+
+def test_features_of_another_encoder_are_refused_by_name(trained, tmp_path):
+    _, folder, _ = trained
+    other = make_corpus(tmp_path)
+    layout = Layout((4,))
+    with StoreWriter(other.features / "face/mine.h5", layout, {"member": "another"}) as out:
+        for clip in other.clips:
+            out.append(clip.clip_id, Rows(np.ones((1, 4), "float32"), np.zeros(1)))
+    (tmp_path / "fusion").symlink_to(folder / "fusion")
+    with pytest.raises(
+        StoreError, match="features face/mine with member 'made', these have 'another'"
+    ):
+        evaluate(other, tmp_path)
+
+
+def test_a_clip_of_weight_zero_is_not_learned_from(trained):
+    _, folder, _ = trained
+    lines = (folder / "labels.csv").read_text().splitlines()
+    assert lines[-1].startswith("wild,,0,0,0,0,unlabelled")
+
+
+def test_class_weights_label_smoothing_and_modality_dropout_train(tmp_path):
+    corpus = make_corpus(tmp_path)
+    change = {"class_weights": True, "label_smoothing": 0.1, "modality_dropout": 0.5, "seeds": (0,)}
+    train(corpus, tmp_path, PARAMS.model_copy(update=change))
+    assert evaluate(corpus, tmp_path)["test"]["waf"] > 0.8
