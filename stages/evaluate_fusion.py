@@ -43,16 +43,19 @@ def evaluate_fusion(
     said = predict_all(model, card, clips, read)
     has_test = any(clip.split == "test" for clip in clips)
     tested = _of_split(clips, "test" if has_test else None)
-    report = {
-        "protocol": "test split" if has_test else f"{card.training.test_folds} test folds by group",
-        "test": _report(clips, tested, said.test, card.classes, params),
-    }
-    report["test"]["waf_by_seed"] = {
+    by_seed = {
         str(seed): weighted_f1(_truth(clips, tested, card.classes), said_by[tested].argmax(axis=1))
         for seed, said_by in said.test_by_seed.items()
     }
     validated, judged = _validation(clips, has_test, said)
-    report["val"] = _report(clips, validated, judged, card.classes, params)
+    report = {
+        "protocol": "test split" if has_test else f"{card.training.test_folds} test folds by group",
+        "test": {
+            **_report(clips, tested, said.test, card.classes, params),
+            "waf_by_seed": by_seed,
+        },
+        "val": _report(clips, validated, judged, card.classes, params),
+    }
 
     write_text(evaluation, json.dumps(report, indent=2) + "\n")
     best = np.where(np.isnan(said.test), said.held_out, said.test)
@@ -82,9 +85,9 @@ def _validation(
     own = _of_split(clips, "val")
     if has_test and len(own):
         return own, np.where(np.isnan(said.test), said.held_out, said.test)
-    known = ~np.isnan(said.held_out).any(axis=1)
-    chosen = _of_split(clips, None)
-    return chosen[known[chosen]], said.held_out
+    labelled = _of_split(clips, None)
+    known = np.flatnonzero(~np.isnan(said.held_out).any(axis=1))
+    return np.intersect1d(labelled, known), said.held_out
 
 
 def _report(

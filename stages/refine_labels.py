@@ -1,4 +1,4 @@
-"""Given labels and every other opinion -> the labels of the training. Only the training split changes."""
+"""Given labels and all other opinions -> labels. Only the training split changes."""
 
 import logging
 from collections import Counter

@@ -36,7 +36,7 @@ def report_coverage(
 
 def _count(clips: Iterable[tuple[str, State, str]]) -> dict[str, Any]:
     """Clips per state, and per reason the ids of those that are not whole."""
-    counts = Counter({state: 0 for state in STATES})
+    counts: Counter[str] = Counter(dict.fromkeys(STATES, 0))
     reasons: dict[str, dict[str, list[str]]] = {state: {} for state in STATES if state != "whole"}
     for clip_id, state, reason in clips:
         counts[state] += 1

@@ -123,7 +123,7 @@ def test_any_number_of_workers_writes_the_same_bytes(
 
 
 def test_wrong_options_stop_the_stage_before_it_writes(frames: Path) -> None:
-    with pytest.raises(ParamsError, match="upsampel.*Did you mean 'upsample'"):
+    with pytest.raises(ParamsError, match=r"upsampel.*Did you mean 'upsample'"):
         run(frames, CropFaces(options={"dlib_hog": {"upsampel": 1}}))
     assert not frames.with_name("faces.h5").exists()
 

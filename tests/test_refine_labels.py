@@ -140,8 +140,8 @@ def test_words_speak_for_the_classes_they_go_with():
 def test_the_words_are_those_of_the_clip(tmp_path):
     corpus = make_corpus(tmp_path)
     texts = [
-        EnrichedText(clip_id=clip.clip_id, raw="", enriched="", provider="lexicon", prompt_version="1",
-                     polarity=0.9 if clip.clip_id == "s7_0" else None)
+        EnrichedText(clip_id=clip.clip_id, raw="", enriched="", provider="lexicon",
+                     prompt_version="1", polarity=0.9 if clip.clip_id == "s7_0" else None)
         for clip in corpus.clips
     ]  # fmt: skip
     write_texts(texts, corpus.text)

@@ -18,7 +18,7 @@ def check_budget(failures: Mapping[str, str], clips: int, budget: float) -> None
         raise ErrorBudgetError(
             "\n  ".join(
                 [
-                    f"{len(failures)} of {clips} clips failed, error_budget allows {budget:.2%} of them. "
+                    f"{len(failures)} of {clips} clips failed, error_budget allows {budget:.2%}. "
                     "Mend or remove these clips, or raise error_budget:",
                     *lines,
                 ]

@@ -1,4 +1,4 @@
-"""Where results wait that a killed run would otherwise lose. Deleting it changes no byte of an output."""
+"""Where results wait that a killed run would else lose. Deleting it changes no output."""
 
 import os
 from pathlib import Path

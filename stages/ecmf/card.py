@@ -24,7 +24,7 @@ class SourceCard(Section):
 
 
 class RunCard(Section):
-    """One training: who stopped it, who tests it, and when it was best. Its weights are `<name>.safetensors`."""
+    """One training, its weights in `<name>.safetensors`: who stopped and tests it, when it was best."""
 
     name: str
     seed: int
@@ -56,7 +56,8 @@ class Card(Section):
                 trained_on, given = known.provenance.get(key), found.provenance.get(key)
                 if trained_on != given:
                     raise StoreError(
-                        f"the model was trained on features {known.name} with {key} {trained_on!r}, "
+                        f"the model was trained on features {known.name} with "
+                        f"{key} {trained_on!r}, "
                         f"these have {given!r}: encode with the same parameters, or train again"
                     )
 

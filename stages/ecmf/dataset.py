@@ -42,7 +42,7 @@ class Dataset:
         return Batch(rows, masks)
 
     def moments(self, clips: NDArray[np.int64]) -> list[tuple[Tensor, Tensor]]:
-        """Mean and deviation (dim,) of each source over the rows of these clips: 0 and 1 without rows."""
+        """Mean and deviation (dim,) of each source over the rows of these clips, or 0 and 1."""
         moments = []
         for shape, values, starts in zip(self.shapes, self._values, self._starts, strict=True):
             chosen = torch.zeros(len(starts) - 1, dtype=torch.bool, device=self.device)

@@ -77,7 +77,7 @@ def _load(name: str, path: Path, clip_ids: Sequence[str]) -> Source:
     with Store(path) as store:
         if list(store) != list(clip_ids):
             raise StoreError(
-                f"{path} holds {len(store)} clips that are not the {len(clip_ids)} of the manifest in "
-                "its order: `dvc repro` makes it anew"
+                f"{path} holds {len(store)} clips that are not the {len(clip_ids)} of the manifest "
+                "in its order: `dvc repro` makes it anew"
             )
         return Source(name, store.all_values(), store.starts, store.provenance)

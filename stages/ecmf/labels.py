@@ -15,10 +15,11 @@ COLUMNS = ["clip_id", "label", "weight", "decision", "sources"]
 
 @dataclass(frozen=True)
 class Label:
-    """One line. `soft` is a probability per class, in the corpus's order; zeros for an unlabelled clip.
+    """One line of the table.
 
-    `weight` is how much the clip counts in training; 0 leaves it out. `decision` names what was done
-    with the given label, `sources` what every source said, as `name=class` separated by spaces.
+    `soft` is a probability per class, in the corpus's order; zeros for an unlabelled clip. `weight`
+    is how much the clip counts in training; 0 leaves it out. `decision` names what was done with
+    the given label, `sources` what every source said, as `name=class` separated by spaces.
     """
 
     clip_id: str

@@ -22,7 +22,7 @@ ANNOTATOR_PREFIX = "annotator_"
 class Clip:
     """One line of the manifest. An empty string is what the corpus does not have.
 
-    `video` and `audio` are paths from the project's root, or absolute where the corpus lies outside.
+    `video` and `audio` are paths from the project's root, absolute if the corpus lies outside.
     `group` is what must not be cut by a split: the speaker, the dialogue or the film.
     `sha256` is the content of the video, or of the audio, or of both one after the other.
     """

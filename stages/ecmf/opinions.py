@@ -14,7 +14,7 @@ from ecmf.manifest import Clip
 from ecmf.refiners.base import Opinion
 
 REGULARISATION = 0.01
-"""Inverse strength C of the classifiers that vote: a few hundred clips, some of them labelled wrongly."""
+"""Inverse strength C of the classifiers that vote: few clips, some of them labelled wrongly."""
 
 CLASS_POLARITY: Mapping[str, float] = {
     "neutral": 0.0,
@@ -32,7 +32,7 @@ CLASS_POLARITY: Mapping[str, float] = {
     "fear": -0.5,
     "disgust": -0.5,
 }
-"""How pleasant a sentence said with each emotion tends to read, on VADER's scale of -1 to 1. Ours."""
+"""How pleasant a sentence said with each emotion reads, on VADER's scale of -1 to 1. Ours."""
 
 POLARITY_SPREAD = 0.5
 """Standard deviation around it: wide, for words tell little."""
@@ -81,7 +81,7 @@ def out_of_fold(
         return Opinion("out_of_fold", shares)
     cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for learn, vote in cut.split(values, labels, groups):
-        if len(set(labels[learn])) < 2:  # noqa: PLR2004 - a classifier needs two classes
+        if len(set(labels[learn])) < 2:
             continue
         classifier = make_pipeline(
             StandardScaler(), LogisticRegression(C=REGULARISATION, max_iter=1000)
@@ -92,7 +92,7 @@ def out_of_fold(
 
 
 def of_polarity(polarity: Sequence[float | None], classes: Sequence[str]) -> Opinion:
-    """How well the polarity of a clip's words goes with each class; classes of no known polarity get 0."""
+    """How well the polarity of a clip's words goes with each class; unknown classes get 0."""
     centres = np.array([CLASS_POLARITY.get(name, np.nan) for name in classes])
     shares = np.zeros((len(polarity), len(classes)))
     for row, said in enumerate(polarity):

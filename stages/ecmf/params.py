@@ -1,6 +1,7 @@
 """`params.yaml`, typed: one class per stage, no key it does not know, all faults in one message.
 
-It holds what changes a result and nothing else: device, workers and batch come from the environment.
+It holds what changes a result and nothing else: device, workers and batch come from the
+environment.
 """
 
 import re
@@ -81,7 +82,7 @@ class DecodeVideo(Section):
     """How a file becomes frames and a waveform."""
 
     decoder: Annotated[str, member_of("decoders")] = "decord"
-    options: Options = {}
+    options: Options = Field(default_factory=dict)
     frames: int = Field(16, ge=1)
     longest_side: int = Field(320, ge=16)
     jpeg_quality: JpegQuality = 95
@@ -93,7 +94,7 @@ class CropFaces(Section):
     """Which part of a frame is the face. `margin` is a share of the box on each side."""
 
     detector: Annotated[str, member_of("detectors")] = "dlib_hog"
-    options: Options = {}
+    options: Options = Field(default_factory=dict)
     margin: float = Field(0.2, ge=0)
     edge: int = Field(112, ge=8)
     minimum_confidence: float | None = None
@@ -132,7 +133,7 @@ class EnrichText(Section):
     """Who adds emotional cues to a transcript, and whether measured facts are told to them."""
 
     provider: Annotated[str, member_of("llms")] = "lexicon"
-    options: Options = {}
+    options: Options = Field(default_factory=dict)
     facts: bool = True
     action_units: str | None = None
 
@@ -141,7 +142,7 @@ class RefineLabels(Section):
     """Who decides on the labels of the training split. `folds` are those of the model votes."""
 
     refiner: Annotated[str, member_of("refiners")] = "vote"
-    options: Options = {}
+    options: Options = Field(default_factory=dict)
     folds: int = Field(5, ge=2)
     seed: int = 0
 
@@ -154,7 +155,7 @@ class TrainFusion(Section):
     """Which model fuses the sources, and how it is trained."""
 
     model: Annotated[str, member_of("fusion")] = "ecmf"
-    options: Options = {}
+    options: Options = Field(default_factory=dict)
     branches: tuple[Branch, ...] = BRANCHES
     standardise: Literal["none", "corpus", "speaker"] = "corpus"
     folds: int = Field(5, ge=1)

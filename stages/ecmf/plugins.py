@@ -54,7 +54,7 @@ def options(family: str, name: str, given: Mapping[str, Any]) -> Section:
         raise ParamsError(f"options of {family} member {name!r}: {faults(error, model)}") from error
 
 
-def create(family: str, promise: str, name: str, given: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def create(family: str, promise: str, name: str, given: Mapping[str, Any]) -> Any:
     """Build the member's class `promise` ("Encoder", "Detector", ...) with its checked options."""
     return getattr(load(family, name), promise)(options(family, name, given))
 

@@ -7,7 +7,7 @@ from ecmf.fusion.base import Batch, SourceShape
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last dimension of `scores` among what `mask` allows; zeros where nothing is."""
+    """Softmax over the last dimension among what `mask` allows; zeros where nothing is."""
     weights = torch.softmax(scores.masked_fill(~mask, torch.finfo(scores.dtype).min), dim=-1)
     return weights * mask
 

@@ -61,7 +61,7 @@ class Finished(NamedTuple):
 
 
 def plan(clips: Sequence[Clip], params: TrainFusion) -> list[Run]:
-    """All trainings, in a fixed order. Folds follow from the seed alone, so all models share them."""
+    """List all trainings. Folds follow from the seed alone, so all models share them."""
     return [
         Run(seed, fold)
         for seed in params.seeds
@@ -118,7 +118,7 @@ class Trainer:
 def train_all(
     paths: dict[str, Path], clips: Sequence[Clip], targets: Targets, params: TrainFusion
 ) -> Iterator[Finished]:
-    """Yield every finished training in the order of the plan; close it to clear the cache of them."""
+    """Yield every finished training in the order of the plan, and clear the cache at the end."""
     folder = cache.folder() / "train_fusion" / _key(paths, clips, targets, params)
     trainer = Trainer(paths, clips, targets, params, folder)
     runs = plan(clips, params)
@@ -147,7 +147,7 @@ def load_model(
 def _key(
     paths: dict[str, Path], clips: Sequence[Clip], targets: Targets, params: TrainFusion
 ) -> str:
-    """Hash all that decides the weights: features, clips, targets, parameters, versions and code."""
+    """Hash all that decides the weights: features, clips, targets, parameters, code."""
     code = Path(__file__).parent
     member = Path(str(plugins.load("fusion", params.model).__file__))
     files = [*paths.values(), *sorted(code.glob("*.py")), code / "fusion/base.py", member]

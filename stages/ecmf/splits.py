@@ -74,7 +74,7 @@ def _round(
     if folds == 1:
         if not len(validation):
             raise ParamsError(
-                "train_fusion.folds is 1, but the corpus has no validation split: set folds to 2 or more"
+                "train_fusion.folds is 1, but the corpus has no validation split: set 2 or more"
             )
         return [Fold(number, 0, train, validation, test)]
     return [

@@ -1,4 +1,4 @@
-"""Make a function runnable as a DVC stage: names and paths in, its section of `params.yaml` last."""
+"""Make a function runnable as a DVC stage: names and paths in, its section of params last."""
 
 import argparse
 import inspect

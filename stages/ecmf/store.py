@@ -59,8 +59,8 @@ class Layout:
 class Rows:
     """What a store holds of one clip.
 
-    `values` is (rows, *shape), or a list of JPEG files. `times` is (rows,) in seconds. `reason` says
-    why a clip is empty, flagged or failed.
+    `values` is (rows, *shape), or a list of JPEG files. `times` is (rows,) in seconds. `reason`
+    says why a clip is empty, flagged or failed.
     """
 
     values: NDArray[Any] | list[bytes]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
@@ -74,7 +73,7 @@ def draw_confusion(
         axes.text(column, row, str(count), ha="center", va="center", color=colour)
     with replacing(path) as part:
         # The version of the drawing library would else stand in the file.
-        FigureCanvasAgg(figure).print_png(str(part), metadata={"Software": None})
+        figure.savefig(part, format="png", metadata={"Software": None})
 
 
 def _cells(numbers: NDArray[np.float64]) -> list[str]:

@@ -49,7 +49,6 @@ class Fitted:
 
     model: Model
     history: Sequence[Epoch]
-    best: Epoch
 
 
 def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: TrainFusion) -> Fitted:
@@ -108,9 +107,8 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
             best, best_state = epoch, copy.deepcopy(model.state_dict())
         elif number - best.epoch >= params.patience:
             break
-    assert best is not None
     model.load_state_dict(best_state)
-    return Fitted(model, history, best)
+    return Fitted(model, history)
 
 
 @torch.inference_mode()
@@ -129,7 +127,7 @@ def predict(
 
 
 def _batches(clips: NDArray[np.int64], count: int) -> Iterator[Tensor]:
-    return iter(torch.from_numpy(clips).split(count))
+    return iter(torch.split(torch.from_numpy(clips), count))
 
 
 def _drop_sources(batch: Batch, share: float) -> Batch:

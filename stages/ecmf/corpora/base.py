@@ -18,5 +18,5 @@ class Corpus(Protocol):
     classes: ClassVar[tuple[str, ...]]
 
     def clips(self, folder: Path) -> Iterable[Clip]:
-        """Yield the clips in a fixed order; raises CorpusError where the folder is not this corpus."""
+        """Yield the clips in a fixed order; raises CorpusError if the folder is not this corpus."""
         ...

@@ -15,7 +15,7 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Features:
-    """What an encoder says of one clip: `values` (rows, dim), and the `times` (rows,) they speak of.
+    """What an encoder says of one clip: `values` (rows, dim), and the `times` (rows,) of each.
 
     No row at all where the clip gives nothing to encode, never a row of zeros.
     """
@@ -28,7 +28,7 @@ Item = TypeVar("Item", contravariant=True)
 
 
 class Encoder(Protocol[Item]):
-    """A batch of clips in, the features of each out: what one clip gets does not depend on the others.
+    """A batch of clips in, the features of each out; they do not depend on the other clips.
 
     `dim` is the width of a row. `provenance` is everything beyond the options that fixes the
     numbers: hash of the weights, resolved revision, versions that matter, names of the columns.
@@ -39,7 +39,7 @@ class Encoder(Protocol[Item]):
     """True: one process with all threads, or the GPU. False: a copy in every worker process."""
 
     needs_rows: ClassVar[bool]
-    """False only for a member that looks its features up by clip id: it is asked for empty clips too."""
+    """False only for a member that looks features up by clip id: it sees empty clips too."""
 
     dim: int
     provenance: Mapping[str, Any]

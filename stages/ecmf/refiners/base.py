@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Kind = Literal["given", "annotators", "out_of_fold", "text_cues"]
-"""Where an opinion comes from: the corpus, its annotators, a classifier that did not see the clip, or the words."""
+"""Where an opinion comes from; `out_of_fold` is a classifier that did not see the clip's group."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of one clip: its distribution over the classes, its weight, and what was done."""
+    """What becomes of a clip: its distribution over the classes, its weight, and what was done."""
 
     soft: tuple[float, ...]
     weight: float

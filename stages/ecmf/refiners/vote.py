@@ -1,7 +1,7 @@
 """A weighted vote of all sources.
 
-Multi-source labelling is one of ECMF's contributions (arXiv 2508.05991, abstract); which sources, how
-they are weighed and what becomes of a disagreement is not stated there, and is ours.
+Multi-source labelling is one of ECMF's contributions (arXiv 2508.05991, abstract); which sources,
+how they are weighed and what becomes of a disagreement is not stated there, and is ours.
 """
 
 from collections.abc import Mapping, Sequence

@@ -7,4 +7,4 @@ from ecmf.media import Text
 
 
 class Encoder(base.Encoder[Text], Protocol):
-    """The texts of a batch of clips in, one row per clip at time 0 out; no row for an empty text."""
+    """The texts of a batch of clips in, one row per clip at time 0 out; none for an empty text."""
