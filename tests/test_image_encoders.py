@@ -98,7 +98,7 @@ def one(name: str, **options: Any) -> Callable[..., NDArray[np.float32]]:
 
 
 def test_gradients_say_which_way_edges_run_whatever_the_light() -> None:
-    gradients = one("gradient_histogram", side=32, cell=16, orientations=2, block=2)
+    gradients = one("gradient_histogram", side=32, cell=16, orientations=4)
     upright = np.zeros((64, 64, 3), "uint8")
     upright[:, ::16] = 200
     lying = upright.transpose(1, 0, 2).copy()
@@ -128,7 +128,7 @@ def test_colour_says_which_colours_there_are_and_not_where() -> None:
 def test_motion_says_where_and_in_which_direction() -> None:
     motion = one("motion", side=64, cells=2)
     grain = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype("uint8")
-    before = cv2.GaussianBlur(grain, (0, 0), 3)
+    before = cv2.normalize(cv2.GaussianBlur(grain, (0, 0), 3), np.empty(0), 0, 255, cv2.NORM_MINMAX)
     after = before.copy()
     after[:32, 34:] = before[:32, 32:-2]
     still, moved = motion(before, before, after).reshape(2, 2, 2, 4)

@@ -24,7 +24,7 @@ class SourceCard(Section):
 
 
 class RunCard(Section):
-    """One training, its weights in `<name>.safetensors`: who stopped and tests it, when it was best."""
+    """One training, its weights in `<name>.safetensors`: who stops and tests it, its best epoch."""
 
     name: str
     seed: int

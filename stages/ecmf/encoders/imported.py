@@ -4,6 +4,7 @@ The clip itself is not looked at. A clip the file does not know has no row.
 """
 
 import csv
+import math
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,9 @@ Table = Mapping[str, NDArray[Any]]
 
 IDS, VALUES = "clip_ids", "values"
 """An npz file may hold these two arrays, (clips,) and (clips, dim), instead of one per clip."""
+
+UNREADABLE = (ValueError, EOFError, zipfile.BadZipFile)
+"""What numpy raises for a damaged file, and for an array of objects, which could run code."""
 
 
 class Options(Section):
@@ -68,10 +72,12 @@ class Encoder:
         self._path = verified(options.path, options.sha256, remedy)
         reader = _reader(self._path)
         self._table, columns = reader(self._path, options)
-        first = next(iter(self._table), None)
-        if first is None:
+        # asked of the table itself, numpy would read the whole array to answer
+        self._known = frozenset(self._table)
+        if not self._known:
             raise CorpusError(f"{self._path} holds no clip")
-        self.dim = int(np.atleast_1d(self._table[first]).shape[-1])
+        first = next(iter(self._table))
+        self.dim = int(np.atleast_1d(self._read(first)).shape[-1])
         self.provenance: dict[str, Any] = {"file": self._path.name, "sha256": options.sha256}
         if columns:
             self.provenance["columns"] = columns
@@ -81,10 +87,18 @@ class Encoder:
         return [self._features(clip.clip_id) for clip in clips]
 
     def _features(self, clip_id: str) -> Features:
-        if clip_id not in self._table:
+        if clip_id not in self._known:
             return Features(np.empty((0, self.dim), "float32"), np.empty(0))
-        rows = self._checked(clip_id, self._table[clip_id])
+        rows = self._checked(clip_id, self._read(clip_id))
         return Features(rows, np.arange(len(rows), dtype="float64"))
+
+    def _read(self, clip_id: str) -> NDArray[Any]:
+        try:
+            return np.asarray(self._table[clip_id])
+        except UNREADABLE as error:
+            raise CorpusError(
+                f"{self._path}: clip {clip_id!r} holds no plain array of numbers: {error}"
+            ) from error
 
     def _checked(self, clip_id: str, found: NDArray[Any]) -> Vectors:
         where = f"{self._path}: clip {clip_id!r}"
@@ -111,7 +125,8 @@ class _Folder(Mapping[str, NDArray[Any]]):
         self._files = {file.stem: file for file in sorted(folder.glob("*.npy"))}
 
     def __getitem__(self, clip_id: str) -> NDArray[Any]:
-        return np.asarray(_opened(self._files[clip_id]))
+        found: NDArray[Any] = np.load(self._files[clip_id], allow_pickle=False)
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
@@ -133,16 +148,11 @@ def _reader(path: Path) -> Reader:
     return readers[path.suffix]
 
 
-def _opened(file: Path) -> Any:
-    """Read numbers only: an array of objects could run code."""
-    try:
-        return np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise CorpusError(f"{file} holds no plain arrays of numbers: {error}") from error
-
-
 def _read_npz(path: Path, _: Options) -> tuple[Table, list[str]]:
-    arrays: Mapping[str, NDArray[Any]] = _opened(path)
+    try:
+        arrays: Table = np.load(path, allow_pickle=False)
+    except UNREADABLE as error:
+        raise CorpusError(f"{path} is no npz file: {error}") from error
     if set(arrays) != {IDS, VALUES}:
         return arrays, []
     clip_ids, values = arrays[IDS].tolist(), arrays[VALUES]
@@ -177,23 +187,18 @@ def _read_csv(path: Path, options: Options) -> tuple[Table, list[str]]:
 
 
 def _numbers(where: str, columns: Sequence[str], cells: Sequence[str]) -> NDArray[np.float64]:
-    try:
-        numbers = np.array(cells, "float64")
-    except ValueError:
-        numbers = np.full(len(cells), np.nan)
-    if np.isfinite(numbers).all():
-        return numbers
-    for column, cell in zip(columns, cells, strict=True):
-        if not _is_number(cell):
+    numbers = [_number(cell) for cell in cells]
+    for column, cell, number in zip(columns, cells, numbers, strict=True):
+        if not math.isfinite(number):
             raise CorpusError(
                 f"{where}: {column} is {cell!r}, no finite number: leave out the clip, or name the "
                 "columns to take in `columns`"
             )
-    raise AssertionError("unreachable: some cell is no number")
+    return np.array(numbers)
 
 
-def _is_number(cell: str) -> bool:
+def _number(cell: str) -> float:
     try:
-        return bool(np.isfinite(float(cell)))
+        return float(cell)
     except ValueError:
-        return False
+        return math.nan
