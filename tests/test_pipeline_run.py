@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,8 @@ class Checkout:
 
     def __init__(self, folder, **environment):
         self.folder = folder
-        self.environment = {**os.environ, **IDENTITY, **environment}
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        self.environment = {**os.environ, **IDENTITY, "PATH": path, **environment}
         listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
         files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
         for name in filter(None, files.split("\0")):
@@ -155,8 +157,10 @@ def test_a_changed_encoder_file_reruns_that_encoder_and_what_follows(clean):
         "[Features(2 * f.values, f.times) for f in _call(self, clips)]\n"
     )
     file.write_text(file.read_text() + doubled)
-    assert stages_run(clean.dvc("repro")) >= {"encode_frames@motion", "train_fusion"}
-    assert not {"encode_audio@librosa", "crop_faces"} & stages_run(clean.dvc("repro", "--force", "encode_frames@motion", "--single-item"))
+    assert stages_run(clean.dvc("repro")) == {
+        "encode_frames@motion", "refine_labels", "train_fusion", "evaluate_fusion",
+        "report_coverage",
+    }  # fmt: skip
 
 
 def test_a_queued_experiment_uses_the_code_it_was_queued_with(clean):

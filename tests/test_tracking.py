@@ -1,10 +1,8 @@
-import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ecmf.detectors.base import Face
-from ecmf.tracking import follow, steady
+from ecmf.tracking import follow
 
 
 def face(x: float, y: float = 100.0, side: float = 80.0, score: float = 1.0) -> Face:
@@ -19,7 +17,6 @@ def centres(faces: list[Face | None]) -> list[float | None]:
 def test_a_clip_without_a_face_has_nobody() -> None:
     assert follow([]) == []
     assert follow([[], []]) == [None, None]
-    assert steady([None, None]) == [None, None]
 
 
 def test_a_person_who_is_missed_for_some_pictures_is_the_same_afterwards() -> None:
@@ -61,26 +58,3 @@ def test_the_main_person_is_the_one_seen_largest_and_longest() -> None:
 def test_a_face_elsewhere_or_of_another_size_is_somebody_else() -> None:
     assert centres(follow([[face(100)], [face(100)], [face(190)]])) == [100, 100, None]
     assert centres(follow([[face(100, side=80)], [face(100, side=30)]])) == [100, None]
-
-
-def test_even_motion_is_left_as_it_is() -> None:
-    moving = [face(100 + 5 * number, side=80 + 2 * number) for number in range(9)]
-    for before, after in zip(moving, steady(list(moving)), strict=True):
-        assert after is not None
-        assert (after.left, after.top, after.right, after.bottom) == pytest.approx(
-            (before.left, before.top, before.right, before.bottom)
-        )
-
-
-def test_a_box_that_jumps_to_and_fro_is_held_steady() -> None:
-    jumping = [face(100 + 6 * (-1) ** number, score=number) for number in range(10)]
-    held = steady(list(jumping))
-    inner = [centre for centre in centres(held)[2:-2] if centre is not None]
-    assert np.ptp(inner) < 3
-    assert [found and found.score for found in held] == list(range(10))
-
-
-def test_a_real_move_and_a_gap_are_not_averaged_over() -> None:
-    moved = [face(100), face(100), face(140), face(140)]
-    assert centres(steady(list(moved))) == [100, 100, 140, 140]
-    assert centres(steady([face(100), face(106), None, face(100)])) == [100, 106, None, 100]

@@ -13,10 +13,10 @@ from ecmf.media import RGB, Pictures
 from ecmf.params import CropFaces
 from ecmf.pictures import decode_jpeg, encode_jpeg
 from ecmf.store import Layout, Rows, no_rows
-from ecmf.tracking import follow, steady
+from ecmf.tracking import follow
 
 LAYOUT = Layout(jpeg=True, columns={"box": (4,), "score": ()})
-"""A row per crop. `box` is left, top, right, bottom in pixels of the frame, before the margin."""
+"""A row per crop. `box` is left, top, right, bottom in pixels of the frame, as it was detected."""
 
 ENOUGH = 0.5
 """A clip whose face is found in a smaller share of its frames is flagged."""
@@ -67,7 +67,7 @@ class FaceCropper:
         """
         detector, minimum = self.detector, self.minimum_confidence
         images = pictures.images
-        followed = steady(follow([detector(image, minimum) for image in images]))
+        followed = follow([detector(image, minimum) for image in images])
         seen = [(number, face) for number, face in enumerate(followed) if face]
         facts = {"frames": float(len(images)), "faces": float(len(seen))}
         if not seen:

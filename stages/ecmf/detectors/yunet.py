@@ -7,8 +7,8 @@ of this project: `yunet_n_*.onnx` of github.com/ShiqiYu/libfacedetection.train (
 
 Measured with `yunet_n_dynamic.onnx` on pictures of 320 pixels at the longest side, one core: a
 face in 120 of 120 frames of three clips of RAVDESS (6 to 10 ms a frame, lowest score 0.93) and in
-5,760 of 5,760 frames of drawn faces (8.1 ms, lowest score 0.91), never a second one. Its boxes
-jitter less than those of dlib_hog and reach from chin to hairline.
+5,760 of 5,760 frames of drawn faces (8 ms, lowest score 0.89), never a second one. Its boxes reach
+from chin to hairline.
 """
 
 import functools
