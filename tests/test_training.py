@@ -28,6 +28,8 @@ PARAMS = TrainFusion(
     patience=4,
     batch=16,
     learning_rate=0.01,
+    modality_dropout=0.1,
+    mixup=0.0,
 )
 
 
@@ -253,8 +255,11 @@ def test_a_clip_of_weight_zero_is_not_learned_from(trained):
     assert lines[-1].startswith("wild,,0,0,0,0,unlabelled")
 
 
-def test_class_weights_label_smoothing_and_modality_dropout_train(tmp_path):
+def test_class_weights_and_every_regularisation_train(tmp_path):
     corpus = make_corpus(tmp_path)
-    change = {"class_weights": True, "label_smoothing": 0.1, "modality_dropout": 0.5, "seeds": (0,)}
+    change = {
+        "class_weights": True, "label_smoothing": 0.1, "modality_dropout": 0.5, "mixup": 0.8,
+        "seeds": (0,),
+    }  # fmt: skip
     train(corpus, tmp_path, PARAMS.model_copy(update=change))
     assert evaluate(corpus, tmp_path)["test"]["waf"] > 0.8

@@ -164,11 +164,12 @@ class TrainFusion(Section):
     epochs: int = Field(60, ge=1)
     patience: int = Field(15, ge=1)
     batch: int = Field(32, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.05, ge=0)
+    learning_rate: float = Field(3e-3, gt=0)
+    weight_decay: float = Field(0.5, ge=0)
     label_smoothing: Share = 0.0
     class_weights: bool = False
-    modality_dropout: Share = 0.1
+    modality_dropout: Share = 0.3
+    mixup: float = Field(0.4, ge=0)
 
 
 class EvaluateFusion(Section):

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ecmf.fusion.base import Batch, SourceShape
 
@@ -39,8 +40,12 @@ class MeanPooling(nn.Module):
         return (rows * mask.unsqueeze(-1)).sum(dim=1) / count
 
 
+INPUT_DROPOUT = 0.1
+"""Of a pooled source before it is projected: light, for some sources have few numbers."""
+
+
 class Projection(nn.Module):
-    """Every source pooled and brought to one width: `h_m = LN(W_m x_m + b_m)`.
+    """Every source pooled and brought to one width: `h_m = GELU(LN(W_m x_m + b_m))`, with dropout.
 
     Batch -> (clips, sources, width); zeros where a clip does not have a source.
     """
@@ -63,6 +68,7 @@ class Projection(nn.Module):
             batch.masks.values(),
             strict=True,
         ):
-            vector = norm(linear(self.dropout(pooling(rows, mask))))
+            pooled = functional.dropout(pooling(rows, mask), INPUT_DROPOUT, self.training)
+            vector = self.dropout(functional.gelu(norm(linear(pooled))))
             projected.append(vector * mask.any(dim=1, keepdim=True))
         return torch.stack(projected, dim=1)

@@ -91,9 +91,9 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
         model.train()
         total = 0.0
         for clips in _batches(order.permutation(train), params.batch):
-            batch = _drop_sources(dataset.batch(clips), params.modality_dropout)
-            output = model(batch)
-            loss = _loss(output.logits, soft[clips], weight[clips], params.label_smoothing)
+            batch, target = _mix(dataset.batch(clips), soft[clips], params.mixup, order)
+            output = model(_drop_sources(batch, params.modality_dropout))
+            loss = _loss(output.logits, target, weight[clips], params.label_smoothing)
             loss = loss + sum(output.losses.values())
             optimiser.zero_grad()
             loss.backward()
@@ -128,6 +128,29 @@ def predict(
 
 def _batches(clips: NDArray[np.int64], count: int) -> Iterator[Tensor]:
     return iter(torch.split(torch.from_numpy(clips), count))
+
+
+def _mix(
+    batch: Batch, soft: Tensor, alpha: float, chance: np.random.Generator
+) -> tuple[Batch, Tensor]:
+    """Blend each clip with another of the batch, labels too (mixup, arXiv 1710.09412).
+
+    The share of the other clip is drawn from Beta(alpha, alpha), once per batch. A row that only
+    one of the two clips has stays as it is.
+    """
+    if not alpha:
+        return batch, soft
+    share = float(chance.beta(alpha, alpha))
+    other = torch.from_numpy(chance.permutation(len(soft))).to(soft.device)
+    rows = {
+        name: torch.where(
+            (batch.masks[name] & batch.masks[name][other])[..., None],
+            torch.lerp(values, values[other], share),
+            values,
+        )
+        for name, values in batch.rows.items()
+    }
+    return Batch(rows, batch.masks), torch.lerp(soft, soft[other], share)
 
 
 def _drop_sources(batch: Batch, share: float) -> Batch:

@@ -1,10 +1,11 @@
 """ECMF (arXiv 2508.05991, ACM MM 2025): self-attention over the sources, with residuals.
 
 The abstract names the parts; the equations are our reading of it. A source's rows are pooled by
-attention and brought to one width, `h_m = LN(W_m x_m + b_m)`; `H = [h_1..h_M]` with absent sources
-masked; `Z = MHA(H, H, H)`; `y_m = LN(h_m + z_m)`; `w = softmax_m(u^T tanh(V y_m))` over the present
-sources; `f = [Σ_m w_m y_m ; h_1..h_M]`, so that the original representations are kept; dropout and
-a linear classifier. Widths, heads and dropout are ours: the paper's abstract does not state them.
+attention and brought to one width, `h_m = GELU(LN(W_m x_m + b_m))`; `H = [h_1..h_M]` with absent
+sources masked; `Z = MHA(H, H, H)`; `y_m = LN(h_m + z_m)`; `w = softmax_m(u^T tanh(V y_m))` over the
+present sources; `f = [Σ_m w_m y_m ; h_1..h_M]`, so that the original representations are kept;
+dropout and a linear classifier. Widths, heads and dropout are ours: the paper's abstract does not
+state them.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,103 @@
+"""Several trainings on the same features, folds and seeds -> one table with intervals.
+
+The clips are tested in turn, in folds by speaker. A variant's score is its mean WAF over the seeds;
+its interval comes from drawing the speakers with replacement (percentile bootstrap, 95 %), as does
+that of its difference to the rival: both are drawn together, so that the difference is paired.
+"""
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
+
+from ecmf.dataset import Dataset
+from ecmf.manifest import Clip
+from ecmf.params import TrainFusion
+from ecmf.runs import load_model, read_sources, train_all
+from ecmf.scores import INTERVAL, waf_of_confusion
+from ecmf.training import Targets, predict
+
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+log = logging.getLogger(__name__)
+
+SEEDS = (0, 1, 2, 3, 4)
+DRAWS = 10_000
+
+Confusions = NDArray[np.int64]
+"""Clips per seed, speaker, true class and predicted class."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A line of the table: parameters of the training, and what it is compared with."""
+
+    name: str
+    params: TrainFusion
+    paths: Mapping[str, Path]
+
+
+def tested_in_turn(clips: Sequence[Clip]) -> list[Clip]:
+    """Forget the corpus's own splits: every labelled clip is trained on and tested in turn."""
+    return [replace(clip, split="train" if clip.label else "unlabelled") for clip in clips]
+
+
+def confusions(
+    variant: Variant, clips: Sequence[Clip], classes: Sequence[str], targets: Targets
+) -> Confusions:
+    """Train a variant on every fold with every seed, and count what it says of the test folds."""
+    sources = read_sources(dict(variant.paths), clips, variant.params)
+    groups = sorted({clip.group for clip in clips if clip.label})
+    probabilities = np.zeros((len(variant.params.seeds), len(clips), len(classes)))
+    device = torch.device("cpu")
+    dataset = Dataset(sources, device)
+    for done in train_all(dict(variant.paths), clips, targets, variant.params):
+        model = load_model(done.weights, variant.params, sources, len(classes), device)
+        said, _ = predict(model, dataset, done.run.fold.test)
+        probabilities[variant.params.seeds.index(done.run.seed), done.run.fold.test] += said
+    counted = np.zeros((len(probabilities), len(groups), len(classes), len(classes)), "int64")
+    for i, clip in enumerate(clips):
+        if clip.label:
+            truth, group = classes.index(clip.label), groups.index(clip.group)
+            for seed, said in enumerate(probabilities[:, i]):
+                counted[seed, group, truth, said.argmax()] += 1
+    return counted
+
+
+def seed_scores(counted: Confusions) -> NDArray[np.float64]:
+    """WAF of each seed over all speakers, (seeds,)."""
+    return waf_of_confusion(counted.sum(axis=1))
+
+
+def drawn_scores(counted: Confusions) -> NDArray[np.float64]:
+    """Mean WAF over the seeds, for each draw of the speakers, (draws,)."""
+    groups = counted.shape[1]
+    draws = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), size=DRAWS)
+    cells = np.einsum("ng,sgij->nsij", draws, counted)
+    return waf_of_confusion(cells).mean(axis=1)
+
+
+def table(results: Mapping[str, Confusions], rival: str) -> str:
+    """Markdown: a line per variant, and its difference to the rival."""
+    lines = [
+        f"| | WAF | 95 % interval | by seed | against {rival} | 95 % interval |",
+        "|---|---|---|---|---|---|",
+    ]
+    against = drawn_scores(results[rival])
+    for name, counted in results.items():
+        by_seed = seed_scores(counted)
+        low, high = np.percentile(drawn_scores(counted), INTERVAL)
+        gain = by_seed.mean() - seed_scores(results[rival]).mean()
+        lower, upper = np.percentile(drawn_scores(counted) - against, INTERVAL)
+        compared = "| |" if name == rival else f"{gain:+.3f} | {lower:+.3f} to {upper:+.3f} |"
+        lines.append(
+            f"| {name} | **{by_seed.mean():.3f}** | {low:.3f} to {high:.3f} | "
+            f"{by_seed.min():.3f} to {by_seed.max():.3f} | {compared}"
+        )
+    return "\n".join(lines)
