@@ -67,6 +67,7 @@ def confusions(
             truth, group = classes.index(clip.label), groups.index(clip.group)
             for seed, said in enumerate(probabilities[:, i]):
                 counted[seed, group, truth, said.argmax()] += 1
+    log.info("%s: WAF by seed %s", variant.name, seed_scores(counted).round(3).tolist())
     return counted
 
 

@@ -4,12 +4,14 @@ from pathlib import Path
 
 from ecmf import stage
 from ecmf.encoding import encode_sound
-from ecmf.params import EncodeAudio
+from ecmf.params import EncodeAudio, chosen
 
 
 def encode_audio(encoder: str, audio: Path, features: Path, params: EncodeAudio) -> None:
     """Encode the voice of every clip with the encoder of this name in the table."""
-    encode_sound(f"audio/{encoder}", params.encoders[encoder], audio, features, params.error_budget)
+    encode_sound(
+        f"audio/{encoder}", chosen(params.encoders, encoder), audio, features, params.error_budget
+    )
 
 
 if __name__ == "__main__":

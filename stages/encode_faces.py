@@ -4,13 +4,13 @@ from pathlib import Path
 
 from ecmf import stage
 from ecmf.encoding import encode_pictures
-from ecmf.params import EncodeFaces
+from ecmf.params import EncodeFaces, chosen
 
 
 def encode_faces(encoder: str, faces: Path, features: Path, params: EncodeFaces) -> None:
     """Encode the face crops of every clip with the encoder of this name in the table."""
     encode_pictures(
-        f"face/{encoder}", params.encoders[encoder], faces, features, params.error_budget
+        f"face/{encoder}", chosen(params.encoders, encoder), faces, features, params.error_budget
     )
 
 

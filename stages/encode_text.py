@@ -4,13 +4,13 @@ from pathlib import Path
 
 from ecmf import stage
 from ecmf.encoding import encode_transcripts
-from ecmf.params import EncodeText
+from ecmf.params import EncodeText, chosen
 
 
 def encode_text(encoder: str, text: Path, features: Path, params: EncodeText) -> None:
     """Encode the text of every clip with the encoder of this name in the table."""
     encode_transcripts(
-        f"text/{encoder}", params.encoders[encoder], text, features, params.error_budget
+        f"text/{encoder}", chosen(params.encoders, encoder), text, features, params.error_budget
     )
 
 

@@ -5,7 +5,7 @@ import yaml
 
 from ecmf import plugins
 from ecmf.errors import MissingFileError, ParamsError
-from ecmf.params import load_params
+from ecmf.params import chosen, load_params
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -64,6 +64,12 @@ def test_a_name_that_cannot_be_a_file_name_is_refused(tmp_path):
 
     with pytest.raises(ParamsError, match="becomes a file name"):
         load_params(changed(tmp_path, change))
+
+
+def test_an_encoder_that_is_not_in_the_table_is_refused_with_a_guess():
+    table = load_params(ROOT / "params.yaml").encode_audio.encoders
+    with pytest.raises(ParamsError, match=r"no encoder 'libros' in the table.*'librosa'"):
+        chosen(table, "libros")
 
 
 def test_an_unknown_option_of_a_member_is_refused():

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ecmf import plugins, workers
 from ecmf.budget import check_budget
 from ecmf.encoders.base import Encoder, Features
-from ecmf.errors import ClipError
+from ecmf.errors import ClipError, CorpusError
 from ecmf.params import Choice
 from ecmf.store import Layout, Rows, StoreWriter, no_rows
 from ecmf.workers import Failure
@@ -74,6 +74,7 @@ def encode(
         **encoder.provenance,
     }
     failures: dict[str, str] = {}
+    filled = 0
     listed, asked = tee(clips)
     wanted = (clip for clip in asked if len(clip[1]) or not encoder.needs_rows)
     results = _in_batches(recipe, wanted) if encoder.uses_device else _in_workers(recipe, wanted)
@@ -88,9 +89,15 @@ def encode(
                 out.append(clip_id, no_rows(layout, "failed", result.reason))
             elif len(result.values):
                 out.append(clip_id, Rows(result.values, result.times))
+                filled += 1
             else:
                 out.append(clip_id, no_rows(layout, "empty", "the encoder found nothing to encode"))
         check_budget(failures, count, budget)
+        if not encoder.needs_rows and not filled:
+            raise CorpusError(
+                f"{source}: none of the {count} clips is among the imported features: their ids "
+                "must be the clip_id of the manifest"
+            )
 
 
 def _in_workers(recipe: Recipe, clips: Clips) -> Iterator[Features | Failure]:

@@ -30,7 +30,7 @@ class Model(nn.Module):
             self.get_buffer(f"mean_{number}").copy_(mean)
             self.get_buffer(f"deviation_{number}").copy_(deviation)
 
-    def forward(self, batch: Batch) -> Output:
+    def forward(self, batch: Batch, target: Tensor | None = None) -> Output:
         """Scale the rows and fuse them."""
         rows = {
             name: (values - self.get_buffer(f"mean_{self._names[name]}"))
@@ -38,7 +38,7 @@ class Model(nn.Module):
             * batch.masks[name].unsqueeze(-1)
             for name, values in batch.rows.items()
         }
-        output: Output = self.fusion(Batch(rows, batch.masks))
+        output: Output = self.fusion(Batch(rows, batch.masks), target)
         return output
 
 

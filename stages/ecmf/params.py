@@ -7,7 +7,7 @@ environment.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -76,6 +76,19 @@ class TextChoice(Choice):
 
     member: Annotated[str, member_of("encoders.text")]
     view: Literal["raw", "enriched"] = "raw"
+
+
+AnyChoice = TypeVar("AnyChoice", bound=Choice)
+
+
+def chosen(table: Mapping[str, AnyChoice], name: str) -> AnyChoice:
+    """Look an encoder up in a branch's table; raises ParamsError listing those there are."""
+    if name not in table:
+        raise ParamsError(
+            f"no encoder {name!r} in the table: it has {', '.join(table)}."
+            + plugins.hint(name, table)
+        )
+    return table[name]
 
 
 class DecodeVideo(Section):
@@ -161,8 +174,8 @@ class TrainFusion(Section):
     folds: int = Field(5, ge=1)
     test_folds: int = Field(5, ge=2)
     seeds: tuple[int, ...] = (0, 1, 2)
-    epochs: int = Field(60, ge=1)
-    patience: int = Field(15, ge=1)
+    epochs: int = Field(40, ge=1)
+    patience: int = Field(10, ge=1)
     batch: int = Field(32, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.5, ge=0)

@@ -27,6 +27,8 @@ class AttentionPooling(nn.Module):
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Pool over the steps."""
+        if rows.shape[1] == 1:
+            return rows.squeeze(1) * mask  # nothing to weigh
         weights = masked_softmax(self.score(torch.tanh(self.hidden(rows))).squeeze(-1), mask)
         return torch.einsum("bt,btd->bd", weights, rows)
 

@@ -92,7 +92,7 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
         total = 0.0
         for clips in _batches(order.permutation(train), params.batch):
             batch, target = _mix(dataset.batch(clips), soft[clips], params.mixup, order)
-            output = model(_drop_sources(batch, params.modality_dropout))
+            output = model(_drop_sources(batch, params.modality_dropout), target)
             loss = _loss(output.logits, target, weight[clips], params.label_smoothing)
             loss = loss + sum(output.losses.values())
             optimiser.zero_grad()

@@ -55,6 +55,10 @@ class Fusion(nn.Module):
         self.sources = tuple(sources)
         self.classes = classes
 
-    def forward(self, batch: Batch) -> Output:
-        """Fuse the sources of each clip."""
+    def forward(self, batch: Batch, target: Tensor | None = None) -> Output:
+        """Fuse the sources of each clip.
+
+        `target` (clips, classes) is what the clips are to be, in training alone: for the further
+        losses of a member that has some, never for its logits.
+        """
         raise NotImplementedError

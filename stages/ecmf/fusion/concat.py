@@ -6,7 +6,7 @@ What `ecmf` keeps as original representations, without anything that weighs them
 from collections.abc import Sequence
 
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from ecmf.fusion import base
 from ecmf.pooling import Projection
@@ -16,8 +16,8 @@ from ecmf.section import Section
 class Options(Section):
     """Width of each source, and dropout."""
 
-    width: int = Field(64, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
+    width: int = Field(128, ge=1)
+    dropout: float = Field(0.5, ge=0, lt=1)
 
 
 class Fusion(base.Fusion):
@@ -30,6 +30,6 @@ class Fusion(base.Fusion):
         self.dropout = nn.Dropout(options.dropout)
         self.classifier = nn.Linear(options.width * len(self.sources), classes)
 
-    def forward(self, batch: base.Batch) -> base.Output:
+    def forward(self, batch: base.Batch, target: Tensor | None = None) -> base.Output:
         """Fuse the sources of each clip."""
         return base.Output(self.classifier(self.dropout(self.projection(batch).flatten(1))))

@@ -22,13 +22,14 @@ from ecmf.section import Section
 class Options(Section):
     """Widths, and a switch for each part of the mechanism."""
 
-    width: int = Field(64, ge=1)
+    width: int = Field(128, ge=1)
     heads: int = Field(4, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
+    dropout: float = Field(0.5, ge=0, lt=1)
     self_attention: bool = True
     residual: bool = True
     weighting: bool = True
     keep_original: bool = True
+    source_loss: float = Field(1.0, ge=0)
 
 
 class Fusion(base.Fusion):
@@ -52,7 +53,7 @@ class Fusion(base.Fusion):
         self.dropout = nn.Dropout(options.dropout)
         self.classifier = nn.Linear(width * (1 + kept), classes)
 
-    def forward(self, batch: base.Batch) -> base.Output:
+    def forward(self, batch: base.Batch, target: Tensor | None = None) -> base.Output:
         """Fuse the sources of each clip."""
         present = batch.present()
         original = self.projection(batch)
@@ -61,7 +62,20 @@ class Fusion(base.Fusion):
         fused = torch.einsum("bm,bmd->bd", weights, attended)
         if self.options.keep_original:
             fused = torch.cat([fused, original.flatten(1)], dim=1)
-        return base.Output(self.classifier(self.dropout(fused)), weights)
+        logits = self.classifier(self.dropout(fused))
+        return base.Output(logits, weights, self._source_losses(original, present, target))
+
+    def _source_losses(
+        self, original: Tensor, present: Tensor, target: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Cross entropy of what the classifier says of each present source's `h_m` alone."""
+        options = self.options
+        if target is None or not (options.source_loss and options.keep_original):
+            return {}
+        own = self.classifier.weight[:, options.width :].view(self.classes, -1, options.width)
+        alone = torch.einsum("bmd,cmd->bmc", original, own) + self.classifier.bias
+        loss = -(target[:, None] * alone.log_softmax(dim=-1)).sum(dim=-1)
+        return {"source": options.source_loss * (loss * present).sum() / present.sum().clamp(min=1)}
 
     def _attend(self, original: Tensor, present: Tensor) -> Tensor:
         if not self.options.self_attention:
