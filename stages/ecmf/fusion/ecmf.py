@@ -5,7 +5,8 @@ attention and brought to one width, `h_m = GELU(LN(W_m x_m + b_m))`; `H = [h_1..
 sources masked; `Z = MHA(H, H, H)`; `y_m = LN(h_m + z_m)`; `w = softmax_m(u^T tanh(V y_m))` over the
 present sources; `f = [Σ_m w_m y_m ; h_1..h_M]`, so that the original representations are kept;
 dropout and a linear classifier. Widths, heads and dropout are ours: the paper's abstract does not
-state them.
+state them. So is `source_loss`, which makes the part of the classifier that reads one `h_m` say the
+class by itself too, so that no source starves another ("modality competition").
 """
 
 from collections.abc import Sequence
