@@ -7,9 +7,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ecmf import device, stage, workers
+from ecmf.budget import check_budget
 from ecmf.cropping import LAYOUT, FaceCropper
 from ecmf.params import CropFaces
-from ecmf.store import Store, StoreWriter
+from ecmf.store import Store, StoreWriter, no_rows
 from ecmf.workers import Failure
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ def crop_faces(frames: Path, faces: Path, params: CropFaces) -> None:
         **detector.provenance,
     }
     states: Counter[str] = Counter()
+    failures: dict[str, str] = {}
     with Store(frames) as source, StoreWriter(faces, LAYOUT, provenance) as out:
         results = workers.run(
             cropper.crop_stored, source.items(), workers=1 if on_device else workers.count()
@@ -37,9 +39,11 @@ def crop_faces(frames: Path, faces: Path, params: CropFaces) -> None:
         progress = tqdm(source, "crop_faces", total=len(source), unit="clip", disable=None)
         for clip_id, rows in zip(progress, results, strict=True):
             if isinstance(rows, Failure):
-                raise RuntimeError(f"clip {clip_id!r}: {rows.reason}")
+                failures[clip_id] = rows.reason
+                rows = no_rows(LAYOUT, "failed", rows.reason)
             out.append(clip_id, rows)
             states[rows.state] += 1
+        check_budget(failures, len(source), params.error_budget)
     log.info("clips: %s", ", ".join(f"{count} {state}" for state, count in sorted(states.items())))
 
 

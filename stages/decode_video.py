@@ -20,11 +20,12 @@ def decode_video(manifest: Path, frames: Path, audio: Path, params: DecodeVideo)
     """Decode every clip of the manifest into a store of frames and one of sound."""
     clips = read_manifest(manifest)
     decode = ClipDecoder(params)
-    pictures = StoreWriter(frames, FRAMES, decode.provenance_of_frames)
-    voices = StoreWriter(audio, AUDIO, PROVENANCE_OF_AUDIO)
     failures: dict[str, str] = {}
     flags: dict[str, str] = {}
-    with pictures, voices:
+    with (
+        StoreWriter(frames, FRAMES, decode.provenance_of_frames) as pictures,
+        StoreWriter(audio, AUDIO, PROVENANCE_OF_AUDIO) as voices,
+    ):
         results = workers.run(
             decode, clips, workers=workers.count(), seconds_per_item=params.seconds_per_clip
         )

@@ -1,6 +1,5 @@
 """Transcripts and measured facts -> text with emotional cues, one record per clip."""
 
-import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ecmf import plugins, stage, workers
+from ecmf.budget import check_budget
 from ecmf.enrichment import write_texts
 from ecmf.errors import ParamsError
 from ecmf.facts import NO_FACE, bounds, face_facts, has_action_units, measure_voice, voice_facts
@@ -17,8 +17,6 @@ from ecmf.manifest import Clip, read_manifest
 from ecmf.params import EnrichText
 from ecmf.store import Store
 from ecmf.workers import Failure
-
-log = logging.getLogger(__name__)
 
 
 def enrich_text(
@@ -30,11 +28,13 @@ def enrich_text(
     )
     clips = read_manifest(manifest)
     voices: dict[str, dict[str, float]] = {}
+    failures: dict[str, str] = {}
     facts: dict[str, list[str]] = {clip.clip_id: [] for clip in clips}
     if params.facts:
         units = face_features / f"{params.action_units}.h5" if params.action_units else None
         of_faces = facts_of_faces(clips, faces, units)
-        voices = measure_voices(clips, audio)
+        voices, failures = measure_voices(clips, audio)
+        check_budget(failures, len(clips), params.error_budget)
         compared = bounds(voices[clip.clip_id] for clip in clips if clip.split == "train")
         facts = {
             name: [*voice_facts(voice, compared), *of_faces[name]] for name, voice in voices.items()
@@ -47,25 +47,35 @@ def enrich_text(
     )
     write_texts(
         [
-            record.model_copy(update={"measured": voices.get(record.clip_id, {})})
+            record.model_copy(
+                update={"measured": voices.get(record.clip_id, {})}
+                | _flag(failures.get(record.clip_id, ""))
+            )
             for record in records
         ],
         text,
     )
 
 
-def measure_voices(clips: Sequence[Clip], audio: Path) -> dict[str, dict[str, float]]:
-    """Clip id -> what was measured of its voice, nothing where it has none."""
-    voices = {}
+def _flag(reason: str) -> dict[str, str]:
+    return {"state": "flagged", "reason": f"its voice: {reason}"} if reason else {}
+
+
+def measure_voices(
+    clips: Sequence[Clip], audio: Path
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Clip id -> what was measured of its voice, and clip id -> why that failed."""
+    voices: dict[str, dict[str, float]] = {}
+    failures: dict[str, str] = {}
     with Store(audio) as sounds:
         waveforms = (sounds[clip.clip_id].values for clip in clips)
         measured = workers.run(measure_voice, waveforms, workers=workers.count())  # type: ignore[arg-type]
         progress = tqdm(measured, "voices", total=len(clips), unit="clip", disable=None)
         for clip, voice in zip(clips, progress, strict=True):
             if isinstance(voice, Failure):
-                log.warning("clip %s: nothing is said of its voice: %s", clip.clip_id, voice.reason)
+                failures[clip.clip_id] = voice.reason
             voices[clip.clip_id] = {} if isinstance(voice, Failure) else voice
-    return voices
+    return voices, failures
 
 
 def facts_of_faces(clips: Sequence[Clip], faces: Path, units: Path | None) -> dict[str, list[str]]:

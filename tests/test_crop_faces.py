@@ -10,7 +10,7 @@ from crop_faces import crop_faces
 from decode_video import decode_video
 from ecmf.cropping import FaceCropper, crop
 from ecmf.detectors.base import Face
-from ecmf.errors import ParamsError
+from ecmf.errors import ErrorBudgetError, ParamsError
 from ecmf.files import sha256
 from ecmf.manifest import Clip, write_manifest
 from ecmf.media import Pictures
@@ -174,3 +174,18 @@ def test_a_face_is_found_in_nearly_every_frame_of_real_video(shared: Path, tmp_p
         for rows in faces.values():
             assert rows.facts["faces"] >= 0.95 * rows.facts["frames"]
             assert rows.state == "whole"
+
+
+def test_a_clip_whose_pictures_cannot_be_opened_fails_alone_within_the_budget(
+    tmp_path: Path,
+) -> None:
+    layout = Layout(jpeg=True)
+    frames = tmp_path / "frames.h5"
+    with StoreWriter(frames, layout, {}) as out:
+        out.append("torn", Rows([b"no picture"], np.zeros(1)))
+        out.append("dark", Rows([encode_jpeg(np.zeros((90, 120, 3), "uint8"), 95)], np.zeros(1)))
+    with Store(run(frames, CropFaces(error_budget=0.5))) as faces:
+        assert faces.state("torn")[0] == "failed"
+        assert faces.state("dark")[0] == "empty"
+    with pytest.raises(ErrorBudgetError, match=r"1 of 2 clips failed(.*\n.*)*torn: 10 bytes"):
+        run(frames, CropFaces(error_budget=0), name="other.h5")

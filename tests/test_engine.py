@@ -7,6 +7,7 @@ from ecmf.encoding import as_pictures, encode_pictures, encode_transcripts
 from ecmf.engine import Recipe, encode
 from ecmf.enrichment import EnrichedText, write_texts
 from ecmf.errors import ClipError, CorpusError, ErrorBudgetError
+from ecmf.files import sha256
 from ecmf.params import Choice, ImageChoice, TextChoice
 from ecmf.pictures import encode_jpeg
 from ecmf.store import Layout, Rows, Store, StoreWriter, no_rows
@@ -26,6 +27,10 @@ def frames(tmp_path):
             pictures = [encode_jpeg(image, 95) for image in images]
             out.append(f"clip_{number}", Rows(pictures, np.arange(3.0)))
     return tmp_path / "frames.h5"
+
+
+def read(store):
+    return ((clip_id, rows, rows.reason) for clip_id, rows in store.items())
 
 
 class Picky:
@@ -72,7 +77,7 @@ def test_the_number_of_workers_changes_no_byte(workers, frames, tmp_path, monkey
 
 def test_a_refused_clip_is_recorded_and_its_batch_mates_are_not_lost(frames, tmp_path, picky):
     with Store(frames) as store:
-        encode("frame/picky", picky, store.items(), len(store), tmp_path / "out.h5", budget=0.2)
+        encode("frame/picky", picky, read(store), len(store), tmp_path / "out.h5", budget=0.2)
     with Store(tmp_path / "out.h5") as features:
         assert features.state("clip_3") == ("failed", "too dark in clip_3")
         assert sum(len(features[clip_id]) for clip_id in features) == 7 * 3
@@ -83,15 +88,13 @@ def test_too_many_refused_clips_stop_the_stage_which_lists_them(frames, tmp_path
         Store(frames) as store,
         pytest.raises(ErrorBudgetError, match=r"1 of 9 clips failed(.*\n.*)*clip_3: too dark"),
     ):
-        encode("frame/picky", picky, store.items(), len(store), tmp_path / "out.h5", budget=0.1)
+        encode("frame/picky", picky, read(store), len(store), tmp_path / "out.h5", budget=0.1)
     assert not (tmp_path / "out.h5").exists()
 
 
 def test_imported_features_of_other_clips_are_refused(frames, tmp_path):
     table = tmp_path / "mine.csv"
     table.write_text("clip_id,a\nsomebody_else,1\n")
-    from ecmf.files import sha256
-
     choice = ImageChoice(member="imported", path=str(table), sha256=sha256(table))
     with pytest.raises(CorpusError, match="none of the 9 clips is among the imported features"):
         encode_pictures("face/mine", choice, frames, tmp_path / "out.h5", budget=0)

@@ -87,8 +87,11 @@ def test_any_subset_of_the_sources_may_be_absent(name, hidden, dataset):
 def test_gradients_reach_every_parameter(name, dataset):
     model = model_of(name, dataset).train()
     torch.manual_seed(0)
-    output = model(dataset.batch(everyone()))
-    (output.logits.square().sum() + sum(output.losses.values())).backward()
+    target = torch.eye(CLASSES)[torch.arange(CLIPS) % CLASSES]
+    output = model(dataset.batch(everyone()), target)
+    for name_of_loss, loss in output.losses.items():
+        assert loss.shape == (CLIPS,), name_of_loss
+    (output.logits.square().sum() + sum(map(torch.sum, output.losses.values()))).backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, key
 
@@ -123,6 +126,20 @@ def test_every_switch_of_ecmf_changes_what_it_says(switch, dataset):
         model_of("ecmf", dataset, **{switch: value})(batch).logits for value in (True, False)
     )
     assert on.shape == off.shape and not torch.allclose(on, off)
+
+
+def test_the_source_loss_of_ecmf_asks_each_present_source_alone(dataset):
+    target = torch.eye(CLASSES)[torch.arange(CLIPS) % CLASSES]
+    batch = dataset.batch(everyone())
+    once, twice = (
+        model_of("ecmf", dataset, source_loss=weight)(batch, target).losses["source"]
+        for weight in (1.0, 2.0)
+    )
+    assert torch.allclose(2 * once, twice)
+    nobody = ~batch.present().any(dim=1)
+    assert (once[nobody] == 0).all() and (once[~nobody] > 0).all()
+    assert not model_of("ecmf", dataset, source_loss=0.0)(batch, target).losses
+    assert not model_of("ecmf", dataset)(batch).losses
 
 
 def test_ecmf_weighs_the_present_sources_and_its_weights_sum_to_one(dataset):

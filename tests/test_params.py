@@ -79,6 +79,19 @@ def test_an_unknown_option_of_a_member_is_refused():
         plugins.options("fusion", "ecmf", {"dropot": 0.1})
 
 
+def test_a_table_is_never_empty_and_action_units_are_an_encoder_of_faces(tmp_path):
+    def empty(content):
+        content["encode_faces"]["encoders"] = {}
+
+    def unknown(content):
+        content["enrich_text"]["action_units"] = "gradient"
+
+    with pytest.raises(ParamsError, match=r"encode_faces\.encoders: .*keep one encoder"):
+        load_params(changed(tmp_path, empty))
+    with pytest.raises(ParamsError, match=r"action_units is 'gradient'.*Did you mean 'gradients'"):
+        load_params(changed(tmp_path, unknown))
+
+
 def test_text_that_is_no_yaml_and_an_absent_file_are_named(tmp_path):
     (tmp_path / "params.yaml").write_text("a: [1,")
     with pytest.raises(ParamsError, match=r"params\.yaml is not YAML"):

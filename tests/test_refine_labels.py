@@ -130,6 +130,12 @@ def test_the_given_label_wins_a_tie():
     assert (decision.name, decision.soft) == ("kept", (0.0, 0.0, 1.0))
 
 
+def test_a_clip_nobody_speaks_of_keeps_its_label():
+    refiner = plugins.create("refiners", "Refiner", "vote", {"given": 0.0})
+    (decision,) = refiner({"given": Opinion("given", np.array([[0.0, 1.0, 0.0]]))}, CLASSES)
+    assert (decision.name, decision.soft) == ("kept", (0.0, 1.0, 0.0))
+
+
 def test_words_speak_for_the_classes_they_go_with():
     good, bad, nothing, unknown = of_polarity([0.8, -0.8, 0.0, None], CLASSES).shares
     assert good.argmax() == CLASSES.index("happy")

@@ -65,6 +65,12 @@ def test_more_folds_than_groups_are_refused_with_both_numbers():
         make_folds(WITHOUT_TEST, 4, 13, seed=0)
 
 
+def test_more_folds_than_clips_of_any_class_are_refused():
+    rare = [Clip(f"c{i}", group=f"g{i}", label=("sad", "happy")[i % 2]) for i in range(8)]
+    with pytest.raises(ParamsError, match=r"train_fusion\.test_folds is 5, but no class"):
+        make_folds(rare, 2, 5, seed=0)
+
+
 def test_one_fold_without_a_validation_split_is_refused():
     with pytest.raises(ParamsError, match="no validation split"):
         make_folds(WITHOUT_TEST, 1, 3, seed=0)

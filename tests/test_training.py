@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 from tables import read_table
 
-from ecmf import runs
-from ecmf.errors import StoreError
+from ecmf import prediction, runs
+from ecmf.card import read_card
+from ecmf.errors import ParamsError, StoreError
+from ecmf.features import Source
 from ecmf.params import EvaluateFusion, RefineLabels, TrainFusion
 from ecmf.store import Layout, Rows, StoreWriter
-from ecmf.training import Targets
+from ecmf.training import Targets, predict
 from evaluate_fusion import evaluate_fusion
 from refine_labels import refine_labels
 from train_fusion import train_fusion
@@ -126,15 +129,30 @@ def test_a_killed_training_goes_on_where_it_stopped(trained, tmp_path, monkeypat
     assert files_of(tmp_path / "fusion") == files_of(folder / "fusion")
 
 
-def test_a_finished_training_leaves_nothing_in_the_cache(trained):
-    _, folder, _ = trained
-    assert not [path for path in (folder / "cache").rglob("*") if path.is_file()]
+def test_trainings_nobody_came_back_for_are_forgotten_after_a_week(trained, tmp_path):
+    corpus, _, _ = trained
+    old = tmp_path / "cache/train_fusion/0123"
+    old.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    train(corpus, tmp_path, PARAMS.model_copy(update={"seeds": (0,)}))
+    assert not old.exists()
+    assert list((tmp_path / "cache/train_fusion").iterdir())
 
 
-def test_what_waits_in_the_cache_is_not_taken_for_other_parameters(trained, tmp_path):
+def test_what_waits_in_the_cache_is_not_taken_for_anything_else(trained, tmp_path):
     corpus, _, _ = trained
     paths = SOURCES.paths(corpus.features)
-    targets = Targets(np.eye(3, dtype="float32")[[0]], np.ones(1, "float32"))
+    other = {**paths, "face/mine": tmp_path / "other.h5"}
+    other["face/mine"].write_bytes(paths["face/mine"].read_bytes() + b"1")
+    targets, turned = (
+        Targets(np.eye(3, dtype="float32")[[i]], np.ones(1, "float32")) for i in (0, 1)
+    )
+    clip = corpus.clips[0]
+    moved = [type(clip)(**{**vars(clip), "group": "elsewhere"}), *corpus.clips[1:]]
+    given = (
+        (other, corpus.clips, targets), (paths, moved, targets), (paths, corpus.clips, turned),
+    )  # fmt: skip
+    assert len({runs._key(*arguments, PARAMS) for arguments in given}) == 3
     keys = {
         runs._key(paths, corpus.clips, targets, PARAMS.model_copy(update=change))
         for change in (
@@ -171,21 +189,21 @@ def test_every_clip_gets_a_prediction_with_the_weight_of_each_source(trained):
     assert all(float(row["weight_face/mine"]) == 0 for row in faceless)
 
 
-def test_a_training_clip_is_predicted_by_models_that_did_not_learn_it(trained, tmp_path):
-    """With random labels on the training split, its predictions are no better than chance."""
-    rng = np.random.default_rng(0)
-
-    def randomly(clip):
-        if clip.split != "train":
-            return clip
-        return type(clip)(**{**vars(clip), "label": CLASSES[rng.integers(3)]})
-
-    corpus = make_corpus(tmp_path, change=randomly)
-    train(corpus, tmp_path)
+@pytest.mark.parametrize("test_split", [True, False])
+def test_no_model_speaks_of_a_clip_it_learned_from(test_split, tmp_path, monkeypatch):
+    corpus = make_corpus(tmp_path, test_split=test_split)
+    params = PARAMS.model_copy(update={"seeds": (0,), "epochs": 1})
+    train(corpus, tmp_path, params)
+    asked = []
+    monkeypatch.setattr(
+        prediction, "predict", lambda *given: asked.append(given[2]) or predict(*given)
+    )
     evaluate(corpus, tmp_path)
-    rows = [row for row in read_table(tmp_path / "predictions.csv") if row["split"] == "train"]
-    hits = np.mean([row["label"] == row["predicted"] for row in rows])
-    assert hits < 0.55
+    plan = runs.plan(corpus.clips, params)
+    assert len(asked) == len(plan)
+    for clips, run in zip(asked, plan, strict=True):
+        assert not set(clips) & set(run.fold.train)
+        assert set(clips) | set(run.fold.train) == set(range(len(corpus.clips)))
 
 
 def test_labels_of_the_test_split_do_not_reach_the_training(trained, tmp_path):
@@ -203,7 +221,7 @@ def test_labels_of_the_test_split_do_not_reach_the_training(trained, tmp_path):
 
 def test_a_corpus_without_test_split_is_scored_fold_by_fold(tmp_path):
     corpus = make_corpus(tmp_path, test_split=False)
-    train(corpus, tmp_path, PARAMS.model_copy(update={"seeds": (0,)}))
+    train(corpus, tmp_path, PARAMS.model_copy(update={"seeds": (0,), "epochs": 20}))
     report = evaluate(corpus, tmp_path)
     assert report["protocol"] == "2 test folds by group"
     assert report["test"]["clips"] == sum(bool(clip.label) for clip in corpus.clips)
@@ -247,6 +265,24 @@ def test_features_of_another_encoder_are_refused_by_name(trained, tmp_path):
         StoreError, match="features face/mine with member 'made', these have 'another'"
     ):
         evaluate(other, tmp_path)
+
+
+def test_another_set_of_sources_is_refused_by_name(trained):
+    _, folder, _ = trained
+    card = read_card(folder / "fusion")
+    with pytest.raises(StoreError, match="trained on face/mine, audio/mine, these are face/mine:"):
+        card.check_sources([Source("face/mine", np.ones((1, 4), "float32"), np.array([0, 1]), {})])
+
+
+def test_speakers_must_be_known_to_standardise_by_them(tmp_path):
+    corpus = make_corpus(tmp_path, change=lambda clip: type(clip)(**{**vars(clip), "speaker": ""}))
+    with pytest.raises(ParamsError, match="91 clips have no speaker, 's0_0' for one"):
+        train(corpus, tmp_path, PARAMS.model_copy(update={"standardise": "speaker"}))
+
+
+def test_a_branch_without_encoders_is_refused(tmp_path):
+    with pytest.raises(ParamsError, match=r"no table has an encoder of .*\('frame',\)"):
+        train(make_corpus(tmp_path), tmp_path, PARAMS.model_copy(update={"branches": ("frame",)}))
 
 
 def test_a_clip_of_weight_zero_is_not_learned_from(trained):

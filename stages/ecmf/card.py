@@ -51,6 +51,13 @@ class Card(Section):
         Raises:
             StoreError: names the source and what differs.
         """
+        trained = ", ".join(known.name for known in self.sources)
+        read = ", ".join(found.name for found in sources)
+        if trained != read:
+            raise StoreError(
+                f"the model was trained on {trained}, these are {read}: "
+                "set the tables of encoders back, or train again"
+            )
         for known, found in zip(self.sources, sources, strict=True):
             for key in sorted({*known.provenance, *found.provenance}):
                 trained_on, given = known.provenance.get(key), found.provenance.get(key)

@@ -1,5 +1,6 @@
 """What stands in a store, as the encoders of each branch see it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from ecmf.engine import Recipe, encode
@@ -16,22 +17,29 @@ def encode_pictures(
     """Encode a store of frames or of face crops."""
     with Store(pictures) as store:
         recipe = Recipe("encoders.image", choice, as_pictures)
-        encode(source, recipe, store.items(), len(store), features, budget)
+        encode(source, recipe, _of_store(store), len(store), features, budget)
 
 
 def encode_sound(source: str, choice: Choice, audio: Path, features: Path, budget: float) -> None:
     """Encode a store of waveforms."""
     with Store(audio) as store:
         recipe = Recipe("encoders.audio", choice, as_sound)
-        encode(source, recipe, store.items(), len(store), features, budget)
+        encode(source, recipe, _of_store(store), len(store), features, budget)
 
 
 def encode_transcripts(
     source: str, choice: TextChoice, text: Path, features: Path, budget: float
 ) -> None:
     """Encode the chosen view of the texts of `enrich_text`."""
-    texts = [(record.clip_id, getattr(record, choice.view)) for record in read_texts(text)]
+    texts = [
+        (record.clip_id, getattr(record, choice.view), record.reason) for record in read_texts(text)
+    ]
     encode(source, Recipe("encoders.text", choice, Text), texts, len(texts), features, budget)
+
+
+def _of_store(store: Store) -> Iterator[tuple[str, Rows, str]]:
+    for clip_id, rows in store.items():
+        yield clip_id, rows, rows.reason
 
 
 def as_pictures(clip_id: str, rows: Rows) -> Pictures:

@@ -5,7 +5,6 @@ The encoder says what a clip's features are; everything about files, order and m
 
 import functools
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice, tee
@@ -22,10 +21,10 @@ from ecmf.params import Choice
 from ecmf.store import Layout, Rows, StoreWriter, no_rows
 from ecmf.workers import Failure
 
-CLIPS_PER_BATCH = int(os.environ.get("ECMF_BATCH", "32"))
+CLIPS_PER_BATCH = 32
 
-Clips = Iterable[tuple[str, Sized]]
-"""Clip ids with what the encoder is to read: the rows of a store, or a text."""
+Clips = Iterable[tuple[str, Sized, str]]
+"""Clip ids, what the encoder is to read (rows of a store, or a text), and why that may be empty."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,9 @@ class Recipe:
             self.family, self.choice.member, json.dumps(self.choice.options, sort_keys=True)
         )
 
-    def __call__(self, clip: tuple[str, Sized]) -> Features:
+    def __call__(self, clip: tuple[str, Sized, str]) -> Features:
         """Encode one clip."""
-        return self.encoder()([self.unpack(*clip)])[0]
+        return self.encoder()([self.unpack(*clip[:2])])[0]
 
 
 @functools.cache
@@ -79,9 +78,9 @@ def encode(
     wanted = (clip for clip in asked if len(clip[1]) or not encoder.needs_rows)
     results = _in_batches(recipe, wanted) if encoder.uses_device else _in_workers(recipe, wanted)
     with StoreWriter(features, layout, provenance) as out:
-        for clip_id, given in tqdm(listed, source, total=count, unit="clip", disable=None):
+        for clip_id, given, reason in tqdm(listed, source, total=count, unit="clip", disable=None):
             if not len(given) and encoder.needs_rows:
-                out.append(clip_id, no_rows(layout, "empty", _why_empty(given)))
+                out.append(clip_id, no_rows(layout, "empty", reason or "nothing to encode"))
                 continue
             result = next(results)
             if isinstance(result, Failure):
@@ -107,7 +106,7 @@ def _in_workers(recipe: Recipe, clips: Clips) -> Iterator[Features | Failure]:
 def _in_batches(recipe: Recipe, clips: Clips) -> Iterator[Features | Failure]:
     encoder = recipe.encoder()
     remaining = iter(clips)
-    while batch := [recipe.unpack(*clip) for clip in islice(remaining, CLIPS_PER_BATCH)]:
+    while batch := [recipe.unpack(*clip[:2]) for clip in islice(remaining, CLIPS_PER_BATCH)]:
         try:
             yield from encoder(batch)
         except ClipError:
@@ -120,7 +119,3 @@ def _one_by_one(encoder: Encoder[Any], batch: Sequence[Any]) -> Iterator[Feature
             yield encoder([item])[0]
         except ClipError as error:
             yield Failure(str(error))
-
-
-def _why_empty(given: Sized) -> str:
-    return (given.reason if isinstance(given, Rows) else "") or "nothing to encode"

@@ -1,15 +1,13 @@
 """A fusion model together with the scale of its inputs: what is trained, saved and loaded."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ecmf import plugins
 from ecmf.fusion.base import Batch, Fusion, Output, SourceShape
-
-Standardise = Literal["none", "corpus", "speaker"]
 
 
 class Model(nn.Module):

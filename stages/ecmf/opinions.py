@@ -1,5 +1,7 @@
 """What every source says of the training clips, for the refiners to weigh."""
 
+import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,6 +14,8 @@ from sklearn.preprocessing import StandardScaler
 from ecmf.features import Source
 from ecmf.manifest import Clip
 from ecmf.refiners.base import Opinion
+
+log = logging.getLogger(__name__)
 
 REGULARISATION = 0.01
 """Inverse strength C of the classifiers that vote: few clips, some of them labelled wrongly."""
@@ -77,7 +81,8 @@ def out_of_fold(
     values = source.clip_means()[among[voters]].astype("float64")
     labels = np.array([clips[i].label for i in among[voters]])
     groups = [clips[i].group for i in among[voters]]
-    if len(set(groups)) < folds:
+    if len(set(groups)) < folds or max(Counter(labels.tolist()).values()) < folds:
+        log.info("%s is in too few clips to vote in %d folds", source.name, folds)
         return Opinion("out_of_fold", shares)
     cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for learn, vote in cut.split(values, labels, groups):

@@ -7,10 +7,17 @@ environment.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from ecmf import plugins
 from ecmf.errors import MissingFileError, ParamsError
@@ -78,6 +85,12 @@ class TextChoice(Choice):
     view: Literal["raw", "enriched"] = "raw"
 
 
+def _not_empty(table: dict[str, Any]) -> dict[str, Any]:
+    if not table:
+        raise ValueError("keep one encoder; train_fusion.branches leaves a whole branch out")
+    return table
+
+
 AnyChoice = TypeVar("AnyChoice", bound=Choice)
 
 
@@ -112,33 +125,34 @@ class CropFaces(Section):
     edge: int = Field(112, ge=8)
     minimum_confidence: float | None = None
     jpeg_quality: JpegQuality = 95
+    error_budget: Share = 0.01
 
 
 class EncodeFrames(Section):
     """Encoders of whole frames."""
 
-    encoders: dict[SourceName, ImageChoice]
+    encoders: Annotated[dict[SourceName, ImageChoice], AfterValidator(_not_empty)]
     error_budget: Share = 0.01
 
 
 class EncodeFaces(Section):
     """Encoders of face crops."""
 
-    encoders: dict[SourceName, ImageChoice]
+    encoders: Annotated[dict[SourceName, ImageChoice], AfterValidator(_not_empty)]
     error_budget: Share = 0.01
 
 
 class EncodeAudio(Section):
     """Encoders of the voice."""
 
-    encoders: dict[SourceName, AudioChoice]
+    encoders: Annotated[dict[SourceName, AudioChoice], AfterValidator(_not_empty)]
     error_budget: Share = 0.01
 
 
 class EncodeText(Section):
     """Encoders of what is said."""
 
-    encoders: dict[SourceName, TextChoice]
+    encoders: Annotated[dict[SourceName, TextChoice], AfterValidator(_not_empty)]
     error_budget: Share = 0.01
 
 
@@ -148,7 +162,8 @@ class EnrichText(Section):
     provider: Annotated[str, member_of("llms")] = "lexicon"
     options: Options = Field(default_factory=dict)
     facts: bool = True
-    action_units: str | None = None
+    action_units: SourceName | None = None
+    error_budget: Share = 0.01
 
 
 class RefineLabels(Section):
@@ -169,7 +184,7 @@ class TrainFusion(Section):
 
     model: Annotated[str, member_of("fusion")] = "ecmf"
     options: Options = Field(default_factory=dict)
-    branches: tuple[Branch, ...] = BRANCHES
+    branches: tuple[Branch, ...] = Field(BRANCHES, min_length=1)
     standardise: Literal["none", "corpus", "speaker"] = "corpus"
     folds: int = Field(5, ge=1)
     test_folds: int = Field(5, ge=2)
@@ -199,7 +214,7 @@ class ReportCoverage(Section):
 class Params(Section):
     """The whole file; each section carries the name of the stage that reads it."""
 
-    corpus: str
+    corpus: Annotated[str, AfterValidator(_file_name)]
     make_sample: MakeSample
     decode_video: DecodeVideo
     crop_faces: CropFaces
@@ -211,6 +226,16 @@ class Params(Section):
     refine_labels: RefineLabels
     train_fusion: TrainFusion
     evaluate_fusion: EvaluateFusion
+
+    @model_validator(mode="after")
+    def _action_units_are_a_face_encoder(self) -> Self:
+        named, table = self.enrich_text.action_units, self.encode_faces.encoders
+        if named is not None and named not in table:
+            raise ValueError(
+                f"enrich_text.action_units is {named!r}, encode_faces.encoders has "
+                f"{', '.join(table)}.{plugins.hint(named, table)}"
+            )
+        return self
 
     @property
     def sources(self) -> "Sources":

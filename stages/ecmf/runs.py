@@ -6,7 +6,9 @@ that was ended goes on where it stopped. Nothing is read there that this very ru
 
 import hashlib
 import json
+import logging
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,14 +16,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import sklearn
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from ecmf import cache, device, plugins, workers
+from ecmf import cache, device, workers
 from ecmf.dataset import Dataset
+from ecmf.errors import ParamsError
 from ecmf.features import Source, load_sources, per_speaker
 from ecmf.files import replacing, sha256
 from ecmf.manifest import Clip
@@ -30,6 +34,11 @@ from ecmf.params import TrainFusion
 from ecmf.splits import Fold, make_folds
 from ecmf.training import Epoch, Targets, fit
 from ecmf.workers import Failure
+
+log = logging.getLogger(__name__)
+
+SECONDS_KEPT = 7 * 24 * 3600
+"""How long a training waits in the cache for its run to go on."""
 
 HISTORY = "history"
 """Where a weight file in the cache keeps the epochs of its training."""
@@ -76,11 +85,17 @@ def read_sources(
     chosen = {
         name: path for name, path in paths.items() if name.partition("/")[0] in params.branches
     }
+    if not chosen:
+        raise ParamsError(f"no table has an encoder of train_fusion.branches {params.branches}")
     sources = load_sources(chosen, [clip.clip_id for clip in clips])
-    if params.standardise == "speaker":
-        speakers = [clip.speaker or clip.clip_id for clip in clips]
-        sources = [per_speaker(source, speakers) for source in sources]
-    return sources
+    if params.standardise != "speaker":
+        return sources
+    if nameless := [clip.clip_id for clip in clips if not clip.speaker]:
+        raise ParamsError(
+            f"train_fusion.standardise is 'speaker', but {len(nameless)} clips have no speaker, "
+            f"{nameless[0]!r} for one: set it to corpus"
+        )
+    return [per_speaker(source, [clip.speaker for clip in clips]) for source in sources]
 
 
 @dataclass(frozen=True)
@@ -97,6 +112,7 @@ class Trainer:
     def dataset(self) -> Dataset:
         """The features on the device."""
         sources = read_sources(self.paths, self.clips, self.params)
+        log.info("training on %s", device.requested())
         return Dataset(sources, torch.device(device.requested()))
 
     def __call__(self, run: Run) -> Finished:
@@ -118,8 +134,10 @@ class Trainer:
 def train_all(
     paths: dict[str, Path], clips: Sequence[Clip], targets: Targets, params: TrainFusion
 ) -> Iterator[Finished]:
-    """Yield every finished training in the order of the plan, and clear the cache at the end."""
-    folder = cache.folder() / "train_fusion" / _key(paths, clips, targets, params)
+    """Yield every finished training in the order of the plan."""
+    waiting = cache.folder() / "train_fusion"
+    _forget_old(waiting)
+    folder = waiting / _key(paths, clips, targets, params)
     trainer = Trainer(paths, clips, targets, params, folder)
     runs = plan(clips, params)
     processes = 1 if device.requested() != "cpu" else min(workers.count(), len(runs))
@@ -131,7 +149,13 @@ def train_all(
             progress.set_postfix(validation_waf=f"{result.best.validation_waf:.3f}")
             progress.update()
             yield result
-    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forget_old(folder: Path) -> None:
+    """Remove what no run has written to for a week; younger ones may belong to a run beside us."""
+    for old in folder.iterdir() if folder.is_dir() else ():
+        if time.time() - old.stat().st_mtime > SECONDS_KEPT:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def load_model(
@@ -148,15 +172,13 @@ def _key(
     paths: dict[str, Path], clips: Sequence[Clip], targets: Targets, params: TrainFusion
 ) -> str:
     """Hash all that decides the weights: features, clips, targets, parameters, code."""
-    code = Path(__file__).parent
-    member = Path(str(plugins.load("fusion", params.model).__file__))
-    files = [*paths.values(), *sorted(code.glob("*.py")), code / "fusion/base.py", member]
+    files = [*paths.values(), *sorted(Path(__file__).parent.rglob("*.py"))]
     parts = [
         params.model_dump_json(),
         repr([(clip.clip_id, clip.speaker, clip.group, clip.split, clip.label) for clip in clips]),
         _digest(targets.soft),
         _digest(targets.weight),
-        torch.__version__,
+        f"{torch.__version__} {np.__version__} {sklearn.__version__}",
         device.requested(),
         sha256(*files),
     ]

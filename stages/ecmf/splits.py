@@ -1,5 +1,6 @@
 """Who trains, who validates and who is tested: grouped, so that no speaker stands on two sides."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -94,6 +95,10 @@ def _grouped(
             "(speakers, dialogues or films): lower it"
         )
     labels = [clips[i].label for i in among]
+    if max(Counter(labels).values()) < folds:
+        raise ParamsError(
+            f"train_fusion.{key} is {folds}, but no class has as many clips to cut: lower it"
+        )
     cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return [
         (among[rest], among[held_out])

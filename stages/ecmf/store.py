@@ -268,16 +268,17 @@ class StoreWriter:
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         """Keep the file if all went well, leave nothing behind if not."""
         try:
+            try:
+                if failure is None:
+                    self._finish()
+            finally:
+                self._file.close()
             if failure is None:
-                self._finish()
+                with self._part.open("rb+") as file:
+                    os.fsync(file.fileno())
+                self._part.replace(self._path)
         finally:
-            self._file.close()
-        if failure is not None:
-            self._part.unlink()
-            return
-        with self._part.open("rb+") as file:
-            os.fsync(file.fileno())
-        self._part.replace(self._path)
+            self._part.unlink(missing_ok=True)
 
     def _finish(self) -> None:
         for block in self._blocks.values():

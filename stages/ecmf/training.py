@@ -80,6 +80,7 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
     weight = torch.from_numpy(targets.weight * _balance(targets, train, params.class_weights)).to(
         device
     )
+    uniform = torch.full_like(soft[0], 1 / soft.shape[1])
     judged = fold.validation[targets.weight[fold.validation] > 0]
     truth = targets.soft[judged].argmax(axis=1)
     order = np.random.default_rng([seed, fold.round, fold.fold])
@@ -91,10 +92,14 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
         model.train()
         total = 0.0
         for clips in _batches(order.permutation(train), params.batch):
-            batch, target = _mix(dataset.batch(clips), soft[clips], params.mixup, order)
+            batch, target, counts = _mix(
+                dataset.batch(clips), soft[clips], weight[clips], params.mixup, order
+            )
+            target = target.lerp(uniform, params.label_smoothing)
             output = model(_drop_sources(batch, params.modality_dropout), target)
-            loss = _loss(output.logits, target, weight[clips], params.label_smoothing)
-            loss = loss + sum(output.losses.values())
+            losses = functional.cross_entropy(output.logits, target, reduction="none")
+            losses = losses + sum(output.losses.values())
+            loss = (losses * counts).sum() / counts.sum()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -116,6 +121,7 @@ def predict(
     model: Model, dataset: Dataset, clips: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Probabilities (clips, classes), and the weights of the sources (clips, sources) if known."""
+    torch.set_num_threads(1)  # as in `fit`: the last bits depend on it
     model.eval()
     probabilities, weights = [], []
     for part in _batches(clips, CLIPS_PER_PREDICTION):
@@ -131,15 +137,15 @@ def _batches(clips: NDArray[np.int64], count: int) -> Iterator[Tensor]:
 
 
 def _mix(
-    batch: Batch, soft: Tensor, alpha: float, chance: np.random.Generator
-) -> tuple[Batch, Tensor]:
-    """Blend each clip with another of the batch, labels too (mixup, arXiv 1710.09412).
+    batch: Batch, soft: Tensor, weight: Tensor, alpha: float, chance: np.random.Generator
+) -> tuple[Batch, Tensor, Tensor]:
+    """Blend each clip with another of the batch, label and weight too (mixup, arXiv 1710.09412).
 
     The share of the other clip is drawn from Beta(alpha, alpha), once per batch. A row that only
     one of the two clips has stays as it is.
     """
     if not alpha:
-        return batch, soft
+        return batch, soft, weight
     share = float(chance.beta(alpha, alpha))
     other = torch.from_numpy(chance.permutation(len(soft))).to(soft.device)
     rows = {
@@ -150,7 +156,8 @@ def _mix(
         )
         for name, values in batch.rows.items()
     }
-    return Batch(rows, batch.masks), torch.lerp(soft, soft[other], share)
+    mixed = Batch(rows, batch.masks)
+    return mixed, soft.lerp(soft[other], share), weight.lerp(weight[other], share)
 
 
 def _drop_sources(batch: Batch, share: float) -> Batch:
@@ -165,13 +172,6 @@ def _drop_sources(batch: Batch, share: float) -> Batch:
         for number, (name, mask) in enumerate(batch.masks.items())
     }
     return Batch(batch.rows, masks)
-
-
-def _loss(logits: Tensor, soft: Tensor, weight: Tensor, smoothing: float) -> Tensor:
-    target = soft * (1 - smoothing) + smoothing / soft.shape[1]
-    return (
-        functional.cross_entropy(logits, target, reduction="none") * weight
-    ).sum() / weight.sum()
 
 
 def _balance(targets: Targets, train: NDArray[np.int64], wanted: bool) -> NDArray[np.float32]:

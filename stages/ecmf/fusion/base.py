@@ -35,7 +35,8 @@ class Output:
     """What a model says of a batch.
 
     `logits` is (clips, classes); `weights` (clips, sources) says how much each source counted, if
-    the model knows; `losses` are further terms to minimise, by name.
+    the model knows; `losses` are further terms to minimise, by name, each (clips,): the training
+    weighs them clip by clip like its own.
     """
 
     logits: Tensor

@@ -12,7 +12,7 @@ class by itself too, so that no source starves another ("modality competition").
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ecmf.fusion import base
@@ -21,7 +21,10 @@ from ecmf.section import Section
 
 
 class Options(Section):
-    """Widths, and a switch for each part of the mechanism."""
+    """Widths, and a switch for each part of the mechanism.
+
+    `source_loss` is a weight; it needs `keep_original`, for it trains that part of the classifier.
+    """
 
     width: int = Field(128, ge=1)
     heads: int = Field(4, ge=1)
@@ -31,6 +34,12 @@ class Options(Section):
     weighting: bool = True
     keep_original: bool = True
     source_loss: float = Field(1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> "Options":
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+        return self
 
 
 class Fusion(base.Fusion):
@@ -76,7 +85,8 @@ class Fusion(base.Fusion):
         own = self.classifier.weight[:, options.width :].view(self.classes, -1, options.width)
         alone = torch.einsum("bmd,cmd->bmc", original, own) + self.classifier.bias
         loss = -(target[:, None] * alone.log_softmax(dim=-1)).sum(dim=-1)
-        return {"source": options.source_loss * (loss * present).sum() / present.sum().clamp(min=1)}
+        per_clip = (loss * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
+        return {"source": options.source_loss * per_clip}
 
     def _attend(self, original: Tensor, present: Tensor) -> Tensor:
         if not self.options.self_attention:

@@ -48,7 +48,8 @@ class Refiner:
             votes += opinion.shares * (
                 weight / classifiers if opinion.kind == "out_of_fold" else weight
             )
-        shares = votes / votes.sum(axis=1, keepdims=True)
+        total = votes.sum(axis=1, keepdims=True)
+        shares = np.divide(votes, total, out=given.copy(), where=total > 0)  # nobody: as given
         return [self._decide(*rows) for rows in zip(given, shares, strict=True)]
 
     def _decide(self, given: np.ndarray, shares: np.ndarray) -> Decision:

@@ -1,9 +1,23 @@
 """What every encoder of pictures promises."""
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import numpy as np
+
 from ecmf.encoders import base
-from ecmf.media import Pictures
+from ecmf.encoders.base import Features, Vectors
+from ecmf.media import RGB, Pictures
+
+
+def per_picture(
+    clips: Sequence[Pictures], row: Callable[[RGB], Vectors], dim: int
+) -> list[Features]:
+    """One row (dim,) per picture, with the picture's time."""
+    return [
+        Features(np.array([row(i) for i in clip.images], "float32").reshape(-1, dim), clip.times)
+        for clip in clips
+    ]
 
 
 class Encoder(base.Encoder[Pictures], Protocol):

@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ecmf.encoders.base import Features
+from ecmf.encoders.image.base import per_picture
 from ecmf.media import RGB, Pictures
 from ecmf.section import Section
 
@@ -71,15 +72,7 @@ class Encoder:
 
     def __call__(self, clips: Sequence[Pictures]) -> list[Features]:
         """One row per picture, with the picture's time."""
-        return [
-            Features(
-                np.array([self._row(image) for image in clip.images], "float32").reshape(
-                    -1, self.dim
-                ),
-                clip.times,
-            )
-            for clip in clips
-        ]
+        return per_picture(clips, self._row, self.dim)
 
     def _row(self, image: RGB) -> Any:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
