@@ -19,7 +19,7 @@ from ecmf.params import BRANCHES, load_params
 from ecmf.training import Targets
 
 MANIFEST, TRUTH = Path("data/manifests/sample.csv"), Path("data/truth/sample.csv")
-TEST_FOLDS = 6
+TEST_FOLDS, FOLDS = 6, 3
 
 
 def true_labels() -> dict[str, str]:
@@ -40,7 +40,9 @@ def main(names: list[str]) -> None:
         np.array([bool(clip.label) for clip in clips], "float32"),
     )
     paths = params.sources.paths(Path("data/features"))
-    common = params.train_fusion.model_copy(update={"seeds": SEEDS, "test_folds": TEST_FOLDS})
+    common = params.train_fusion.model_copy(
+        update={"seeds": SEEDS, "test_folds": TEST_FOLDS, "folds": FOLDS}
+    )
     variants = [
         *(Variant(f"{model}, all branches", common.model_copy(update={"model": model}), paths)
           for model in ("concat", "baseline", "ecmf")),

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,7 +39,9 @@ class Checkout:
     def __init__(self, folder, **environment):
         self.folder = folder
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        self.environment = {**os.environ, **IDENTITY, "PATH": path, **environment}
+        self.environment = {**os.environ, "PATH": path, "GIT_CONFIG_GLOBAL": os.devnull}
+        self.environment |= environment
+        self.environment.pop("OMP_NUM_THREADS", None)  # as a user has it
         listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
         files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
         for name in filter(None, files.split("\0")):
@@ -49,7 +53,6 @@ class Checkout:
             params[section].update(change)
         (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
         self.git("init", "--quiet")
-        self.commit("start")
 
     def run(self, *command):
         done = subprocess.run(
@@ -62,6 +65,7 @@ class Checkout:
         return self.run("git", *arguments)
 
     def commit(self, message):
+        self.environment |= IDENTITY
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", message)
 
@@ -98,7 +102,7 @@ def clean(checkout):
     checkout.dvc("checkout", "--quiet", "--force")
 
 
-def test_one_command_makes_scores_from_nothing(checkout):
+def test_one_command_makes_scores_from_nothing_without_a_git_identity(checkout):
     assert len(stages_run(checkout.first_run)) == 12
     test = checkout.evaluation()["test"]
     assert test["clips"] == 12
@@ -161,6 +165,28 @@ def test_a_changed_encoder_file_reruns_that_encoder_and_what_follows(clean):
         "encode_frames@motion", "refine_labels", "train_fusion", "evaluate_fusion",
         "report_coverage",
     }  # fmt: skip
+
+
+def test_another_corpus_runs_through_every_stage(clean):
+    """Voices alone: no video, so no frame and no face, and no test split."""
+    rng = np.random.default_rng(0)
+    raw = clean.folder / "voices"
+    for actor in range(1, 5):
+        for emotion in (1, 3, 5):
+            name = f"03-01-{emotion:02d}-01-01-01-{actor:02d}.wav"
+            (raw / f"Actor_{actor:02d}").mkdir(parents=True, exist_ok=True)
+            tone = np.sin(np.arange(16_000) * (0.03 + 0.02 * emotion)) * 0.3
+            noise = rng.normal(0, 0.01, 16_000)
+            soundfile.write(raw / f"Actor_{actor:02d}" / name, tone + noise, 16_000)
+    clean.run("python", "stages/index_corpus.py", "ravdess", "voices")
+    output = clean.dvc("exp", "run", "-S", "corpus=ravdess", "-S", "train_fusion.test_folds=2")
+    assert "make_sample" not in stages_run(output)
+    report = clean.evaluation()
+    assert report["protocol"] == "2 test folds by group"
+    assert report["test"]["clips"] == 12
+    coverage = json.loads((clean.folder / "metrics/coverage.json").read_text())
+    assert coverage["frames"]["empty"] == coverage["faces"]["empty"] == 12
+    assert coverage["audio"]["whole"] == 12
 
 
 def test_a_queued_experiment_uses_the_code_it_was_queued_with(clean):

