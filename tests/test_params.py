@@ -24,11 +24,11 @@ def test_the_project_s_own_parameters_are_valid_with_every_member_s_options():
                             ("enrich_text", "llms"), ("refine_labels", "refiners"),
                             ("train_fusion", "fusion")):  # fmt: skip
         for member, given in getattr(params, section).options.items():
-            plugins.options(family, member, given)
+            assert plugins.options(family, member, given)
     for section, family in (("encode_frames", "image"), ("encode_faces", "image"),
                             ("encode_audio", "audio"), ("encode_text", "text")):  # fmt: skip
         for choice in getattr(params, section).encoders.values():
-            plugins.options(f"encoders.{family}", choice.member, choice.options)
+            assert plugins.options(f"encoders.{family}", choice.member, choice.options)
 
 
 def test_a_typo_names_the_key_and_the_one_that_was_meant(tmp_path):
