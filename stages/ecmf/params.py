@@ -1,7 +1,6 @@
 """`params.yaml`, typed: one class per stage, no key it does not know, all faults in one message.
 
-It holds what changes a result and nothing else: device, workers and batch come from the
-environment.
+It holds what changes a result and nothing else: device and workers come from the environment.
 """
 
 import re
