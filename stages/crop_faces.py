@@ -1,26 +1,51 @@
 """Frames -> face crops: one person per clip, followed from frame to frame."""
 
+import functools
 import logging
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
-from tqdm import tqdm
-
-from ecmf import device, stage, workers
+from ecmf import device, engine, fingerprint, stage
 from ecmf.budget import check_budget
 from ecmf.cropping import LAYOUT, FaceCropper
+from ecmf.engine import Given, InProcesses
 from ecmf.params import CropFaces
-from ecmf.store import Store, StoreWriter, no_rows
+from ecmf.shard import Shard
+from ecmf.store import Rows, Store, StoreWriter, no_rows
 from ecmf.workers import Failure
 
 log = logging.getLogger(__name__)
 
 
-def crop_faces(frames: Path, faces: Path, params: CropFaces) -> None:
+def crop_faces(frames: Path, faces: Path, params: CropFaces, shard: Shard | None = None) -> None:
     """Crop the face of every clip's main person out of its frames."""
+    recipe, provenance = recipe_of(params)
+    states: Counter[str] = Counter()
+    failures: dict[str, str] = {}
+    with Store(frames) as source:
+        clips = [
+            Given(clip_id, source.digest(clip_id), functools.partial(_rows, source, clip_id))
+            for clip_id in source
+        ]
+        results = engine.apply(recipe, clips, shard)
+        if results is None:
+            return
+        with StoreWriter(faces, LAYOUT, provenance) as out:
+            for clip_id, result in results:
+                if isinstance(result, Failure):
+                    failures[clip_id] = result.reason
+                    result = (no_rows(LAYOUT, "failed", result.reason),)
+                out.append(clip_id, result[0])
+                states[result[0].state] += 1
+            check_budget(failures, len(source), params.error_budget)
+    log.info("clips: %s", ", ".join(f"{count} {state}" for state, count in sorted(states.items())))
+
+
+def recipe_of(params: CropFaces) -> tuple[InProcesses, dict[str, Any]]:
+    """What is done with a clip, and what is said of it in the store."""
     cropper = FaceCropper(params)
     detector = cropper.detector  # wrong options or weights stop the stage before its first clip
-    on_device = detector.uses_device and device.requested() != "cpu"
     provenance = {
         "detector": params.detector,
         "options": params.options.get(params.detector, {}),
@@ -30,21 +55,19 @@ def crop_faces(frames: Path, faces: Path, params: CropFaces) -> None:
         "jpeg_quality": params.jpeg_quality,
         **detector.provenance,
     }
-    states: Counter[str] = Counter()
-    failures: dict[str, str] = {}
-    with Store(frames) as source, StoreWriter(faces, LAYOUT, provenance) as out:
-        results = workers.run(
-            cropper.crop_stored, source.items(), workers=1 if on_device else workers.count()
-        )
-        progress = tqdm(source, "crop_faces", total=len(source), unit="clip", disable=None)
-        for clip_id, rows in zip(progress, results, strict=True):
-            if isinstance(rows, Failure):
-                failures[clip_id] = rows.reason
-                rows = no_rows(LAYOUT, "failed", rows.reason)
-            out.append(clip_id, rows)
-            states[rows.state] += 1
-        check_budget(failures, len(source), params.error_budget)
-    log.info("clips: %s", ", ".join(f"{count} {state}" for state, count in sorted(states.items())))
+    code = fingerprint.of("ecmf.cropping", f"ecmf.detectors.{params.detector}")
+    recipe = InProcesses(
+        "crop_faces",
+        (LAYOUT,),
+        {**provenance, "code": code, "device": device.requested().partition(":")[0]},
+        cropper.crop_stored,
+        alone=detector.uses_device and device.requested() != "cpu",
+    )
+    return recipe, provenance
+
+
+def _rows(store: Store, clip_id: str) -> tuple[str, Rows]:
+    return clip_id, store[clip_id]
 
 
 if __name__ == "__main__":

@@ -5,12 +5,24 @@ from pathlib import Path
 from ecmf import stage
 from ecmf.encoding import encode_sound
 from ecmf.params import EncodeAudio, chosen
+from ecmf.shard import Shard
 
 
-def encode_audio(encoder: str, audio: Path, features: Path, params: EncodeAudio) -> None:
+def encode_audio(
+    encoder: str,
+    audio: Path,
+    features: Path,
+    params: EncodeAudio,
+    shard: Shard | None = None,
+) -> None:
     """Encode the voice of every clip with the encoder of this name in the table."""
     encode_sound(
-        f"audio/{encoder}", chosen(params.encoders, encoder), audio, features, params.error_budget
+        f"audio/{encoder}",
+        chosen(params.encoders, encoder),
+        audio,
+        features,
+        params.error_budget,
+        shard,
     )
 
 

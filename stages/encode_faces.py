@@ -5,12 +5,24 @@ from pathlib import Path
 from ecmf import stage
 from ecmf.encoding import encode_pictures
 from ecmf.params import EncodeFaces, chosen
+from ecmf.shard import Shard
 
 
-def encode_faces(encoder: str, faces: Path, features: Path, params: EncodeFaces) -> None:
+def encode_faces(
+    encoder: str,
+    faces: Path,
+    features: Path,
+    params: EncodeFaces,
+    shard: Shard | None = None,
+) -> None:
     """Encode the face crops of every clip with the encoder of this name in the table."""
     encode_pictures(
-        f"face/{encoder}", chosen(params.encoders, encoder), faces, features, params.error_budget
+        f"face/{encoder}",
+        chosen(params.encoders, encoder),
+        faces,
+        features,
+        params.error_budget,
+        shard,
     )
 
 

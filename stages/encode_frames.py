@@ -5,12 +5,24 @@ from pathlib import Path
 from ecmf import stage
 from ecmf.encoding import encode_pictures
 from ecmf.params import EncodeFrames, chosen
+from ecmf.shard import Shard
 
 
-def encode_frames(encoder: str, frames: Path, features: Path, params: EncodeFrames) -> None:
+def encode_frames(
+    encoder: str,
+    frames: Path,
+    features: Path,
+    params: EncodeFrames,
+    shard: Shard | None = None,
+) -> None:
     """Encode the frames of every clip with the encoder of this name in the table."""
     encode_pictures(
-        f"frame/{encoder}", chosen(params.encoders, encoder), frames, features, params.error_budget
+        f"frame/{encoder}",
+        chosen(params.encoders, encoder),
+        frames,
+        features,
+        params.error_budget,
+        shard,
     )
 
 

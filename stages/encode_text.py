@@ -5,12 +5,24 @@ from pathlib import Path
 from ecmf import stage
 from ecmf.encoding import encode_transcripts
 from ecmf.params import EncodeText, chosen
+from ecmf.shard import Shard
 
 
-def encode_text(encoder: str, text: Path, features: Path, params: EncodeText) -> None:
+def encode_text(
+    encoder: str,
+    text: Path,
+    features: Path,
+    params: EncodeText,
+    shard: Shard | None = None,
+) -> None:
     """Encode the text of every clip with the encoder of this name in the table."""
     encode_transcripts(
-        f"text/{encoder}", chosen(params.encoders, encoder), text, features, params.error_budget
+        f"text/{encoder}",
+        chosen(params.encoders, encoder),
+        text,
+        features,
+        params.error_budget,
+        shard,
     )
 
 

@@ -1,6 +1,7 @@
 """Write the manifest of a corpus: `python stages/index_corpus.py <corpus> <folder> [--name NAME]`.
 
-Run by hand, once per corpus: the manifest is kept in git and is the root of the pipeline.
+Run by hand, once per corpus: the manifest is kept in git and is the root of the pipeline. Only that
+of a gated corpus, which nobody may pass on, is kept out of git and in the cache of DVC.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from ecmf.indexing import index
 from ecmf.manifest import SPLITS, Clip, classes_of, write_manifest
 
 MANIFESTS = Path("data/manifests")
+RAW = Path("data/raw")
 WORTH_HAVING = ("video", "transcript", "speaker", "label")
 
 
@@ -28,15 +30,36 @@ def index_corpus(corpus: str, folder: Path, name: str) -> str:
         raise ParamsError(
             f"--name {name!r} is another corpus, with its own classes: choose another"
         )
+    gated: bool = plugins.load("corpora", corpus).Corpus.gated
+    if gated:
+        _refuse_what_git_would_see(corpus, folder, name)
     clips = index(corpus, folder)
     manifest = MANIFESTS / f"{name}.csv"
     write_manifest(clips, manifest)
-    return "\n".join(
-        [
-            f"{manifest}: {summary(clips, classes_of(manifest, clips))}",
-            f"next: dvc exp run -S corpus={name}",
+    said = [f"{manifest}: {summary(clips, classes_of(manifest, clips))}"]
+    if gated:
+        said += [
+            f"{corpus} is gated: its clips, its labels and files made from them may not be passed",
+            "on. Git ignores them; never add them by force, nor push them to a DVC remote that",
+            "others can read. What may be committed is the fingerprint of the manifest:",
+            f"next: dvc add {manifest} && git add {manifest}.dvc",
         ]
-    )
+    return "\n".join([*said, f"next: dvc exp run -S corpus={name}"])
+
+
+def _refuse_what_git_would_see(corpus: str, folder: Path, name: str) -> None:
+    """Keep a gated corpus where .gitignore covers it: manifests by their name, clips by place."""
+    if not name.startswith(corpus):
+        raise ParamsError(
+            f"--name {name!r}: {corpus} is gated, and git ignores only manifests whose name begins "
+            f"with {corpus}: choose such a name"
+        )
+    place, project = folder.resolve(), Path.cwd().resolve()
+    if place.is_relative_to(project) and not place.is_relative_to(project / RAW):
+        raise ParamsError(
+            f"{folder}: {corpus} is gated, and in this project git ignores only {RAW}/: move the "
+            "folder there, or out of the project"
+        )
 
 
 def summary(clips: Sequence[Clip], classes: Sequence[str]) -> str:

@@ -41,7 +41,7 @@ def refine_labels(
     rows = []
     for clip in clips:
         if clip.split != "train":
-            decision = "untouched" if clip.label else "unlabelled"
+            decision = "untouched" if clip.label else clip.split
             rows.append(given_label(clip.clip_id, clip.label, classes, decision))
             continue
         row, made = next(decisions)

@@ -1,10 +1,11 @@
 """Every store -> how many clips came through whole, empty, flagged or failed, and why."""
 
+import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from ecmf import stage
 from ecmf.enrichment import read_texts
@@ -20,30 +21,33 @@ def report_coverage(
     text: Path,
     features: Path,
     coverage: Path,
+    listed: Path,
     sources: Sources,
 ) -> None:
-    """Count the clips of every stage; those that are not whole are listed with their reason."""
+    """Count the clips of every stage; list those that are not whole with their reason.
+
+    The list stands apart: it names clips, and those of a gated corpus are not to be committed.
+    """
     stores = {"frames": frames, "audio": audio, "faces": faces, **sources.paths(features)}
-    report = {}
+    found: dict[str, list[tuple[str, State, str]]] = {}
     for name, path in stores.items():
         with Store(path) as store:
-            report[name] = _count((clip_id, *store.state(clip_id)) for clip_id in store)
-    report["text"] = _count(
-        (record.clip_id, record.state, record.reason) for record in read_texts(text)
-    )
-    write_text(coverage, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+            found[name] = [(clip_id, *store.state(clip_id)) for clip_id in store]
+    found["text"] = [(record.clip_id, record.state, record.reason) for record in read_texts(text)]
+    report = {name: _count(state for _, state, _ in clips) for name, clips in found.items()}
+    write_text(coverage, json.dumps(report, indent=2) + "\n")
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["store", "clip_id", "state", "reason"])
+    for name, clips in found.items():
+        writer.writerows([name, *clip] for clip in clips if clip[1] != "whole")
+    write_text(listed, table.getvalue())
 
 
-def _count(clips: Iterable[tuple[str, State, str]]) -> dict[str, Any]:
-    """Clips per state, and per reason the ids of those that are not whole."""
+def _count(states: Iterable[State]) -> dict[str, int]:
     counts: Counter[str] = Counter(dict.fromkeys(STATES, 0))
-    reasons: dict[str, dict[str, list[str]]] = {state: {} for state in STATES if state != "whole"}
-    for clip_id, state, reason in clips:
-        counts[state] += 1
-        if state != "whole":
-            reasons[state].setdefault(reason, []).append(clip_id)
-    listed = {state: why for state, why in reasons.items() if why}
-    return {"clips": counts.total(), **counts, **({"why": listed} if listed else {})}
+    counts.update(states)
+    return {"clips": counts.total(), **counts}
 
 
 if __name__ == "__main__":

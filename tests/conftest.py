@@ -20,3 +20,9 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no real inputs: neither $ECMF_SHARED nor {folder} holds them")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds what another one has worked out."""
+    monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "cache"))

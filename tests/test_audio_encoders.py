@@ -1,11 +1,14 @@
 """What every encoder of the voice promises, one body over the folder's listing; then librosa's."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import tiny_onnx
+import tiny_speech
 from numpy.typing import NDArray
 
 from ecmf import plugins
@@ -14,6 +17,12 @@ from ecmf.media import SAMPLES_PER_SECOND, Samples, Sound
 
 ENCODERS = plugins.names("encoders.audio")
 FULL_SCALE = 32_768
+
+MAKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "huggingface": tiny_speech.hubert_large,
+    "onnx_speech": tiny_onnx.speech,
+}
+"""A folder -> the options of a member that cannot do without, and what they name, made there."""
 
 
 def vowel(seconds: float, hertz: float = 140.0, level: float = 0.3) -> Samples:
@@ -30,10 +39,12 @@ def noise(seconds: float, level: float) -> Samples:
 
 
 @pytest.fixture(scope="module", params=ENCODERS)
-def encoder(request: pytest.FixtureRequest) -> Any:
-    if not plugins.load("encoders.audio", request.param).Encoder.needs_rows:
+def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    name: str = request.param
+    if not plugins.load("encoders.audio", name).Encoder.needs_rows:
         pytest.skip("looks its features up by clip id: it has its own test")
-    return plugins.create("encoders.audio", "Encoder", request.param, {})
+    options = MAKERS[name](tmp_path_factory.mktemp(name)) if name in MAKERS else {}
+    return plugins.create("encoders.audio", "Encoder", name, options)
 
 
 SOUNDS = [

@@ -9,7 +9,7 @@ import pytest
 
 from ecmf import plugins
 from ecmf.errors import CorpusError, UserError
-from ecmf.manifest import Clip
+from ecmf.manifest import WITHOUT_LABEL, Clip
 
 CORPORA = plugins.names("corpora")
 
@@ -26,10 +26,20 @@ def _named(folder: Path) -> None:
     (folder / "Actor_02" / "01-01-04-01-02-01-02.mp4").write_bytes(b"second")
 
 
+def _published(folder: Path) -> None:
+    (folder / "video").mkdir()
+    (folder / "video" / "a.mp4").write_bytes(b"first")
+    (folder / "video" / "b.mp4").write_bytes(b"second")
+    (folder / "subtitle_chieng.csv").write_text("name,chinese,english\na,,Well.\n")
+    (folder / "track1_train_disdim.csv").write_text("name,discrete,valence\nb,happy,2.0\n")
+    (folder / "track_all_candidates.csv").write_text("name\na\n")
+
+
 SMALLEST: dict[str, Callable[[Path], None]] = {
     "folder": _listed,
     "sample": _listed,
     "ravdess": _named,
+    "mer2025": _published,
 }
 
 
@@ -57,6 +67,10 @@ def test_a_corpus_declares_each_of_its_classes_once(corpus: str) -> None:
     assert "" not in classes
 
 
+def test_a_corpus_says_whether_it_may_be_passed_on(corpus: str) -> None:
+    assert plugins.load("corpora", corpus).Corpus.gated is (corpus == "mer2025")
+
+
 def test_a_corpus_says_its_clips_twice_alike(corpus: str, folder: Path) -> None:
     assert clips(corpus, folder) == clips(corpus, folder)
 
@@ -75,7 +89,7 @@ def test_every_clip_has_a_group_and_a_label_of_the_corpus(corpus: str, folder: P
     for clip in clips(corpus, folder):
         assert clip.group
         assert clip.label in classes or not (classes and clip.label)
-        assert (clip.split == "unlabelled") == (clip.label == "")
+        assert (clip.split in WITHOUT_LABEL) == (clip.label == "")
 
 
 def test_a_folder_that_is_not_the_corpus_gives_no_clip(corpus: str, tmp_path: Path) -> None:

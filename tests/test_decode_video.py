@@ -165,3 +165,25 @@ def test_real_clips_go_through(tmp_path: Path, shared: Path) -> None:
     with Store(frames) as pictures, Store(audio) as voices:
         assert [len(rows.values) for rows in pictures.values()] == [16, 16, 16, 0]
         assert [bool(len(rows.values)) for rows in voices.values()] == [True, True, False, True]
+
+
+def test_a_second_run_decodes_nothing_and_gives_the_same_bytes(
+    tmp_path: Path, clips: list[Clip], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    stores = run(tmp_path, clips[1:], DecodeVideo(frames=3))
+    before = [store.read_bytes() for store in stores]
+    assert "3 clips, 0 known, 3 to work out" in caplog.text
+    stores = run(tmp_path, clips[1:], DecodeVideo(frames=3))
+    assert "3 clips, 3 known, 0 to work out" in caplog.text
+    assert [store.read_bytes() for store in stores] == before
+    run(tmp_path, clips, DecodeVideo(frames=3))
+    assert "4 clips, 3 known, 1 to work out" in caplog.text
+
+
+def test_what_failed_is_tried_again(tmp_path: Path, clips: list[Clip]) -> None:
+    slow = DecodeVideo(seconds_per_clip=1e-4, error_budget=1)
+    with Store(run(tmp_path, clips[:1], slow)[0]) as pictures:
+        assert pictures.state("b")[0] == "failed"
+    with Store(run(tmp_path, clips[:1], DecodeVideo(error_budget=0))[0]) as pictures:
+        assert pictures.state("b")[0] == "whole"

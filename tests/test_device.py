@@ -2,6 +2,7 @@ from pathlib import Path
 
 import onnxruntime
 import pytest
+import torch
 
 from ecmf import device
 from ecmf.errors import MissingFileError, UserError
@@ -44,3 +45,21 @@ def test_a_file_that_is_absent_or_no_network_is_said_to_be_so(tmp_path: Path) ->
     path.write_bytes(b"no network")
     with pytest.raises(MissingFileError, match="no ONNX network that can be run"):
         device.onnx_session(path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA can be had here")
+def test_torch_without_the_gpu_that_was_asked_for_is_said_to_be_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ECMF_DEVICE", "cpu")
+    assert device.of_torch() == "cpu"
+    monkeypatch.setenv("ECMF_DEVICE", "cuda:1")
+    with pytest.raises(UserError, match=r"ECMF_DEVICE is 'cuda:1', but torch .* sees 0 GPUs"):
+        device.of_torch()
+
+
+def test_threads_are_said_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert device.threads() == device.preparing_threads() == 3
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert device.threads() >= 1

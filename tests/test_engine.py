@@ -1,15 +1,18 @@
+import json
+
 import numpy as np
 import pytest
 
-from ecmf import engine, plugins
-from ecmf.encoders.base import Features
-from ecmf.encoding import as_pictures, encode_pictures, encode_transcripts
-from ecmf.engine import Recipe, encode
+from ecmf import cache, encoding, engine, plugins
+from ecmf.encoders.network import Network, Piece
+from ecmf.encoding import PICTURES, Named, encode_pictures, encode_transcripts
+from ecmf.engine import Given, InProcesses, Packing
 from ecmf.enrichment import EnrichedText, write_texts
-from ecmf.errors import ClipError, CorpusError, ErrorBudgetError
+from ecmf.errors import ClipError, CorpusError, ErrorBudgetError, UserError
 from ecmf.files import sha256
 from ecmf.params import Choice, ImageChoice, TextChoice
 from ecmf.pictures import encode_jpeg
+from ecmf.shard import Shard
 from ecmf.store import Layout, Rows, Store, StoreWriter, no_rows
 
 JPEG = Layout(jpeg=True)
@@ -17,41 +20,54 @@ JPEG = Layout(jpeg=True)
 
 @pytest.fixture
 def frames(tmp_path):
-    rng = np.random.default_rng(0)
-    with StoreWriter(tmp_path / "frames.h5", JPEG, {}) as out:
-        for number in range(9):
+    return filmed(tmp_path / "frames.h5", range(9))
+
+
+def filmed(path, numbers):
+    with StoreWriter(path, JPEG, {}) as out:
+        for number in numbers:
             if number == 4:
                 out.append("blind", no_rows(JPEG, "empty", "no video stream"))
                 continue
+            rng = np.random.default_rng(number)
             images = [rng.integers(0, 255, (24, 32, 3), "uint8") for _ in range(3)]
             pictures = [encode_jpeg(image, 95) for image in images]
             out.append(f"clip_{number}", Rows(pictures, np.arange(3.0)))
-    return tmp_path / "frames.h5"
+    return path
 
 
-def read(store):
-    return ((clip_id, rows, rows.reason) for clip_id, rows in store.items())
+class Picky(Network):
+    """A network that refuses some clips, and counts the pictures it sees."""
 
-
-class Picky:
-    """A network that refuses some clips; it stands for any member that runs on a device."""
-
-    uses_device = True
-    needs_rows = True
     dim = 2
-    provenance: dict[str, str] = {}  # noqa: RUF012
+    provenance: dict[str, str] = {"weights": "none"}  # noqa: RUF012
     refused = frozenset({"clip_3"})
 
-    def __call__(self, clips):
-        if bad := [clip.clip_id for clip in clips if clip.clip_id in self.refused]:
-            raise ClipError(f"too dark in {bad[0]}")
-        return [Features(np.ones((len(c.images), 2), "float32"), c.times) for c in clips]
+    def __init__(self):
+        self.seen = []
+
+    def pieces(self, clip):
+        if clip.clip_id in self.refused:
+            raise ClipError(f"too dark in {clip.clip_id}")
+        self.seen.append(clip.clip_id)
+        return [Piece({"mean": image.mean(axis=(0, 1))[:2]}) for image in clip.images]
+
+    def forward(self, batch):
+        return np.asarray(batch["mean"], "float32")
+
+    def join(self, clip, results):
+        return self.features(np.array(results), clip.times)
 
 
 @pytest.fixture
 def picky(monkeypatch):
-    monkeypatch.setattr(engine, "_encoder", lambda *_: Picky())
-    return Recipe("encoders.image", Choice(member="picky"), as_pictures)
+    network = Picky()
+    monkeypatch.setattr(encoding, "_encoder", lambda *_: network)
+    monkeypatch.setattr(encoding.fingerprint, "of", lambda *modules: "code")
+    return network
+
+
+PICKY = Choice(member="picky")
 
 
 def test_every_clip_comes_through_in_order_and_an_empty_one_says_why(frames, tmp_path):
@@ -71,24 +87,21 @@ def test_the_number_of_workers_changes_no_byte(workers, frames, tmp_path, monkey
     monkeypatch.setenv("ECMF_WORKERS", "2")
     encode_pictures("frame/a", choice, frames, tmp_path / "two.h5", budget=0)
     monkeypatch.setenv("ECMF_WORKERS", workers)
+    monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "another"))
     encode_pictures("frame/a", choice, frames, tmp_path / "other.h5", budget=0)
     assert (tmp_path / "two.h5").read_bytes() == (tmp_path / "other.h5").read_bytes()
 
 
 def test_a_refused_clip_is_recorded_and_its_batch_mates_are_not_lost(frames, tmp_path, picky):
-    with Store(frames) as store:
-        encode("frame/picky", picky, read(store), len(store), tmp_path / "out.h5", budget=0.2)
+    encode_pictures("frame/picky", PICKY, frames, tmp_path / "out.h5", budget=0.2)
     with Store(tmp_path / "out.h5") as features:
         assert features.state("clip_3") == ("failed", "too dark in clip_3")
         assert sum(len(features[clip_id]) for clip_id in features) == 7 * 3
 
 
 def test_too_many_refused_clips_stop_the_stage_which_lists_them(frames, tmp_path, picky):
-    with (
-        Store(frames) as store,
-        pytest.raises(ErrorBudgetError, match=r"1 of 9 clips failed(.*\n.*)*clip_3: too dark"),
-    ):
-        encode("frame/picky", picky, read(store), len(store), tmp_path / "out.h5", budget=0.1)
+    with pytest.raises(ErrorBudgetError, match=r"1 of 9 clips failed(.*\n.*)*clip_3: too dark"):
+        encode_pictures("frame/picky", PICKY, frames, tmp_path / "out.h5", budget=0.1)
     assert not (tmp_path / "out.h5").exists()
 
 
@@ -115,6 +128,138 @@ def test_the_chosen_view_of_the_text_is_encoded(tmp_path):
             rows[view] = features["a"].values
             assert len(features["mute"]) == (view == "enriched")
     assert not np.array_equal(rows["raw"], rows["enriched"])
+
+
+def test_a_clip_more_costs_one_clip_and_a_clip_less_costs_none(tmp_path, picky):
+    first = filmed(tmp_path / "first.h5", range(10, 18))
+    more = filmed(tmp_path / "more.h5", range(10, 19))
+    encode_pictures("frame/picky", PICKY, first, tmp_path / "out.h5", budget=0)
+    before = (tmp_path / "out.h5").read_bytes()
+    assert len(picky.seen) == 8
+    encode_pictures("frame/picky", PICKY, more, tmp_path / "out.h5", budget=0)
+    assert picky.seen[8:] == ["clip_18"]
+    encode_pictures("frame/picky", PICKY, first, tmp_path / "out.h5", budget=0)
+    assert len(picky.seen) == 9
+    assert (tmp_path / "out.h5").read_bytes() == before
+
+
+def test_without_the_cache_the_same_bytes_come_out(frames, tmp_path, picky, monkeypatch):
+    encode_pictures("frame/picky", PICKY, frames, tmp_path / "out.h5", budget=1)
+    encode_pictures("frame/picky", PICKY, frames, tmp_path / "cached.h5", budget=1)
+    monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "empty"))
+    encode_pictures("frame/picky", PICKY, frames, tmp_path / "anew.h5", budget=1)
+    assert (
+        (tmp_path / "out.h5").read_bytes()
+        == (tmp_path / "cached.h5").read_bytes()
+        == (tmp_path / "anew.h5").read_bytes()
+    )
+
+
+def test_a_refused_clip_is_tried_again_in_every_run(frames, tmp_path, picky):
+    encode_pictures("frame/picky", PICKY, frames, tmp_path / "out.h5", budget=1)
+    picky.refused = frozenset()
+    encode_pictures("frame/picky", PICKY, frames, tmp_path / "out.h5", budget=0)
+    assert picky.seen[-1] == "clip_3"
+    with Store(tmp_path / "out.h5") as features:
+        assert features.state("clip_3") == ("whole", "")
+
+
+def test_what_was_done_before_an_error_is_not_done_again(frames, tmp_path, picky):
+    picky.refused = frozenset()
+    original, picky.forward = picky.forward, None
+
+    def broken(batch):
+        if len(picky.seen) >= 8 and picky.forward is broken:
+            picky.forward = original
+            raise RuntimeError("a bug")
+        return original(batch)
+
+    picky.forward = broken
+    with pytest.raises(RuntimeError, match="a bug"):
+        encode_pictures("frame/picky", PICKY, frames, tmp_path / "out.h5", budget=0)
+    assert not (tmp_path / "out.h5").exists()
+    encode_pictures("frame/picky", PICKY, frames, tmp_path / "out.h5", budget=0)
+    with Store(tmp_path / "out.h5") as features:
+        assert sum(len(features[clip_id]) for clip_id in features) == 8 * 3
+
+
+def test_shares_fill_the_cache_and_the_last_call_only_puts_together(frames, tmp_path, picky):
+    picky.refused = frozenset()
+    for number in (1, 2, 3):
+        out = tmp_path / "out.h5"
+        encode_pictures("frame/picky", PICKY, frames, out, budget=0, shard=Shard(number, 3))
+        assert not out.exists()
+    assert sorted(picky.seen) == [f"clip_{number}" for number in range(9) if number != 4]
+    encode_pictures("frame/picky", PICKY, frames, tmp_path / "out.h5", budget=0)
+    assert len(picky.seen) == 8
+    assert (tmp_path / "out.h5").exists()
+
+
+def test_clips_of_the_same_content_are_encoded_once(tmp_path, picky):
+    images = [encode_jpeg(np.full((24, 32, 3), 9, "uint8"), 95)]
+    with StoreWriter(tmp_path / "twins.h5", JPEG, {}) as out:
+        out.append("one", Rows(images, np.zeros(1)))
+        out.append("two", Rows(images, np.zeros(1)))
+    encode_pictures("frame/picky", PICKY, tmp_path / "twins.h5", tmp_path / "out.h5", budget=0)
+    assert len(picky.seen) == 1
+    with Store(tmp_path / "out.h5") as features:
+        assert np.array_equal(features["one"].values, features["two"].values)
+
+
+def test_other_weights_options_or_code_share_nothing(picky, monkeypatch):
+    def shelf(**options):
+        return encoding.recipe_of("x", Named(PICTURES, Choice(member="picky", **options))).shelf()
+
+    first = shelf().folder
+    assert shelf().folder == first
+    assert shelf(edge=3).folder != first
+    picky.provenance = {"weights": "others"}
+    assert shelf().folder != first
+    picky.provenance = Picky.provenance
+    assert shelf().folder == first
+    monkeypatch.setattr(encoding.fingerprint, "of", lambda *modules: "other code")
+    assert shelf().folder != first
+
+
+def double(number):
+    return (Rows(np.full((1, 1), 2.0 * number, "float32"), np.zeros(1)),)
+
+
+def test_a_clip_that_is_lost_after_it_was_worked_out_is_made_again():
+    layout = Layout((1,))
+    recipe = InProcesses("double", (layout,), {"code": "1"}, double)
+    results = engine.apply(recipe, [Given(str(i), str(i), lambda i=i: i) for i in range(5)])
+    for pack in cache.packs_of(recipe.shelf().folder):
+        pack.unlink()
+    assert [float(result[0].values[0, 0]) for _, result in results] == [0, 2, 4, 6, 8]
+    assert "3" in recipe.shelf()
+
+
+def test_packs_are_written_when_they_are_full_or_large(monkeypatch):
+    recipe = InProcesses("double", (Layout((1,)),), {"code": "2"}, double)
+    shelf = recipe.shelf()
+    with Packing(shelf) as packing:
+        for number in range(engine.CLIPS_PER_PACK):
+            assert not cache.packs_of(shelf.folder)
+            packing.add(str(number), double(number))
+        assert len(cache.packs_of(shelf.folder)) == 1
+        monkeypatch.setattr(engine, "BYTES_PER_PACK", 3)
+        packing.add("large", double(1))
+        assert len(cache.packs_of(shelf.folder)) == 2
+
+
+def test_an_engine_that_is_none_is_refused(frames, tmp_path, picky, monkeypatch):
+    monkeypatch.setenv("ECMF_ENGINE", "spark")
+    with pytest.raises(UserError, match="ECMF_ENGINE is 'spark': set it to local or ray"):
+        encode_pictures("frame/picky", PICKY, frames, tmp_path / "out.h5", budget=0)
+
+
+def test_the_cache_says_in_words_what_it_holds(frames, tmp_path, picky):
+    encode_pictures("frame/picky", PICKY, frames, tmp_path / "out.h5", budget=1)
+    (recipe,) = cache.recipes()
+    about = json.loads((recipe / "about.json").read_text())
+    assert about["name"] == "frame/picky"
+    assert about["identity"]["provenance"] == {"weights": "none"}
 
 
 def test_every_family_of_encoders_is_found_by_its_folder():

@@ -71,6 +71,7 @@ def test_what_is_indexed_can_be_written_and_read_back(folder: Path) -> None:
         ("x,,gone.wav,happy", r"clip 'x': 'gone.wav' is not in .*: add the file"),
         ("x,,../../outside.wav,happy", "leads out of"),
         ("x,,link.wav,happy", "leads out of"),
+        ("x,,linked/outside.wav,happy", "leads out of"),
         ("x,,inner/../link.wav,happy", "leads out of"),
         ("x,,loop.wav,happy", "cannot be reached|is not in"),
         ("x,,inner,happy", "is not a plain file"),
@@ -93,6 +94,7 @@ def test_a_clip_that_cannot_be_trusted_is_refused(folder: Path, line: str, fault
     outside = folder.parents[1] / "outside.wav"
     outside.write_bytes(b"not yours")
     (folder / "link.wav").symlink_to(outside.absolute())
+    (folder / "linked").symlink_to(outside.parent.absolute())
     (folder / "loop.wav").symlink_to("loop.wav")
     (folder / "inner").mkdir()
     os.mkfifo(folder / "pipe")

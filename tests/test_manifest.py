@@ -7,16 +7,18 @@ CLIPS = [
     Clip("a", "raw/a.mp4", transcript="Oh, no.", speaker="s1", group="s1", label="sad"),
     Clip("b", audio="raw/b.wav", split="test", label="happy", annotators={"annotator_1": "sad"}),
     Clip("c", "raw/c.mp4", split="unlabelled"),
+    Clip("d", "raw/d.mp4", split="candidate"),
 ]
 
 
 def test_what_is_written_is_read_back(tmp_path):
     write_manifest(CLIPS, tmp_path / "mine.csv")
-    a, b, c = read_manifest(tmp_path / "mine.csv")
+    a, b, c, d = read_manifest(tmp_path / "mine.csv")
     assert (a.transcript, a.label) == ("Oh, no.", "sad")
     assert b.annotators == {"annotator_1": "sad"}
     assert [str(path) for path in b.sources] == ["raw/b.wav"]
     assert (c.split, c.label) == ("unlabelled", "")
+    assert (d.split, d.label) == ("candidate", "")
 
 
 def test_classes_have_the_order_of_the_corpus_or_of_the_alphabet(tmp_path):
@@ -39,12 +41,16 @@ def test_a_table_that_is_no_manifest_names_the_missing_columns(tmp_path):
     ("wrong", "message"),
     [
         (Clip("a", "x.mp4", label="sad"), "clip id 'a' stands twice"),
-        (Clip("d", "x.mp4", label="sadd"), "unknown label 'sadd'.*Did you mean 'sad'"),
+        (Clip("e", "x.mp4", label="sadd"), "unknown label 'sadd'.*Did you mean 'sad'"),
         (
-            Clip("d", "x.mp4", label="sad", split="tset"),
+            Clip("e", "x.mp4", label="sad", split="tset"),
             "split 'tset' is none of.*Did you mean 'test'",
         ),
-        (Clip("d", "x.mp4"), "clip 'd': no label, but split 'train'"),
+        (Clip("e", "x.mp4"), "clip 'e': no label, but split 'train'"),
+        (
+            Clip("e", "x.mp4", label="sad", split="candidate"),
+            "clip 'e': label 'sad', but split 'candidate'",
+        ),
     ],
 )
 def test_a_contradiction_is_refused_and_named(tmp_path, wrong, message):
@@ -55,5 +61,5 @@ def test_a_contradiction_is_refused_and_named(tmp_path, wrong, message):
 
 def test_all_faults_stand_in_one_message(tmp_path):
     write_manifest([*CLIPS, *CLIPS], tmp_path / "mine.csv")
-    with pytest.raises(CorpusError, match="3 faults"):
+    with pytest.raises(CorpusError, match="4 faults"):
         read_manifest(tmp_path / "mine.csv")

@@ -1,13 +1,12 @@
 """dvc.yaml is code: one name runs through stage, script, function and section."""
 
-import ast
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from ecmf import plugins
+from ecmf import fingerprint, plugins
 from ecmf.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -15,39 +14,14 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 BODIES = {name: stage.get("do", stage) for name, stage in PIPELINE.items()}
 
-INFRASTRUCTURE = {
-    "cache", "device", "errors", "files", "params", "plugins", "section", "stage", "workers",
-}  # fmt: skip
-"""Modules that carry a run and decide no value in it."""
-
 
 def outputs(stage):
     listed = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
     return [path for entry in listed for path in ([entry] if isinstance(entry, str) else entry)]
 
 
-def module_file(name):
-    path = ROOT / "stages" / Path(*name.split("."))
-    return path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
-
-
-def imported(path):
-    """The project's modules a file names in its imports."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ecmf"):
-            for alias in node.names:
-                below = module_file(f"{node.module}.{alias.name}")
-                yield below if below.is_file() else module_file(node.module)
-
-
 def closure(path):
-    seen, waiting = set(), [path]
-    while waiting:
-        for found in imported(waiting.pop()):
-            if found not in seen and found.stem not in INFRASTRUCTURE and found.stem != "__init__":
-                seen.add(found)
-                waiting.append(found)
-    return {str(file.relative_to(ROOT)) for file in seen}
+    return {str(file.relative_to(ROOT)) for file in fingerprint.closure(path)}
 
 
 def families(stage):

@@ -187,6 +187,9 @@ def test_another_corpus_runs_through_every_stage(clean):
     coverage = json.loads((clean.folder / "metrics/coverage.json").read_text())
     assert coverage["frames"]["empty"] == coverage["faces"]["empty"] == 12
     assert coverage["audio"]["whole"] == 12
+    listed = (clean.folder / "metrics/coverage.csv").read_text()
+    assert listed.count("frames,03-01-") == 12
+    assert "the manifest names no video" in listed
 
 
 def test_a_queued_experiment_uses_the_code_it_was_queued_with(clean):

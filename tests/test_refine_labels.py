@@ -8,6 +8,7 @@ from tables import read_table
 from ecmf import plugins
 from ecmf.enrichment import EnrichedText, write_texts
 from ecmf.labels import read_labels
+from ecmf.manifest import WITHOUT_LABEL
 from ecmf.opinions import of_polarity
 from ecmf.params import RefineLabels
 from ecmf.refiners.base import Opinion
@@ -47,6 +48,17 @@ def test_validation_and_test_labels_pass_through_untouched(refiner, tmp_path):
     for clip, label in zip(corpus.clips, labels, strict=True):
         if clip.split in ("val", "test"):
             assert (label.label, label.decision, label.sources) == (clip.label, "untouched", "")
+
+
+@pytest.mark.parametrize("split", WITHOUT_LABEL)
+def test_a_clip_without_label_is_named_after_its_split_and_weighs_nothing(split, tmp_path):
+    def moved(clip):
+        return clip if clip.label else replace(clip, split=split)
+
+    _, labels = refined(make_corpus(tmp_path, change=moved), tmp_path)
+    wild = labels[-1]
+    assert (wild.clip_id, wild.label, wild.weight, wild.decision) == ("wild", "", 0, split)
+    assert not any(wild.soft)
 
 
 @pytest.mark.parametrize("refiner", plugins.names("refiners"))

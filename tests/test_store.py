@@ -1,11 +1,14 @@
+import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import h5py
 import numpy as np
 import pytest
 
 from ecmf.errors import MissingFileError, StoreError
-from ecmf.store import Layout, Rows, Store, StoreWriter, no_rows
+from ecmf.store import BYTES_PER_CHUNK, Layout, Rows, Store, StoreWriter, no_rows
 
 LAYOUT = Layout((2,))
 
@@ -74,6 +77,61 @@ def test_the_digest_of_a_clip_tells_its_content(tmp_path):
         assert store.digest("a") == store.digest("b") != store.digest("c")
 
 
+def test_the_digest_of_a_clip_is_that_of_its_values_and_times(tmp_path):
+    times = np.arange(3.0)
+    with Store(write(tmp_path / "v.h5", {"a": Rows(np.ones((3, 2)), times)})) as store:
+        content = b"<f4(3, 2)" + np.ones((3, 2), "float32").tobytes() + times.tobytes()
+        assert store.digest("a") == hashlib.sha256(content).hexdigest()
+    pictures = {"a": Rows([b"one", b"", b"three"], times)}
+    with Store(write(tmp_path / "p.h5", pictures, Layout(jpeg=True))) as store:
+        content = b"|u1(8,)" + b"onethree" + times.tobytes()
+        assert store.digest("a") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def many():
+    """Clips of all lengths, some longer than a chunk, and more than are written at once."""
+    rng = np.random.default_rng(0)
+    per_chunk = BYTES_PER_CHUNK // 1024
+    counts = [*rng.integers(0, per_chunk // 3, 400), 3 * per_chunk + 1, 0, per_chunk, 1]
+    rng.shuffle(counts)
+    values = [rng.integers(0, 255, (int(count), 1024), "uint8") for count in counts]
+    return {f"clip_{i}": Rows(rows, np.arange(len(rows)) / 8) for i, rows in enumerate(values)}
+
+
+def assert_read(store, clips, clip_id):
+    np.testing.assert_array_equal(store[clip_id].values, clips[clip_id].values)
+    np.testing.assert_array_equal(store[clip_id].times, clips[clip_id].times)
+
+
+def test_clips_are_read_in_any_order(tmp_path, many):
+    path = write(tmp_path / "s.h5", many, Layout((1024,), "uint8"))
+    drawn = np.random.default_rng(1).permutation(list(many)).tolist()
+    for order in (list(many), list(many)[::-1], drawn):
+        with Store(path) as store:
+            for clip_id in order:
+                assert_read(store, many, clip_id)
+
+
+def test_threads_may_read_one_store_at_once(tmp_path, many):
+    path = write(tmp_path / "s.h5", many, Layout((1024,), "uint8"))
+    drawn = [*many, *np.random.default_rng(2).permutation(list(many)).tolist()]
+    with Store(path) as store, ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda clip_id: assert_read(store, many, clip_id), drawn))
+
+
+def test_rows_may_be_changed_after_they_were_written_or_read(tmp_path):
+    values = np.ones((3, 2), "float32")
+    with StoreWriter(tmp_path / "s.h5", LAYOUT, {}) as out:
+        out.append("a", Rows(values, np.arange(3.0)))
+        values[:] = 9
+    with Store(tmp_path / "s.h5") as store:
+        for _ in range(3):
+            rows = store["a"]
+            assert np.array_equal(rows.values, np.ones((3, 2)))
+            rows.values[:] = 9
+
+
 def test_a_failed_stage_leaves_nothing_behind(tmp_path):
     with pytest.raises(StoreError, match=r"clip 'odd': rows are \(5,\), not \(2,\)"):
         write(tmp_path / "face.h5", {"odd": Rows(np.ones((3, 5)), np.zeros(3))})
@@ -98,6 +156,22 @@ def test_a_flipped_byte_is_refused(tmp_path):
     path.write_bytes(content)
     with Store(path) as store, pytest.raises(StoreError, match="clip 'a' is damaged"):
         store["a"]
+
+
+def test_a_flipped_byte_costs_no_clip_of_another_chunk(tmp_path, many):
+    path = write(tmp_path / "s.h5", many, Layout((1024,), "uint8"))
+    content = bytearray(path.read_bytes())
+    content[content.index(many["clip_50"].values.tobytes()[:64])] ^= 1
+    path.write_bytes(content)
+    with Store(path) as store:
+        chunks = np.arange(store.starts[-1]) // (BYTES_PER_CHUNK // 1024)
+        damaged = chunks[store.starts[50]]
+        for clip_id, (first, last) in zip(many, pairwise(store.starts), strict=True):
+            if damaged in chunks[first:last]:
+                with pytest.raises(StoreError, match=f"clip '{clip_id}' is damaged"):
+                    store[clip_id]
+            else:
+                assert_read(store, many, clip_id)
 
 
 def test_an_absent_or_foreign_file_is_named(tmp_path):

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -187,6 +188,41 @@ def test_every_clip_gets_a_prediction_with_the_weight_of_each_source(trained):
         assert sum(weights) == pytest.approx(1, abs=1e-4)
     faceless = [row for i, row in enumerate(rows) if i % 8 == 5]
     assert all(float(row["weight_face/mine"]) == 0 for row in faceless)
+
+
+@pytest.mark.parametrize("test_split", [True, False])
+def test_a_candidate_is_predicted_like_an_unlabelled_clip_and_scored_nowhere(test_split, tmp_path):
+    params = PARAMS.model_copy(update={"seeds": (0,), "epochs": 2})
+    written = {}
+    for split in ("unlabelled", "candidate"):
+
+        def moved(clip, to=split):
+            return clip if clip.label else replace(clip, split=to)
+
+        folder = tmp_path / split
+        folder.mkdir()
+        corpus = make_corpus(folder, test_split=test_split, change=moved)
+        train(corpus, folder, params)
+        report = evaluate(corpus, folder)
+        tested = [clip for clip in corpus.clips if clip.split == "test" or not test_split]
+        assert report["test"]["clips"] == sum(bool(clip.label) for clip in tested)
+        asked = read_table(folder / "predictions.csv")[-1]
+        assert (asked["clip_id"], asked["split"], asked["label"]) == ("wild", split, "")
+        assert asked["predicted"] in CLASSES
+        written[split] = files_of(folder) | files_of(folder / "fusion")
+    for name, content in written["unlabelled"].items():
+        if name not in ("manifest.csv", "labels.csv"):
+            expected = content.replace(b"wild,unlabelled,", b"wild,candidate,")
+            assert written["candidate"][name] == expected, name
+
+
+def test_the_confusion_counts_classes_and_tells_no_clip_its_label(trained):
+    _, folder, _ = trained
+    lines = [(row["actual"], row["predicted"]) for row in read_table(folder / "confusion.csv")]
+    tested = [row for row in read_table(folder / "predictions.csv") if row["split"] == "test"]
+    in_order = [(row["label"], row["predicted"]) for row in tested]
+    assert in_order != sorted(in_order)
+    assert lines == sorted(in_order)
 
 
 @pytest.mark.parametrize("test_split", [True, False])

@@ -12,7 +12,7 @@ from ecmf.detectors.base import Detector, Face
 from ecmf.media import RGB, Pictures
 from ecmf.params import CropFaces
 from ecmf.pictures import decode_jpeg, encode_jpeg
-from ecmf.store import Layout, Rows, no_rows
+from ecmf.store import Layout, Result, Rows, no_rows
 from ecmf.tracking import follow
 
 LAYOUT = Layout(jpeg=True, columns={"box": (4,), "score": ()})
@@ -90,11 +90,11 @@ class FaceCropper:
             reason=f"a face in {len(seen)} of {len(images)} frames only" if few else "",
         )
 
-    def crop_stored(self, clip: tuple[str, Rows]) -> Rows:
+    def crop_stored(self, clip: tuple[str, Rows]) -> Result:
         """Do the same for a clip of a store of frames, given as its id and rows."""
         clip_id, rows = clip
         images = [decode_jpeg(picture) for picture in rows.values]
-        return self(Pictures(clip_id, images, rows.times))
+        return (self(Pictures(clip_id, images, rows.times)),)
 
 
 @functools.cache

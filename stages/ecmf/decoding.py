@@ -5,10 +5,11 @@ video. Sound is not moved against the pictures: each counts from its own start, 
 `starts_at` of both says when that is on the clock of the file.
 """
 
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import cv2
@@ -40,8 +41,7 @@ PROVENANCE_OF_AUDIO = {
 """Nothing here that only pictures depend on: it would make the same sound another file."""
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(NamedTuple):
     """Rows of one clip for the store of frames and for that of audio."""
 
     frames: Rows
@@ -133,6 +133,18 @@ class ClipDecoder:
             facts,
             [recording.fault, *doubts.about_frames(facts, footage.timeline.repeated)],
         )
+
+
+def content_key(clip: Clip) -> str:
+    """Return what a clip is known by: the hash of its files, and which of them there are.
+
+    Of a file that cannot be read nothing is known: the key is then another one every time.
+    """
+    try:
+        content = clip.sha256 or files.sha256(*clip.sources)
+    except OSError:
+        return uuid.uuid4().hex
+    return f"{content}-{bool(clip.video)}-{bool(clip.audio)}"
 
 
 def failed(reason: str) -> Decoded:

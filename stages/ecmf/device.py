@@ -8,18 +8,25 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from ecmf.errors import MissingFileError, UserError
 
 if TYPE_CHECKING:
     import onnxruntime
+    import torch
 
 log = logging.getLogger(__name__)
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
+
+OUT_OF_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "Failed to allocate memory")
+"""What torch on the CPU and onnxruntime say."""
 
 
 def requested() -> str:
@@ -34,11 +41,73 @@ def requested() -> str:
     return device
 
 
+def of_torch() -> str:
+    """Return the requested device once torch has it.
+
+    Raises:
+        UserError: a GPU was asked for that torch does not see.
+    """
+    import torch
+
+    where = requested()
+    if where != "cpu" and int(where.partition(":")[2] or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"ECMF_DEVICE is {where!r}, but torch {torch.__version__} sees "
+            f"{torch.cuda.device_count()} GPUs: check the driver and that this torch is built for "
+            "CUDA, or unset ECMF_DEVICE"
+        )
+    return where
+
+
+def threads() -> int:
+    """Return how many threads a network computes with: `OMP_NUM_THREADS`, else one per core.
+
+    Worker processes are started with `OMP_NUM_THREADS` at 1 (`workers.py`), so that processes for
+    all cores never meet threads for all cores.
+    """
+    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+
+
+def preparing_threads() -> int:
+    """Return how many threads read and preprocess clips ahead of a network."""
+    return min(4, threads())
+
+
+def to_device(batch: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
+    """Copy arrays to the requested device; through pinned memory, and not waited for, on a GPU."""
+    import torch
+
+    where = requested()
+    tensors = {name: torch.from_numpy(array) for name, array in batch.items()}
+    if where == "cpu":
+        return tensors
+    return {
+        name: tensor.pin_memory().to(where, non_blocking=True) for name, tensor in tensors.items()
+    }
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether a network failed for want of memory, by torch or by onnxruntime."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(words in str(error) for words in OUT_OF_MEMORY)
+    )
+
+
+def free_memory() -> None:
+    """Give back what torch keeps of the GPU's memory for later."""
+    if requested() != "cpu":
+        import torch
+
+        torch.cuda.empty_cache()
+
+
 def onnx_session(path: Path) -> onnxruntime.InferenceSession:
     """Open the network of an ONNX file on the requested device, and log which one it runs on.
 
     onnxruntime falls back to the CPU with no more than a warning; here that is an error. It also
-    reads no thread limit from the environment, so `OMP_NUM_THREADS` is handed on to it.
+    reads no thread limit from the environment, so `threads()` is handed on to it.
 
     Raises:
         MissingFileError: `path` is absent, or is no ONNX network.
@@ -55,9 +124,12 @@ def onnx_session(path: Path) -> onnxruntime.InferenceSession:
         if CUDA not in onnxruntime.get_available_providers():
             raise _no_cuda(device, onnxruntime)
         onnxruntime.preload_dlls()
-        providers = [(CUDA, {"device_id": int(device.partition(":")[2] or 0)}), CPU]
+        number = int(device.partition(":")[2] or 0)
+        # TF32 would compute float32 with 10 bits of mantissa
+        providers = [(CUDA, {"device_id": number, "use_tf32": 0}), CPU]
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
+    options.intra_op_num_threads = threads()
+    options.log_severity_level = 3  # errors; it warns of every batch a file does not declare
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except (faults.InvalidProtobuf, faults.InvalidGraph, faults.Fail) as error:

@@ -1,45 +1,120 @@
-"""What stands in a store, as the encoders of each branch see it."""
+"""An encoder of a branch's table, applied to what stands in a store or among the texts."""
 
-from collections.abc import Iterator
+import functools
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-from ecmf.engine import Recipe, encode
+from tqdm import tqdm
+
+from ecmf import batching, device, engine, fingerprint, plugins
+from ecmf.budget import check_budget
+from ecmf.encoders.base import Encoder, Features
+from ecmf.encoders.network import Network
+from ecmf.engine import Given, InProcesses, Read, Recipe
 from ecmf.enrichment import read_texts
+from ecmf.errors import CorpusError
 from ecmf.media import Pictures, Sound, Text
 from ecmf.params import Choice, TextChoice
 from ecmf.pictures import decode_jpeg
-from ecmf.store import Rows, Store
+from ecmf.shard import Shard
+from ecmf.store import Layout, Result, Rows, Store, StoreWriter, no_rows
+from ecmf.workers import Failure
 
 
-def encode_pictures(
-    source: str, choice: Choice, pictures: Path, features: Path, budget: float
-) -> None:
-    """Encode a store of frames or of face crops."""
-    with Store(pictures) as store:
-        recipe = Recipe("encoders.image", choice, as_pictures)
-        encode(source, recipe, _of_store(store), len(store), features, budget)
+@dataclass(frozen=True)
+class Branch:
+    """A family of encoders, and how what is stored of a clip becomes what they read."""
+
+    family: str
+    item: Callable[[str, Any], Any]
+    code: str = ""
+    """Module, beside the encoder's own, that decides what an encoder sees."""
 
 
-def encode_sound(source: str, choice: Choice, audio: Path, features: Path, budget: float) -> None:
-    """Encode a store of waveforms."""
-    with Store(audio) as store:
-        recipe = Recipe("encoders.audio", choice, as_sound)
-        encode(source, recipe, _of_store(store), len(store), features, budget)
+@dataclass(frozen=True)
+class Named:
+    """An encoder by its member and options, built once in every process that asks for it."""
+
+    branch: Branch
+    choice: Choice
+
+    @property
+    def encoder(self) -> Encoder[Any]:
+        """The encoder itself."""
+        options = json.dumps(self.choice.options, sort_keys=True)
+        return _encoder(self.branch.family, self.choice.member, options)
+
+    @property
+    def layout(self) -> Layout:
+        """Layout of its rows."""
+        dtype = self.encoder.dtype if isinstance(self.encoder, Network) else "float32"
+        return Layout((self.encoder.dim,), dtype)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What fixes the numbers: kept with the features."""
+        options = self.choice.model_dump(exclude={"member"}, mode="json")
+        return {"member": self.choice.member, "options": options, **self.encoder.provenance}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What fixes the bits: kept with the cached results. The view is part of the clip."""
+        modules = [f"ecmf.{self.branch.family}.{self.choice.member}", self.branch.code]
+        identity: dict[str, Any] = {
+            "member": self.choice.member,
+            "options": dict(self.choice.options),
+            "provenance": dict(self.encoder.provenance),
+            "code": fingerprint.of(*filter(None, modules)),
+        }
+        if isinstance(self.encoder, Network):
+            identity["pieces_per_batch"] = batching.PIECES_PER_BATCH
+            identity["device"] = device.requested().partition(":")[0]
+        return identity
+
+    def item(self, clip: tuple[str, Any]) -> Any:
+        """Make what the encoder reads of a clip id and what is stored under it."""
+        return self.branch.item(*clip)
+
+    def result(self, features: Features) -> Result:
+        """Make rows of features."""
+        if not len(features.values):
+            return (no_rows(self.layout, "empty", "the encoder found nothing to encode"),)
+        return (Rows(features.values, features.times),)
+
+    def __call__(self, clip: tuple[str, Any]) -> Result:
+        """Encode one clip."""
+        return self.result(self.encoder([self.item(clip)])[0])
 
 
-def encode_transcripts(
-    source: str, choice: TextChoice, text: Path, features: Path, budget: float
-) -> None:
-    """Encode the chosen view of the texts of `enrich_text`."""
-    texts = [
-        (record.clip_id, getattr(record, choice.view), record.reason) for record in read_texts(text)
-    ]
-    encode(source, Recipe("encoders.text", choice, Text), texts, len(texts), features, budget)
+@functools.cache
+def _encoder(family: str, member: str, options: str) -> Encoder[Any]:
+    encoder: Encoder[Any] = plugins.create(family, "Encoder", member, json.loads(options))
+    return encoder
 
 
-def _of_store(store: Store) -> Iterator[tuple[str, Rows, str]]:
-    for clip_id, rows in store.items():
-        yield clip_id, rows, rows.reason
+@dataclass(frozen=True)
+class InBatches(Recipe):
+    """The recipe of a network: pieces of many clips share its batches, in this process."""
+
+    named: Named
+
+    def __call__(
+        self, items: Iterable[tuple[str, Read]], processes: int
+    ) -> Iterator[tuple[str, Result | Failure]]:
+        """Yield the results as they come; `processes` is no matter to a network."""
+        network = self.named.encoder
+        if not isinstance(network, Network):
+            raise TypeError(f"{self.name} has no network")
+        wanted = ((key, functools.partial(self._item, read)) for key, read in items)
+        for key, features in batching.run(network, wanted):
+            yield key, features if isinstance(features, Failure) else self.named.result(features)
+
+    def _item(self, read: Read) -> Any:
+        return self.named.item(read())
 
 
 def as_pictures(clip_id: str, rows: Rows) -> Pictures:
@@ -50,3 +125,135 @@ def as_pictures(clip_id: str, rows: Rows) -> Pictures:
 def as_sound(clip_id: str, rows: Rows) -> Sound:
     """Hold the waveform of a clip."""
     return Sound(clip_id, rows.values)  # type: ignore[arg-type]
+
+
+PICTURES = Branch("encoders.image", as_pictures, code="ecmf.pictures")
+SOUND = Branch("encoders.audio", as_sound)
+TEXT = Branch("encoders.text", Text)
+
+
+def encode_pictures(
+    source: str,
+    choice: Choice,
+    pictures: Path,
+    features: Path,
+    budget: float,
+    shard: Shard | None = None,
+) -> None:
+    """Encode a store of frames or of face crops."""
+    _encode_store(source, Named(PICTURES, choice), pictures, features, budget, shard)
+
+
+def encode_sound(
+    source: str,
+    choice: Choice,
+    audio: Path,
+    features: Path,
+    budget: float,
+    shard: Shard | None = None,
+) -> None:
+    """Encode a store of waveforms."""
+    _encode_store(source, Named(SOUND, choice), audio, features, budget, shard)
+
+
+def encode_transcripts(
+    source: str,
+    choice: TextChoice,
+    texts: Path,
+    features: Path,
+    budget: float,
+    shard: Shard | None = None,
+) -> None:
+    """Encode the chosen view of the texts of `enrich_text`."""
+    named = Named(TEXT, choice)
+    clips = []
+    for record in read_texts(texts):
+        text: str = getattr(record, choice.view)
+        key = sha256(text.encode()).hexdigest()
+        read = functools.partial(_told, record.clip_id, text)
+        clips.append(Given(record.clip_id, key, read, _empty(named, len(text), record.reason)))
+    encode(source, named, clips, features, budget, shard)
+
+
+def encode(
+    source: str,
+    named: Named,
+    clips: Sequence[Given],
+    features: Path,
+    budget: float,
+    shard: Shard | None = None,
+) -> None:
+    """Encode the clips with one encoder and write the store `features`, or fill a shard's cache.
+
+    A clip with nothing to encode has no rows and says why; so has one the encoder refuses
+    (ClipError), which is counted against `budget`, the share of clips that may fail.
+    """
+    layout = named.layout
+    results: Iterable[tuple[str, Result | Failure]] | None
+    if named.encoder.needs_rows:
+        results = engine.apply(recipe_of(source, named), clips, shard)
+    else:
+        results = None if shard else _looked_up(source, named, clips)
+    if results is None:
+        return
+    failures: dict[str, str] = {}
+    filled = False
+    with StoreWriter(features, layout, {"source": source, **named.provenance}) as out:
+        for clip_id, result in results:
+            if isinstance(result, Failure):
+                failures[clip_id] = result.reason
+                result = (no_rows(layout, "failed", result.reason),)
+            filled = filled or bool(len(result[0]))
+            out.append(clip_id, result[0])
+        check_budget(failures, len(clips), budget)
+        if not named.encoder.needs_rows and not filled:
+            raise CorpusError(
+                f"{source}: none of the {len(clips)} clips is among the imported features: their "
+                "ids must be the clip_id of the manifest"
+            )
+
+
+def recipe_of(source: str, named: Named) -> Recipe:
+    """What is done with a clip, in worker processes or in the batches of a network."""
+    shape = (source, (named.layout,), named.identity)
+    if isinstance(named.encoder, Network):
+        return InBatches(*shape, named)
+    return InProcesses(*shape, named)
+
+
+def _looked_up(
+    source: str, named: Named, clips: Sequence[Given]
+) -> Iterator[tuple[str, Result | Failure]]:
+    """Look all clips up by their ids, also those with nothing to encode; no cache is needed."""
+    for clip in tqdm(clips, source, unit="clip", disable=None):
+        yield clip.clip_id, named.result(named.encoder([Text(clip.clip_id, "")])[0])
+
+
+def _encode_store(
+    source: str, named: Named, given: Path, features: Path, budget: float, shard: Shard | None
+) -> None:
+    with Store(given) as store:
+        clips = [_stored(named, store, clip_id) for clip_id in store]
+        encode(source, named, clips, features, budget, shard)
+
+
+def _stored(named: Named, store: Store, clip_id: str) -> Given:
+    reason = store.state(clip_id)[1]
+    return Given(
+        clip_id,
+        store.digest(clip_id),
+        functools.partial(_rows, store, clip_id),
+        _empty(named, store.count(clip_id), reason),
+    )
+
+
+def _empty(named: Named, count: int, reason: str) -> Result | None:
+    return None if count else (no_rows(named.layout, "empty", reason or "nothing to encode"),)
+
+
+def _rows(store: Store, clip_id: str) -> tuple[str, Rows]:
+    return clip_id, store[clip_id]
+
+
+def _told(clip_id: str, text: str) -> tuple[str, str]:
+    return clip_id, text

@@ -1,121 +1,222 @@
-"""Apply an encoder to every clip: batches or processes, progress, failures, one store.
+"""Apply a recipe to every clip: what is in the cache is not asked again, the rest is worked out.
 
-The encoder says what a clip's features are; everything about files, order and machines is here.
+First the cache is filled, by this machine or by many; then the results are read from it in the
+order of the manifest. A killed run, a job of an array and a node of a cluster leave their results
+there, and the next run goes on from them.
 """
 
-import functools
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+import logging
+import os
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, tee
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from ecmf import plugins, workers
-from ecmf.budget import check_budget
-from ecmf.encoders.base import Encoder, Features
-from ecmf.errors import ClipError, CorpusError
-from ecmf.params import Choice
-from ecmf.store import Layout, Rows, StoreWriter, no_rows
+from ecmf import cache, workers
+from ecmf.errors import UserError
+from ecmf.shard import Shard
+from ecmf.store import Layout, Result
 from ecmf.workers import Failure
 
-CLIPS_PER_BATCH = 32
+CLIPS_PER_PACK = 32
+BYTES_PER_PACK = 1 << 25
+SECONDS_PER_PACK = 10
+"""Results are kept when any of these is reached: no more than that is lost by a kill."""
 
-Clips = Iterable[tuple[str, Sized, str]]
-"""Clip ids, what the encoder is to read (rows of a store, or a text), and why that may be empty."""
+log = logging.getLogger(__name__)
+
+Read = Callable[[], Any]
+"""Reads what a recipe is to see of a clip, when it is wanted."""
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """An encoder that is built where it runs, and how it sees a clip.
+class Recipe(ABC):
+    """What is done with a clip, and all that decides its outcome; it can be sent to other machines.
 
-    `unpack` turns a clip id and its rows (or text) into the encoder's item; it is a function of a
-    module, so that worker processes find it.
+    `name` is shown to people. `layouts` are those of the stores a result goes to, `identity` is
+    JSON: results under another identity are never mixed up with these.
     """
 
-    family: str
-    choice: Choice
-    unpack: Callable[[str, Any], Any]
+    name: str
+    layouts: tuple[Layout, ...]
+    identity: Mapping[str, Any]
 
-    def encoder(self) -> Encoder[Any]:
-        """Build the encoder, once per process."""
-        return _encoder(
-            self.family, self.choice.member, json.dumps(self.choice.options, sort_keys=True)
-        )
+    @abstractmethod
+    def __call__(
+        self, items: Iterable[tuple[str, Read]], processes: int
+    ) -> Iterator[tuple[str, Result | Failure]]:
+        """Yield the result of every item, known by its key, or why there is none, in any order."""
 
-    def __call__(self, clip: tuple[str, Sized, str]) -> Features:
-        """Encode one clip."""
-        return self.encoder()([self.unpack(*clip[:2])])[0]
-
-
-@functools.cache
-def _encoder(family: str, member: str, options: str) -> Encoder[Any]:
-    encoder: Encoder[Any] = plugins.create(family, "Encoder", member, json.loads(options))
-    return encoder
+    def shelf(self) -> cache.Shelf:
+        """Open what the cache holds of it."""
+        return cache.Shelf(self.name, self.layouts, self.identity)
 
 
-def encode(
-    source: str, recipe: Recipe, clips: Clips, count: int, features: Path, budget: float
-) -> None:
-    """Encode the `count` clips with one encoder and write the store `features`.
+@dataclass(frozen=True)
+class InProcesses(Recipe):
+    """A recipe of a function that worker processes apply to one clip at a time.
 
-    A clip with nothing to encode has no rows and says why; so has one the encoder refuses
-    (ClipError), which is counted against `budget`, the share of clips that may fail.
+    `function` makes a result of what a clip's `read` gives; both travel between processes. A clip
+    that takes longer than `seconds_per_clip` fails. `alone` is for what owns the GPU.
     """
-    encoder = recipe.encoder()
-    layout = Layout((encoder.dim,))
-    provenance = {
-        "source": source,
-        "member": recipe.choice.member,
-        "options": recipe.choice.model_dump(exclude={"member"}, mode="json"),
-        **encoder.provenance,
-    }
-    failures: dict[str, str] = {}
-    filled = 0
-    listed, asked = tee(clips)
-    wanted = (clip for clip in asked if len(clip[1]) or not encoder.needs_rows)
-    results = _in_batches(recipe, wanted) if encoder.uses_device else _in_workers(recipe, wanted)
-    with StoreWriter(features, layout, provenance) as out:
-        for clip_id, given, reason in tqdm(listed, source, total=count, unit="clip", disable=None):
-            if not len(given) and encoder.needs_rows:
-                out.append(clip_id, no_rows(layout, "empty", reason or "nothing to encode"))
-                continue
-            result = next(results)
-            if isinstance(result, Failure):
-                failures[clip_id] = result.reason
-                out.append(clip_id, no_rows(layout, "failed", result.reason))
-            elif len(result.values):
-                out.append(clip_id, Rows(result.values, result.times))
-                filled += 1
+
+    function: Callable[[Any], Result]
+    seconds_per_clip: float | None = None
+    alone: bool = False
+
+    def __call__(
+        self, items: Iterable[tuple[str, Read]], processes: int
+    ) -> Iterator[tuple[str, Result | Failure]]:
+        """Yield the results in the order of the items."""
+        keys: deque[str] = deque()
+
+        def contents() -> Iterator[Any]:
+            for key, read in items:
+                keys.append(key)
+                yield read()
+
+        for result in workers.run(
+            self.function,
+            contents(),
+            workers=1 if self.alone else processes,
+            seconds_per_item=self.seconds_per_clip,
+        ):
+            yield keys.popleft(), result
+
+
+@dataclass(frozen=True)
+class Given:
+    """A clip as the engine sees it: the hash of its own content, and how to read that.
+
+    `result` is there where nothing needs to be worked out, as for a clip without a face.
+    """
+
+    clip_id: str
+    key: str
+    read: Read
+    result: Result | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of all clips, in their order; each is read when its turn comes."""
+
+    recipe: Recipe
+    clips: Sequence[Given]
+    shelf: cache.Shelf
+    failed: Mapping[str, Result | Failure]
+
+    def __iter__(self) -> Iterator[tuple[str, Result | Failure]]:
+        """Yield clip id and result; one that was damaged or pruned meanwhile is made again.
+
+        So is one whose twin of the same content failed: the reason may be about that very file.
+        """
+        for clip in self.clips:
+            result = clip.result or self.failed.get(clip.clip_id) or self.shelf.get(clip.key)
+            yield clip.clip_id, result or self._again(clip)
+        cache.prune(cache.most_bytes())
+
+    def _again(self, clip: Given) -> Result | Failure:
+        ((_, result),) = self.recipe([(clip.key, clip.read)], processes=1)
+        if not isinstance(result, Failure) and not has_failed(result):
+            self.shelf.put({clip.key: result})
+        return result
+
+
+def has_failed(result: Result) -> bool:
+    """Tell whether a part of a result failed: such a one is not kept but tried in every run."""
+    return any(rows.state == "failed" for rows in result)
+
+
+def apply(recipe: Recipe, clips: Sequence[Given], shard: Shard | None = None) -> Results | None:
+    """Fill the cache with the results of `clips`; return them, or None if only a share was filled.
+
+    Where it runs is no parameter: `ECMF_ENGINE` from the environment is "local", or "ray" for the
+    nodes of a cluster (see `cluster.py`).
+
+    Raises:
+        UserError: `ECMF_ENGINE` is neither, or the cache cannot be written.
+    """
+    engine = os.environ.get("ECMF_ENGINE") or "local"
+    if engine not in ("local", "ray"):
+        raise UserError(f"ECMF_ENGINE is {engine!r}: set it to local or ray")
+    shelf = recipe.shelf()
+    asked = shard(clips) if shard else clips
+    # Clips of the same content share a result, so a dict: it is worked out once.
+    missing = {clip.key: clip for clip in asked if clip.result is None and clip.key not in shelf}
+    found = len(asked) - len(missing)
+    share = f" (shard {shard})" if shard else ""
+    log.info(
+        "%s%s: %d clips, %d known, %d to work out",
+        recipe.name, share, len(asked), found, len(missing),
+    )  # fmt: skip
+    failed: dict[str, Result | Failure] = {}
+    with tqdm(
+        total=len(asked), initial=found, desc=recipe.name, unit="clip", disable=None,
+        postfix={"hits": found, "misses": len(missing)},
+    ) as progress:  # fmt: skip
+        if missing and engine == "ray":
+            from ecmf import cluster
+
+            filled = cluster.fill(recipe, list(missing.values()))
+        else:
+            items = ((key, clip.read) for key, clip in missing.items())
+            filled = fill(recipe, shelf, items, workers.count())
+        for key, failure in filled:
+            if failure:
+                failed[missing[key].clip_id] = failure
+            progress.update()
+    if engine == "ray":  # other processes have written
+        shelf = recipe.shelf()
+    return None if shard else Results(recipe, clips, shelf, failed)
+
+
+def fill(
+    recipe: Recipe, shelf: cache.Shelf, items: Iterable[tuple[str, Read]], processes: int
+) -> Iterator[tuple[str, Result | Failure | None]]:
+    """Yield each clip that is done; a result comes along only where it must not be kept."""
+    with Packing(shelf) as packing:
+        for key, result in recipe(items, processes):
+            if isinstance(result, Failure) or has_failed(result):
+                yield key, result
             else:
-                out.append(clip_id, no_rows(layout, "empty", "the encoder found nothing to encode"))
-        check_budget(failures, count, budget)
-        if not encoder.needs_rows and not filled:
-            raise CorpusError(
-                f"{source}: none of the {count} clips is among the imported features: their ids "
-                "must be the clip_id of the manifest"
-            )
+                packing.add(key, result)
+                yield key, None
 
 
-def _in_workers(recipe: Recipe, clips: Clips) -> Iterator[Features | Failure]:
-    return workers.run(recipe, clips, workers=workers.count())
+class Packing:
+    """Results on their way to the shelf: many small packs would be slow to read."""
 
+    def __init__(self, shelf: cache.Shelf) -> None:
+        self._shelf = shelf
+        self._waiting: dict[str, Result] = {}
+        self._bytes = 0
+        self._since = time.monotonic()
 
-def _in_batches(recipe: Recipe, clips: Clips) -> Iterator[Features | Failure]:
-    encoder = recipe.encoder()
-    remaining = iter(clips)
-    while batch := [recipe.unpack(*clip[:2]) for clip in islice(remaining, CLIPS_PER_BATCH)]:
-        try:
-            yield from encoder(batch)
-        except ClipError:
-            yield from _one_by_one(encoder, batch)
+    def add(self, key: str, result: Result) -> None:
+        """Take a result; keep all that wait once they are enough, or old enough."""
+        self._waiting[key] = result
+        self._bytes += sum(rows.nbytes for rows in result)
+        if (
+            len(self._waiting) == CLIPS_PER_PACK
+            or self._bytes > BYTES_PER_PACK
+            or time.monotonic() - self._since > SECONDS_PER_PACK
+        ):
+            self.keep()
 
+    def keep(self) -> None:
+        """Write what waits."""
+        self._shelf.put(self._waiting)
+        self._waiting, self._bytes, self._since = {}, 0, time.monotonic()
 
-def _one_by_one(encoder: Encoder[Any], batch: Sequence[Any]) -> Iterator[Features | Failure]:
-    for item in batch:
-        try:
-            yield encoder([item])[0]
-        except ClipError as error:
-            yield Failure(str(error))
+    def __enter__(self) -> "Packing":
+        """Use as `with Packing(shelf) as packing:`."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Keep what waits, also where the run ends by an error or by Ctrl-C."""
+        self.keep()

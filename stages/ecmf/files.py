@@ -53,7 +53,7 @@ def sha256(*paths: Path) -> str:
 
 
 def _add(digest: "hashlib._Hash", path: Path) -> None:
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         while piece := file.read(BYTES_PER_READ):
             digest.update(piece)
 

@@ -17,9 +17,10 @@ COLUMNS = ["clip_id", "label", "weight", "decision", "sources"]
 class Label:
     """One line of the table.
 
-    `soft` is a probability per class, in the corpus's order; zeros for an unlabelled clip. `weight`
-    is how much the clip counts in training; 0 leaves it out. `decision` names what was done with
-    the given label, `sources` what every source said, as `name=class` separated by spaces.
+    `soft` is a probability per class, in the corpus's order; zeros for a clip without label.
+    `weight` is how much the clip counts in training; 0 leaves it out. `decision` names what was
+    done with the given label (or the split of a clip that has none), `sources` what every source
+    said, as `name=class` separated by spaces.
     """
 
     clip_id: str

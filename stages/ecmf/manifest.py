@@ -11,8 +11,15 @@ from ecmf import plugins
 from ecmf.errors import CorpusError, MissingFileError
 from ecmf.files import write_text
 
-Split = Literal["train", "val", "test", "unlabelled"]
+Split = Literal["train", "val", "test", "candidate", "unlabelled"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+
+WITHOUT_LABEL: tuple[Split, ...] = ("candidate", "unlabelled")
+"""Splits nobody learns from or is scored on; their clips are only predicted.
+
+Candidates are those that predictions are asked for: whoever hands these in takes them in the order
+of the manifest, which is the order they were asked for in.
+"""
 
 ANNOTATOR_PREFIX = "annotator_"
 """Columns with this prefix hold what one annotator said of each clip, or nothing."""
@@ -54,7 +61,8 @@ def read_manifest(path: Path) -> list[Clip]:
 
     Raises:
         MissingFileError: there is no such manifest; says how to make one.
-        CorpusError: columns are missing, an id stands twice, a split or a label is unknown.
+        CorpusError: columns are missing, an id stands twice, a split or a label is unknown, a clip
+            of train, val or test has no label, a candidate has one.
     """
     if not path.is_file():
         raise MissingFileError(
@@ -120,8 +128,10 @@ def check(clips: Sequence[Clip], classes: Sequence[str], where: str) -> None:
                     f"clip {clip.clip_id!r}: unknown label {said!r}, the classes are "
                     f"{', '.join(classes)}.{plugins.hint(said, classes)}"
                 )
-        if not clip.label and clip.split != "unlabelled":
+        if not clip.label and clip.split not in WITHOUT_LABEL:
             faults.append(f"clip {clip.clip_id!r}: no label, but split {clip.split!r}")
+        if clip.label and clip.split == "candidate":
+            faults.append(f"clip {clip.clip_id!r}: label {clip.label!r}, but split 'candidate'")
     if faults:
         raise CorpusError("\n  ".join([f"{where}: {len(faults)} faults", *faults]))
 

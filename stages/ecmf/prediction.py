@@ -28,9 +28,10 @@ class Predictions:
     """Mean over folds and seeds, and per seed the mean over folds, in manifest order.
 
     `test` is for clips that no training had anything to do with: the test split, and whatever else
-    took no part (the validation split where folds were cut from the training split, unlabelled
-    clips). `held_out` is for clips of the training split, by the models they only stopped.
-    `weights` (clips, sources) says how much each source counted; NaN if the model does not know.
+    took no part (the validation split where folds were cut from the training split, candidates,
+    unlabelled clips). `held_out` is for clips of the training split, by the models they only
+    stopped. `weights` (clips, sources) says how much each source counted; NaN if the model does not
+    know.
     """
 
     test: Probabilities

@@ -9,6 +9,7 @@ from typing import Any
 
 from ecmf.errors import UserError
 from ecmf.params import Params, Sources, load_params
+from ecmf.shard import Shard
 
 INTERRUPTED = 130
 """Exit code of a program ended by Ctrl-C."""
@@ -18,7 +19,8 @@ def main(stage: Callable[..., None]) -> None:
     """Call `stage` with the arguments of the command line and what it asks of `params.yaml`.
 
     Its parameters are strings and paths, in the order of the command line, then `params` (its own
-    section) and, where it reads features, `sources` (the names in the tables of encoders).
+    section) and, where it reads features, `sources` (the names in the tables of encoders). One that
+    takes a `shard` has the option `--shard i/n`: it then only fills the cache with that share.
     A UserError becomes one line on stderr and exit code 1; anything else keeps its traceback.
     """
     logging.basicConfig(
@@ -27,10 +29,14 @@ def main(stage: Callable[..., None]) -> None:
     signature = inspect.signature(stage)
     parser = argparse.ArgumentParser(description=stage.__doc__)
     for name, parameter in signature.parameters.items():
-        if name not in ("params", "sources"):
+        if name == "shard":
+            parser.add_argument("--shard", metavar="i/n", help="only fill the cache with a share")
+        elif name not in ("params", "sources"):
             parser.add_argument(name, type=parameter.annotation)
     arguments = vars(parser.parse_args())
     try:
+        if arguments.get("shard"):
+            arguments["shard"] = Shard.of(arguments["shard"])
         stage(**arguments, **_from_params(stage.__name__, signature, load_params()))
     except UserError as error:
         sys.exit(f"error: {error}")

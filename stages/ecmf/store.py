@@ -22,7 +22,8 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -37,7 +38,7 @@ State = Literal["whole", "empty", "flagged", "failed"]
 STATES: tuple[State, ...] = get_args(State)
 
 BYTES_PER_CHUNK = 1 << 18
-BYTES_PER_WRITE = 1 << 23
+CHUNKS_PER_WRITE = 32
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,17 @@ class Rows:
         """Count the rows."""
         return len(self.values)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values."""
+        if isinstance(self.values, list):
+            return sum(map(len, self.values))
+        return int(self.values.nbytes)
+
+
+Result = tuple[Rows, ...]
+"""What a stage makes of one clip: rows for each of the stores it writes."""
+
 
 def no_rows(
     layout: Layout, state: State, reason: str, facts: Mapping[str, float] | None = None
@@ -101,25 +113,27 @@ class Store(Mapping[str, Rows]):
         self._path = path
         try:
             self._file = h5py.File(path)
-            self._values = self._file["values"]
+            self._values = _Column(self._file["values"])
+            self._times = _Column(self._file["times"]) if "times" in self._file else None
+            self._columns = {name: _Column(data) for name, data in self._file["columns"].items()}
             self._starts = self._file["starts"][()]
-            self._index = {name: i for i, name in enumerate(self._file["clip_ids"].asstr()[()])}
+            clip_ids = map(bytes.decode, self._file["clip_ids"][()])
+            self._index = {clip_id: i for i, clip_id in enumerate(clip_ids)}
             self._states = self._file["states"][()]
-            self._reasons = self._file["reasons"].asstr()[()]
+            self._texts = self._file["reasons"]
+            self._digests = self._file["digests"][()]
             self._pictures = self._file["pictures"][()] if "pictures" in self._file else None
             self._facts = {name: data[()] for name, data in self._file["facts"].items()}
         except (OSError, KeyError) as error:
-            raise StoreError(
-                f"{path} is no store, or damaged ({error}): delete it and run again"
-            ) from error
+            raise self._damaged(error, "no store, or damaged") from error
         attributes = self._file.attrs
-        rate = attributes.get("rate")
+        self._rate = float(attributes.get("rate", 0))
         self.layout = Layout(
-            shape=() if self._pictures is not None else tuple(self._values.shape[1:]),
+            shape=() if self._pictures is not None else self._values.shape,
             dtype=str(self._values.dtype),
             jpeg=self._pictures is not None,
-            rate=None if rate is None else float(rate),
-            columns={name: tuple(data.shape[1:]) for name, data in self._file["columns"].items()},
+            rate=self._rate or None,
+            columns={name: column.shape for name, column in self._columns.items()},
         )
         self.provenance: dict[str, Any] = json.loads(attributes["provenance"])
 
@@ -129,11 +143,11 @@ class Store(Mapping[str, Rows]):
         first, last = (int(row) for row in self._starts[clip : clip + 2])
         try:
             values = self._read(first, last)
-            columns = {name: data[first:last] for name, data in self._file["columns"].items()}
+            columns = {name: column[first:last] for name, column in self._columns.items()}
             times = (
-                self._file["times"][first:last]
-                if self.layout.rate is None
-                else np.arange(last - first) / self.layout.rate
+                np.arange(last - first) / self._rate
+                if self._times is None
+                else self._times[first:last]
             )
         except OSError as error:
             raise StoreError(f"{self._path}: clip {clip_id!r} is damaged ({error})") from error
@@ -142,15 +156,17 @@ class Store(Mapping[str, Rows]):
 
     def _read(self, first: int, last: int) -> NDArray[Any] | list[bytes]:
         if self._pictures is None:
-            return np.asarray(self._values[first:last])
-        bounds = self._pictures[first : last + 1]
-        block = self._values[bounds[0] : bounds[-1]].tobytes()
-        return [block[first - bounds[0] : last - bounds[0]] for first, last in pairwise(bounds)]
+            return self._values[first:last]
+        bounds = self._pictures[first : last + 1].tolist()
+        block = self._values[bounds[0] : bounds[-1]].data
+        return [
+            bytes(block[begin - bounds[0] : end - bounds[0]]) for begin, end in pairwise(bounds)
+        ]
 
     def state(self, clip_id: str) -> tuple[State, str]:
         """How the clip came through, and why, without reading its rows."""
         clip = self._index[clip_id]
-        return STATES[self._states[clip]], str(self._reasons[clip])
+        return STATES[self._states[clip]], self._reasons[clip]
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -160,15 +176,29 @@ class Store(Mapping[str, Rows]):
     def all_values(self) -> NDArray[Any]:
         """Rows of all clips at once, (rows, *shape)."""
         try:
-            return np.asarray(self._values[()])
+            return self._values.all()
         except OSError as error:
-            raise StoreError(
-                f"{self._path} is damaged ({error}): delete it and run again"
-            ) from error
+            raise self._damaged(error) from error
+
+    @cached_property
+    def _reasons(self) -> list[str]:
+        """Texts of variable length are slow to read, and training asks for none."""
+        try:
+            return [reason.decode() for reason in self._texts[()]]
+        except OSError as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception, what: str = "damaged") -> StoreError:
+        return StoreError(f"{self._path} is {what} ({error}): delete it and run again")
+
+    def count(self, clip_id: str) -> int:
+        """Count the rows of a clip without reading them."""
+        clip = self._index[clip_id]
+        return int(self._starts[clip + 1] - self._starts[clip])
 
     def digest(self, clip_id: str) -> str:
         """Return the sha256 of the clip's rows and times."""
-        return bytes(self._file["digests"][self._index[clip_id]]).decode()
+        return bytes(self._digests[self._index[clip_id]]).decode()
 
     def __iter__(self) -> Iterator[str]:
         """Clip ids, in manifest order."""
@@ -187,6 +217,38 @@ class Store(Mapping[str, Rows]):
         self._file.close()
 
 
+class _Column:
+    """A dataset read some rows at a time, in whole chunks: HDF5 checks no less than a chunk.
+
+    The last chunk is kept, so clips that follow one another share its reading. What is given is a
+    copy of one's own; threads may read at once.
+    """
+
+    def __init__(self, data: h5py.Dataset) -> None:
+        self._data = data
+        self._kept = 0, np.empty((0, *data.shape[1:]), data.dtype)
+        self.shape: tuple[int, ...] = tuple(data.shape[1:])
+        self.dtype = data.dtype
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        first, last = rows.start, rows.stop
+        begin, kept = self._kept
+        if first == last:
+            return kept[:0].copy()
+        if begin <= first and last <= begin + len(kept):
+            return kept[first - begin : last - begin].copy()
+        known = kept[first - begin :] if begin <= first else kept[:0]
+        first += len(known)
+        chunk = self._data.chunks[0]
+        begin, end = first // chunk * chunk, -(-last // chunk) * chunk
+        read = self._data[begin:end]
+        self._kept = end - chunk, read[end - chunk - begin :].copy()
+        return np.concatenate([known, read[first - begin : last - begin]])
+
+    def all(self) -> NDArray[Any]:
+        return np.asarray(self._data[()])
+
+
 class StoreWriter:
     """Write a store once, clip after clip; the file appears only when it is complete.
 
@@ -203,14 +265,15 @@ class StoreWriter:
         self._file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
         if layout.rate is not None:
             self._file.attrs["rate"] = layout.rate
-        shape, dtype = ((), "uint8") if layout.jpeg else (layout.shape, layout.dtype)
-        self._blocks = {"values": _Block(self._file, "values", shape, dtype)}
+        self._shape = () if layout.jpeg else layout.shape
+        self._dtype = np.dtype("uint8" if layout.jpeg else layout.dtype)
+        self._blocks = {"values": _Block(self._file, "values", self._shape, self._dtype)}
         if layout.rate is None:
-            self._blocks["times"] = _Block(self._file, "times", (), "float64")
+            self._blocks["times"] = _Block(self._file, "times", (), np.dtype("float64"))
         self._file.create_group("columns")
         for name, column in sorted(layout.columns.items()):
             self._blocks[f"columns/{name}"] = _Block(
-                self._file, f"columns/{name}", column, "float32"
+                self._file, f"columns/{name}", column, np.dtype("float32")
             )
         self._clip_ids: list[str] = []
         self._starts = [0]
@@ -225,10 +288,12 @@ class StoreWriter:
         count = len(rows)
         if len(rows.times) != count:
             raise StoreError(f"clip {clip_id!r}: {count} rows, but {len(rows.times)} times")
-        values = self._checked(clip_id, rows)
-        self._blocks["values"].append(values)
+        pieces = self._checked(clip_id, rows)
+        times = np.asarray(rows.times, "float64")
+        for piece in pieces:
+            self._blocks["values"].append(piece)
         if "times" in self._blocks:
-            self._blocks["times"].append(np.asarray(rows.times, "float64"))
+            self._blocks["times"].append(times)
         for name, shape in self._layout.columns.items():
             column = np.asarray(rows.columns[name], "float32")
             if column.shape != (count, *shape):
@@ -240,26 +305,33 @@ class StoreWriter:
         self._starts.append(self._starts[-1] + count)
         self._states.append(STATES.index(rows.state))
         self._reasons.append(rows.reason)
-        self._digests.append(_digest(values, rows.times))
+        self._digests.append(self._digest(pieces, times))
         for name in {*self._facts, *rows.facts}:
             known = self._facts.setdefault(name, [np.nan] * (len(self._clip_ids) - 1))
             known.append(rows.facts.get(name, np.nan))
 
-    def _checked(self, clip_id: str, rows: Rows) -> NDArray[Any]:
+    def _checked(self, clip_id: str, rows: Rows) -> list[NDArray[Any]]:
+        """Return the values in as many pieces as they come in: joining them would cost a copy."""
         if isinstance(rows.values, list):
             if not self._layout.jpeg:
                 raise StoreError(f"clip {clip_id!r}: rows are JPEG files, not arrays")
-            for picture in rows.values:
-                self._pictures.append(self._pictures[-1] + len(picture))
-            return np.frombuffer(b"".join(rows.values), "uint8")
+            self._pictures += accumulate(map(len, rows.values), initial=self._pictures.pop())
+            return [np.frombuffer(picture, "uint8") for picture in rows.values if picture]
         if rows.values.shape[1:] != self._layout.shape or self._layout.jpeg:
             raise StoreError(
                 f"clip {clip_id!r}: rows are {rows.values.shape[1:]}, not {self._layout.shape}"
             )
-        values = np.asarray(rows.values, self._layout.dtype)
+        values = np.ascontiguousarray(rows.values, self._dtype)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise StoreError(f"clip {clip_id!r}: rows hold NaN or infinity")
-        return values
+        return [values]
+
+    def _digest(self, pieces: Sequence[NDArray[Any]], times: Seconds) -> bytes:
+        shape = (sum(map(len, pieces)), *self._shape)
+        digest = hashlib.sha256(f"{self._dtype.str}{shape}".encode())
+        for piece in (*pieces, times):
+            digest.update(piece.data)
+        return digest.hexdigest().encode()
 
     def __enter__(self) -> Self:
         """Use as `with StoreWriter(path, layout, provenance) as out:`."""
@@ -297,38 +369,39 @@ class StoreWriter:
 
 
 class _Block:
-    """A dataset that grows by large pieces: many small appends would each rewrite a chunk."""
+    """A dataset that grows by whole chunks: each is checked and written once, many by one call.
 
-    def __init__(self, file: h5py.File, name: str, shape: tuple[int, ...], dtype: str) -> None:
-        per_row = int(np.prod(shape, dtype=int)) * np.dtype(dtype).itemsize
+    What is appended is copied at once, so it may change afterwards.
+    """
+
+    def __init__(
+        self, file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        per_row = int(np.prod(shape, dtype=int)) * dtype.itemsize
+        per_chunk = max(1, BYTES_PER_CHUNK // max(per_row, 1))
         self._data = file.create_dataset(
             name,
             (0, *shape),
             dtype,
             maxshape=(None, *shape),
-            chunks=(max(1, BYTES_PER_CHUNK // max(per_row, 1)), *shape),
+            chunks=(per_chunk, *shape),
             fletcher32=True,
         )
-        self._waiting: list[NDArray[Any]] = []
-        self._bytes = 0
+        self._waiting = np.empty((per_chunk * CHUNKS_PER_WRITE, *shape), dtype)
+        self._count = 0
 
     def append(self, rows: NDArray[Any]) -> None:
-        self._waiting.append(rows)
-        self._bytes += rows.nbytes
-        if self._bytes >= BYTES_PER_WRITE:
+        while (end := self._count + len(rows)) > len(self._waiting):
+            room = len(self._waiting) - self._count
+            self._waiting[self._count :] = rows[:room]
+            self._count, rows = len(self._waiting), rows[room:]
             self.flush()
+        self._waiting[self._count : end] = rows
+        self._count = end
 
     def flush(self) -> None:
-        count = sum(map(len, self._waiting))
-        if count:
+        if self._count:
             first = len(self._data)
-            self._data.resize(first + count, axis=0)
-            self._data[first:] = np.concatenate(self._waiting)
-        self._waiting, self._bytes = [], 0
-
-
-def _digest(values: NDArray[Any], times: Sequence[float] | Seconds) -> bytes:
-    digest = hashlib.sha256(f"{values.dtype.str}{values.shape}".encode())
-    digest.update(np.ascontiguousarray(values).data)
-    digest.update(np.asarray(times, "float64").tobytes())
-    return digest.hexdigest().encode()
+            self._data.resize(first + self._count, axis=0)
+            self._data[first:] = self._waiting[: self._count]
+        self._count = 0

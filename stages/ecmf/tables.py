@@ -48,8 +48,13 @@ def write_predictions(
 
 
 def write_confusion(truth: Sequence[str], predicted: Sequence[str], path: Path) -> None:
-    """Write one line per tested clip, as the confusion template of `dvc plots` reads it."""
-    _write([["actual", "predicted"], *map(list, zip(truth, predicted, strict=True))], path)
+    """Write one line per tested clip, as the confusion template of `dvc plots` reads it.
+
+    The lines are sorted: they count how often each class was taken for which, and tell no clip's
+    label. Git keeps this file, also of a corpus whose labels may not be passed on.
+    """
+    lines = sorted(zip(truth, predicted, strict=True))
+    _write([["actual", "predicted"], *map(list, lines)], path)
 
 
 def draw_confusion(

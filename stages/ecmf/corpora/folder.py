@@ -6,7 +6,7 @@ speaker, or else the clip itself; a split not given is train, or unlabelled wher
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,6 +22,7 @@ class Corpus:
     """Clips listed by hand or by a script; the labels found are the classes."""
 
     classes: ClassVar[tuple[str, ...]] = ()
+    gated: ClassVar[bool] = False
 
     def clips(self, folder: Path) -> Iterator[Clip]:
         """Yield the clips in the order of `clips.csv`.
@@ -37,14 +38,22 @@ class Corpus:
                 f"no {LIST} in {folder}: list the clips there, with the columns clip_id, video "
                 f"and/or audio, and any of {', '.join(KNOWN[3:])}, {ANNOTATOR_PREFIX}<name>"
             )
-        rows = _rows(table)
+        rows = read_rows(table, _header_faults)
         faults = _faults(rows)
         if faults:
             raise CorpusError("\n  ".join([f"{table}: {len(faults)} faults", *faults]))
         yield from map(_clip, rows)
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
+def read_rows(
+    table: Path, header_faults: Callable[[Sequence[str]], Sequence[str]]
+) -> list[dict[str, str]]:
+    """Read a csv into one dictionary per line, blank lines left out, every field stripped.
+
+    Raises:
+        CorpusError: it is no UTF-8 csv, `header_faults` finds faults in its columns, a column
+            stands twice, a line has too many or too few fields; names all faults of the table.
+    """
     try:
         # Spreadsheets begin a UTF-8 file with a byte order mark.
         with table.open(newline="", encoding="utf-8-sig") as file:
@@ -53,7 +62,10 @@ def _rows(table: Path) -> list[dict[str, str]]:
         raise CorpusError(f"{table} is not UTF-8 ({error}): save it as UTF-8") from error
     except (csv.Error, ValueError) as error:
         raise CorpusError(f"{table} is empty or no csv ({error}): start with the header") from error
-    faults = _header_faults(header)
+    faults = [
+        f"column {name!r} stands twice" for name in sorted(set(header)) if header.count(name) > 1
+    ]
+    faults.extend(header_faults(header))
     for number, line in enumerate(lines, 1):
         if len(line) != len(header):
             faults.append(
@@ -65,10 +77,8 @@ def _rows(table: Path) -> list[dict[str, str]]:
     return [dict(zip(header, line, strict=True)) for line in lines]
 
 
-def _header_faults(header: list[str]) -> list[str]:
-    faults = [
-        f"column {name!r} stands twice" for name in sorted(set(header)) if header.count(name) > 1
-    ]
+def _header_faults(header: Sequence[str]) -> list[str]:
+    faults = []
     if "clip_id" not in header:
         faults.append("no column clip_id")
     if not {"video", "audio"} & set(header):
@@ -89,12 +99,13 @@ def _faults(rows: list[dict[str, str]]) -> list[str]:
         first = spelling.setdefault(label.casefold(), label)
         if label != first:
             faults.append(f"clip {clip_id!r}: label {label!r} was {first!r} before: spell it alike")
-        if valence and not _is_number(valence):
+        if valence and not is_number(valence):
             faults.append(f"clip {clip_id!r}: valence {valence!r} is not a number")
     return faults
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Say whether `text` is a finite number."""
     try:
         return abs(float(text)) < float("inf")
     except ValueError:

@@ -43,6 +43,7 @@ class Corpus:
         "disgust",
         "surprised",
     )
+    gated: ClassVar[bool] = False
 
     def clips(self, folder: Path) -> Iterator[Clip]:
         """Yield one clip per performance, ordered by actor and then by name.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ecmf.media import Seconds
 
 Vectors = NDArray[np.float32]
-"""Rows of features, (rows, dim)."""
+"""Rows of features, (rows, dim); float16 where a network computes in half precision."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,9 @@ class Encoder(Protocol[Item]):
 
     `dim` is the width of a row. `provenance` is everything beyond the options that fixes the
     numbers: hash of the weights, resolved revision, versions that matter, names of the columns.
-    The engine owns files, progress, processes and batches.
+    The engine owns files, progress, caches, processes and batches: what has no weights runs as a
+    copy in every worker process, a `network.Network` in one, with all threads or the GPU.
     """
-
-    uses_device: ClassVar[bool]
-    """True: one process with all threads, or the GPU. False: a copy in every worker process."""
 
     needs_rows: ClassVar[bool]
     """False only for a member that looks features up by clip id: it sees empty clips too."""

@@ -62,9 +62,6 @@ class Encoder:
             names the file and the line or the clip.
     """
 
-    uses_device = True
-    """One process: a table in memory is looked up fastest where it is."""
-
     needs_rows = False
 
     def __init__(self, options: Options) -> None:

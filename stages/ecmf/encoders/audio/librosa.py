@@ -53,7 +53,6 @@ class Encoder:
     it; the last one ends with it. Silence, and sound shorter than 0.1 s, has no row.
     """
 
-    uses_device: ClassVar[bool] = False
     needs_rows: ClassVar[bool] = True
 
     def __init__(self, options: Options) -> None:

@@ -35,7 +35,6 @@ class Encoder:
     large plain areas do not drown all else.
     """
 
-    uses_device = False
     needs_rows = True
 
     def __init__(self, options: Options) -> None:

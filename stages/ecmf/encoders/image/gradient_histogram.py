@@ -53,7 +53,6 @@ class Options(Section):
 class Encoder:
     """A picture in, a row of non-negative gradient shares out; colour is not looked at."""
 
-    uses_device = False
     needs_rows = True
 
     def __init__(self, options: Options) -> None:

@@ -42,7 +42,6 @@ class Encoder:
     are per step and not per second: pictures that are farther apart have moved more.
     """
 
-    uses_device = False
     needs_rows = True
 
     def __init__(self, options: Options) -> None:

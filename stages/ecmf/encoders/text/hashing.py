@@ -37,7 +37,6 @@ class Options(Section):
 class Encoder:
     """Texts in, one row of length 1 out: n-grams of words, and of letters within words."""
 
-    uses_device: ClassVar[bool] = False
     needs_rows: ClassVar[bool] = True
 
     def __init__(self, options: Options) -> None:

@@ -1,0 +1,134 @@
+"""A clip more of 1,000 costs one clip of every stage; the same clip less costs nothing.
+
+    python benchmarks/add_a_clip.py [--clips 1000]
+
+A copy of this checkout, a corpus of tiny recordings made on the spot, and DVC itself: the stages up
+to the features run on all clips, then on one more, then on those of the beginning.
+"""
+
+import argparse
+import csv
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import av
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
+
+from ecmf.sample.expression import Expression
+from ecmf.sample.performance import Pose
+from ecmf.sample.scene import Scene
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = ("encode_frames", "encode_faces", "encode_audio", "encode_text")
+WORK = re.compile(r"engine: (\S+): \d+ clips, \d+ known, (\d+) to work out")
+
+
+def film(path: Path, seed: int) -> None:
+    """Half a second of a drawn face and of noise, another one for every seed."""
+    rng = np.random.default_rng(seed)
+    still = Expression(*(0.0 for _ in Expression._fields))
+    with av.open(str(path), "w") as file:
+        video = file.add_stream("libx264", rate=8, options={"preset": "ultrafast"})
+        sound = file.add_stream("aac", rate=16_000, layout="mono")
+        for number in range(4):
+            pose = Pose(still, 0.0, 0.0, 0.0, 0.0, 2.0 * number, rng.normal(0, 5))
+            frame = av.VideoFrame.from_ndarray(scene().picture(pose))
+            if not number:
+                video.width, video.height, video.pix_fmt = frame.width, frame.height, "yuv420p"
+            file.mux(video.encode(frame))
+        file.mux(video.encode(None))
+        samples = rng.normal(0, 0.1, (1, 8192)).astype("float32")
+        heard = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        heard.sample_rate = 16_000
+        file.mux(sound.encode(heard))
+        file.mux(sound.encode(None))
+
+
+@functools.cache
+def scene() -> Scene:
+    """Draw an actor, once."""
+    return Scene(seed=7, actor=1)
+
+
+class Checkout:
+    """A copy of the project with a corpus of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "ECMF_CACHE": str(folder / "cache")}
+        self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+        names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        for name in filter(None, names.split("\0")):
+            if (ROOT / name).is_file() and name != "dvc.lock":
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, folder / name)
+        params = folder / "params.yaml"
+        params.write_text(params.read_text().replace("corpus: sample", "corpus: mine", 1))
+        self.run("git", "init", "--quiet")
+
+    def run(self, *command: str) -> str:
+        """Run a command in the copy; return all that it says."""
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise RuntimeError(f"{command}: {done.stdout}{done.stderr}")
+        return done.stdout + done.stderr
+
+    def list_clips(self, count: int) -> None:
+        """Let the corpus have its first `count` clips."""
+        raw = self.folder / "recordings"
+        raw.mkdir(exist_ok=True)
+        with (raw / "clips.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["clip_id", "video", "transcript", "speaker", "label"])
+            for number in range(count):
+                name = f"clip_{number:04}"
+                if not (raw / f"{name}.mp4").exists():
+                    film(raw / f"{name}.mp4", number)
+                line = [name, f"{name}.mp4", f"Take {number}", f"s{number % 9}", "ab"[number % 2]]
+                writer.writerow(line)
+        self.run("python", "stages/index_corpus.py", "folder", "recordings", "--name", "mine")
+
+    def work(self) -> tuple[dict[str, int], bool]:
+        """Run the stages; return clips worked out by each, and whether anything ran at all."""
+        said = self.run("dvc", "repro", *STAGES)
+        return {name: int(count) for name, count in WORK.findall(said)}, "Running stage" in said
+
+
+def main() -> int:
+    """Print what each step cost; 1 where it was more than claimed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=1000)
+    count = parser.parse_args().clips
+    with tempfile.TemporaryDirectory() as folder:
+        checkout = Checkout(Path(folder))
+        results = {}
+        for step, clips in (("all", count), ("one more", count + 1), ("one less", count)):
+            checkout.list_clips(clips)
+            results[step] = checkout.work()
+            print(
+                f"{step:<9} {clips} clips: worked out {results[step][0] or 'nothing'}", flush=True
+            )
+    first, more, less = results.values()
+    right = (
+        set(first[0].values()) == {count}
+        and set(more[0]) == set(first[0])
+        and set(more[0].values()) == {1}
+        and less == ({}, False)
+    )
+    print("holds" if right else "BROKEN", ": one clip more is one call per encoder, less is none")
+    return int(not right)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

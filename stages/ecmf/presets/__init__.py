@@ -1,0 +1,1 @@
+"""Sets of parameters under a name, one file each; the first line says what for."""

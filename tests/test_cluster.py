@@ -1,0 +1,89 @@
+"""Two nodes on this machine, one of them lost halfway: the same bytes come out."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from ecmf import cache, engine
+from ecmf.encoding import encode_pictures
+from ecmf.errors import UserError
+from ecmf.params import ImageChoice
+from ecmf.pictures import encode_jpeg
+from ecmf.store import Layout, Rows, StoreWriter
+
+pytest.importorskip("ray", reason="the extra `cluster` is not installed")
+
+MOTION = ImageChoice(member="motion")
+
+
+@pytest.fixture
+def frames(tmp_path):
+    rng = np.random.default_rng(0)
+    with StoreWriter(tmp_path / "frames.h5", Layout(jpeg=True), {}) as out:
+        for number in range(40):
+            images = [rng.integers(0, 255, (48, 64, 3), "uint8") for _ in range(4)]
+            pictures = [encode_jpeg(image, 95) for image in images]
+            out.append(f"clip_{number}", Rows(pictures, np.arange(4.0)))
+    return tmp_path / "frames.h5"
+
+
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_a_cluster_that_loses_a_node_halfway_gives_the_bytes_of_one_machine(
+    frames, tmp_path, monkeypatch
+):
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from ecmf import cluster
+
+    monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "local"))
+    encode_pictures("frame/motion", MOTION, frames, tmp_path / "local.h5", budget=0)
+
+    monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "shared"))
+    monkeypatch.setenv("ECMF_ENGINE", "ray")
+    monkeypatch.setattr(cluster, "CLIPS_PER_PACK", 2)  # many tasks
+    nodes = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
+    try:
+        lost = nodes.add_node(num_cpus=1)
+        ray.init(
+            address=nodes.address, log_to_driver=False,
+            runtime_env={"env_vars": cluster._environment()},
+        )  # fmt: skip
+        finished, done = cluster._finished, []
+
+        def losing_one(running):
+            done.append(len(running))
+            if len(done) == 3:
+                nodes.remove_node(lost, allow_graceful=False)
+            return finished(running)
+
+        monkeypatch.setattr(cluster, "_finished", losing_one)
+        encode_pictures("frame/motion", MOTION, frames, tmp_path / "shared.h5", budget=0)
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
+    assert len(done) > 3
+    assert (tmp_path / "local.h5").read_bytes() == (tmp_path / "shared.h5").read_bytes()
+    (recipe,) = cache.recipes()
+    assert len(cache.packs_of(recipe)) >= 20
+
+
+def test_without_ray_the_error_says_what_to_install(frames, tmp_path, monkeypatch):
+    monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ECMF_ENGINE", "ray")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"Ray is not installed: pip install 'ecmf\[cluster\]'"):
+        encode_pictures("frame/motion", MOTION, frames, tmp_path / "out.h5", budget=0)
+
+
+def test_where_all_is_known_no_cluster_is_started(frames, tmp_path, monkeypatch):
+    monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "cache"))
+    encode_pictures("frame/motion", MOTION, frames, tmp_path / "out.h5", budget=0)
+    monkeypatch.setenv("ECMF_ENGINE", "ray")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    encode_pictures("frame/motion", MOTION, frames, tmp_path / "again.h5", budget=0)
+    assert (tmp_path / "out.h5").read_bytes() == (tmp_path / "again.h5").read_bytes()
+    assert engine.CLIPS_PER_PACK
