@@ -34,7 +34,7 @@ ROUNDS, MOST_FLOORS, LEAST_PASSES = 7, 1.5, 1.6
 WIDTH, HEIGHT, SECONDS, FRAMES_PER_SECOND, SAMPLES_PER_SECOND = 1280, 720, 5, 25, 48_000
 
 
-def film(path: Path) -> Path:
+def film(path: Path) -> None:
     """Write 5 s of 720p H.264 and AAC: a texture with the spectrum of photographs moves and hums.
 
     Amplitudes fall as 1 / frequency; the noise of a camera makes every frame another one.
@@ -63,7 +63,6 @@ def film(path: Path) -> Path:
         heard = av.AudioFrame.from_ndarray(samples, format="s16", layout="stereo")
         heard.sample_rate, heard.pts = SAMPLES_PER_SECOND, 0
         out.mux([*video.encode(None), *sound.encode(heard), *sound.encode(None)])
-    return path
 
 
 def floor(path: Path) -> None:
@@ -71,8 +70,7 @@ def floor(path: Path) -> None:
     with av.open(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "NONE"
-        for _ in container.decode(stream):
-            pass
+        sum(1 for _ in container.decode(stream))
 
 
 def decode(path: Path, *passes: tuple[Decoder | None, bool]) -> None:
@@ -86,13 +84,14 @@ def decode(path: Path, *passes: tuple[Decoder | None, bool]) -> None:
             recording.track()
 
 
-def measure(path: Path, decoders: dict[str, Decoder]) -> dict[str, float]:
+def measure(path: Path) -> dict[str, float]:
     """Name of a line -> CPU seconds of the best round."""
     timed: dict[str, Callable[[], None]] = {"floor": partial(floor, path)}
-    for name, decoder in decoders.items():
-        mute = decoder, False
+    for name in plugins.names("decoders"):
+        decoder = plugins.create("decoders", "Decoder", name, {})
+        seen, heard = (decoder, False), (None, True)
         timed[f"{name} once"] = partial(decode, path, (decoder, True))
-        timed[f"{name} thrice"] = partial(decode, path, mute, mute, (None, True))
+        timed[f"{name} thrice"] = partial(decode, path, seen, seen, heard)
     fastest = dict.fromkeys(timed, float("inf"))
     for name, run in [*timed.items()] * ROUNDS:
         begin = time.process_time()
@@ -101,15 +100,15 @@ def measure(path: Path, decoders: dict[str, Decoder]) -> dict[str, float]:
     return fastest
 
 
-def report(path: Path, decoders: dict[str, Decoder]) -> bool:
+def report(path: Path) -> bool:
     """Print the lines of a file; returns whether they hold, or are not judged."""
     with av.open(path) as container:
         codecs = [stream.codec_context.name for stream in container.streams]
-    spent = measure(path, decoders)
+    spent = measure(path)
     print(f"\n{path.name}, {' and '.join(codecs)}: floor {spent['floor'] * 1e3:.0f} ms of CPU")
     judged = "h264" in codecs and len(codecs) > 1
     holds = True
-    for name in decoders:
+    for name in plugins.names("decoders"):
         floors = spent[f"{name} once"] / spent["floor"]
         times = spent[f"{name} thrice"] / spent[f"{name} once"]
         fine = floors <= MOST_FLOORS and times >= LEAST_PASSES
@@ -121,12 +120,9 @@ def report(path: Path, decoders: dict[str, Decoder]) -> bool:
 
 def main(paths: list[str]) -> bool:
     """Report on the made clip and on every file; returns whether all that is judged holds."""
-    decoders = {
-        name: plugins.create("decoders", "Decoder", name, {}) for name in ("decord", "pyav")
-    }
     with tempfile.TemporaryDirectory() as folder:
-        files = [film(Path(folder) / "made.mp4"), *map(Path, paths)]
-        verdicts = [report(path, decoders) for path in files]
+        film(made := Path(folder) / "made.mp4")
+        verdicts = [report(path) for path in (made, *map(Path, paths))]
     return all(verdicts)
 
 
