@@ -80,4 +80,5 @@ def _load(name: str, path: Path, clip_ids: Sequence[str]) -> Source:
                 f"{path} holds {len(store)} clips that are not the {len(clip_ids)} of the manifest "
                 "in its order: `dvc repro` makes it anew"
             )
-        return Source(name, store.all_values(), store.starts, store.provenance)
+        values = np.asarray(store.all_values(), "float32")  # a network in half precision gives half
+        return Source(name, values, store.starts, store.provenance)
