@@ -23,10 +23,12 @@ def listing() -> str:
     total = 0
     for recipe in cache.recipes():
         packs = cache.packs_of(recipe)
+        if not packs:
+            continue
         states = [pack.stat() for pack in packs]
         size = sum(state.st_size for state in states)
         total += size
-        newest = max((state.st_mtime for state in states), default=time.time())
+        newest = max(state.st_mtime for state in states)
         about = json.loads((recipe / cache.ABOUT).read_text(encoding="utf-8"))
         lines.append(
             f"{recipe.name}  {cache.count(recipe):>8} clips {size / 1e6:>10.1f} MB  used "

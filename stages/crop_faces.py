@@ -6,6 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+import onnxruntime
+
 from ecmf import device, engine, fingerprint, stage
 from ecmf.budget import check_budget
 from ecmf.cropping import LAYOUT, FaceCropper
@@ -56,10 +60,16 @@ def recipe_of(params: CropFaces) -> tuple[InProcesses, dict[str, Any]]:
         **detector.provenance,
     }
     code = fingerprint.of("ecmf.cropping", f"ecmf.detectors.{params.detector}")
+    identity = {
+        **provenance,
+        "code": code,
+        "device": device.requested().partition(":")[0],
+        "versions": [cv2.__version__, np.__version__, onnxruntime.__version__],
+    }
     recipe = InProcesses(
         "crop_faces",
         (LAYOUT,),
-        {**provenance, "code": code, "device": device.requested().partition(":")[0]},
+        identity,
         cropper.crop_stored,
         alone=detector.uses_device and device.requested() != "cpu",
     )

@@ -104,9 +104,71 @@ def test_a_pack_that_is_none_any_more_is_taken_away(damage, caplog):
     assert not cache.packs_of(found.folder)
 
 
+STARTER = """
+import sys
+sys.path[:0] = {paths!r}
+from ecmf import cache
+from test_cache import result, shelf
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(60):
+    found = shelf(number=number)
+    found.put({{"{name}": result(number)}})
+    cache.prune(1 << 40)
+"""
+
+
+def test_runs_that_start_and_end_at_the_same_moment_do_not_hinder_each_other(folder):
+    paths = [str(path) for path in sys.path if path]
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", STARTER.format(paths=paths, name=name)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for name in "abc"
+    ]  # fmt: skip
+    for run in runs:
+        assert run.stdout.readline() == "ready\n"
+    for run in runs:
+        run.stdin.write("\n")
+        run.stdin.flush()
+    for run in runs:
+        _, errors = run.communicate()
+        assert run.returncode == 0, errors
+    for number in range(60):
+        for name in "abc":
+            assert name in shelf(number=number)
+
+
+def test_a_recipe_that_was_opened_just_now_outlives_the_pruning_of_another_run(folder):
+    found = shelf()
+    cache.prune(0)
+    found.put({"a": result(1)})
+    assert "a" in shelf()
+    assert cache.verify(found.folder) == (1, 0)
+
+
+def test_a_disk_that_does_not_answer_costs_no_pack(folder, monkeypatch):
+    shelf().put({"a": result(1)})
+
+    def unreachable(*_):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(cache.packs, "keys", unreachable)
+        assert "a" not in shelf()
+    found = shelf()
+    assert "a" in found
+    with monkeypatch.context() as broken:
+        broken.setattr(cache.packs, "read", unreachable)
+        assert found.get("a") is None
+    assert_same(shelf().get("a"), result(1))
+
+
 def test_a_pack_another_run_has_pruned_is_no_trouble():
     shelf().put({"a": result(1)})
     found = shelf()
+    assert "a" in found
     for pack in cache.packs_of(found.folder):
         pack.unlink()
     assert found.get("a") is None
@@ -158,7 +220,7 @@ def test_what_was_used_longest_ago_is_pruned_first(folder):
     paths = dict(shelf()._packs)
     for number in range(6):
         os.utime(paths[str(number)], (number, number))
-    shelf().get("0")  # used just now
+    os.utime(paths["0"])  # used just now
     each = paths["0"].stat().st_size
     pruned = cache.prune(int(3.5 * each))
     assert pruned.packs == 3
@@ -166,20 +228,36 @@ def test_what_was_used_longest_ago_is_pruned_first(folder):
     assert {key for key in paths if key in shelf()} == {"0", "4", "5"}
 
 
-def test_pruning_all_leaves_nothing_of_a_recipe_and_no_part_of_a_killed_write(folder):
+def test_pruning_all_leaves_nothing_of_an_old_recipe_and_no_part_of_a_killed_write(folder):
     import os
 
-    shelf().put({"a": result(1)})
-    part = shelf().folder / ".abc.part"
+    recipe = shelf().folder
+    part = recipe / ".abc.part"
     part.write_bytes(b"half")
     cache.prune(0)
     assert part.exists()  # perhaps it is being written
     os.utime(part, (0, 0))
     cache.prune(0)
+    assert not part.exists()
+    os.utime(recipe, (0, 0))
+    cache.prune(0)
     assert list(folder.rglob("*")) == [folder / "clips"]
 
 
-@pytest.mark.parametrize("given", ["many", "0", "-1", "nan"])
+def test_what_a_run_uses_counts_as_used(folder):
+    import os
+
+    for seed in (1, 2):
+        shelf(seed=seed).put({"a": result(7)})
+        (pack,) = cache.packs_of(shelf(seed=seed).folder)
+        os.utime(pack, (seed, seed))
+    shelf(seed=1).use()
+    cache.prune(pack.stat().st_size)
+    assert "a" in shelf(seed=1)
+    assert "a" not in shelf(seed=2)
+
+
+@pytest.mark.parametrize("given", ["many", "0", "-1", "nan", "inf"])
 def test_a_limit_that_is_none_is_refused(given, monkeypatch):
     monkeypatch.setenv("ECMF_CACHE_GIGABYTES", given)
     with pytest.raises(UserError, match="set it to a number above 0"):
@@ -206,7 +284,8 @@ def test_verifying_counts_and_forgets_what_is_damaged():
     assert cache.verify(recipe) == (2, 1)
     assert cache.verify(recipe) == (2, 0)
     shelf()._packs["c"].write_bytes(b"")
-    assert cache.verify(recipe) == (1, 0)  # opening it has taken the empty pack away
+    assert cache.verify(recipe) == (1, 1)
+    assert cache.verify(recipe) == (1, 0)
 
 
 def test_a_cache_that_cannot_be_written_says_what_to_do(folder):
@@ -214,7 +293,7 @@ def test_a_cache_that_cannot_be_written_says_what_to_do(folder):
     for path in found.folder.iterdir():
         path.unlink()
     found.folder.rmdir()
-    found.folder.write_text("in the way")
+    found.folder.symlink_to("/dev/null/nowhere")
     with pytest.raises(UserError, match=r"the cache cannot be written .* stages/cache.py prune"):
         found.put({"a": result(1)})
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import onnxruntime
@@ -61,5 +62,8 @@ def test_torch_without_the_gpu_that_was_asked_for_is_said_to_be_so(
 def test_threads_are_said_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert device.threads() == device.preparing_threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "5,2")
+    assert device.threads() == 5
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert device.threads() >= 1
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 4, 7})
+    assert device.threads() == 3

@@ -195,6 +195,21 @@ def test_shares_fill_the_cache_and_the_last_call_only_puts_together(frames, tmp_
     assert (tmp_path / "out.h5").exists()
 
 
+def test_a_share_says_which_of_its_clips_failed(frames, tmp_path, picky, caplog):
+    out = tmp_path / "out.h5"
+    encode_pictures("frame/picky", PICKY, frames, out, budget=0, shard=Shard(1, 1))
+    assert "frame/picky: clip_3 failed: too dark in clip_3" in caplog.text
+
+
+def test_the_same_weights_in_another_place_are_the_same(picky):
+    def folder(**options):
+        choice = Choice(member="picky", **options)
+        return encoding.recipe_of("x", Named(PICTURES, choice)).shelf().folder
+
+    assert folder(revision="main") == folder(revision="0123abc") == folder(folder="/elsewhere")
+    assert folder(sha256="1") != folder(sha256="2")
+
+
 def test_clips_of_the_same_content_are_encoded_once(tmp_path, picky):
     images = [encode_jpeg(np.full((24, 32, 3), 9, "uint8"), 95)]
     with StoreWriter(tmp_path / "twins.h5", JPEG, {}) as out:

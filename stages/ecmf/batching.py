@@ -159,7 +159,7 @@ class _Batches:
             ]
         try:
             return list(self.network.forward(_stacked(pieces)))
-        except (RuntimeError, MemoryError) as error:
+        except Exception as error:  # onnxruntime's own are no RuntimeError
             if not device.is_out_of_memory(error):
                 raise
             if len(pieces) == 1:

@@ -10,10 +10,13 @@ at any moment leaves a whole one or none, and two runs that write the same resul
 result carries its own digest; one that does not match is forgotten and made again.
 """
 
+import functools
 import hashlib
 import json
 import logging
+import math
 import os
+import shutil
 import time
 import uuid
 from collections import OrderedDict
@@ -28,7 +31,6 @@ from safetensors.numpy import save_file
 
 from ecmf import packs
 from ecmf.errors import UserError
-from ecmf.files import write_text
 from ecmf.store import Layout, Result
 
 CLIPS = "clips"
@@ -65,7 +67,7 @@ def most_bytes() -> int:
         gigabytes = float(given)
     except ValueError:
         gigabytes = 0.0
-    if not gigabytes > 0:
+    if not 0 < gigabytes < math.inf:
         raise UserError(f"ECMF_CACHE_GIGABYTES is {given!r}: set it to a number above 0")
     return int(gigabytes * 1e9)
 
@@ -84,12 +86,31 @@ class Shelf:
         shapes = [asdict(layout) for layout in layouts]
         self.folder = folder() / CLIPS / hashed(identity, shapes)[:32]
         about = {"name": name, "layouts": shapes, "identity": dict(identity)}
-        if not (self.folder / ABOUT).is_file():
-            write_text(self.folder / ABOUT, json.dumps(about, indent=1, sort_keys=True))
-        self._packs: dict[str, Path] = {}
+        self._about = json.dumps(about, indent=1, sort_keys=True)
+        self._introduce()
         self._open: OrderedDict[Path, dict[str, Result]] = OrderedDict()
+
+    def _introduce(self) -> None:
+        """Say what lies here; another run may do so, or prune, at the same moment."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / ABOUT).is_file():
+            part = self.folder / f".{ABOUT}.{uuid.uuid4().hex}.part"
+            part.write_text(self._about, encoding="utf-8")
+            part.replace(self.folder / ABOUT)
+
+    @functools.cached_property
+    def _packs(self) -> dict[str, Path]:
+        """Clip -> its pack. Who only puts results never asks, and reads no head."""
+        found: dict[str, Path] = {}
         for path in packs_of(self.folder):
-            self._packs.update(dict.fromkeys(_keys(path), path))
+            found.update(dict.fromkeys(_keys(path), path))
+        return found
+
+    def use(self) -> None:
+        """Let everything here count as used now: what was used longest ago is pruned first."""
+        for path in packs_of(self.folder):
+            with suppress(OSError):
+                os.utime(path)
 
     def __contains__(self, key: str) -> bool:
         """Tell whether there is a result for a clip; its content has not been looked at yet."""
@@ -117,6 +138,7 @@ class Shelf:
         path = self.folder / f"{hashed(*results)[:32]}{SUFFIX}"
         part = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.part")
         try:
+            self._introduce()
             save_file(tensors, part, meta)
             part.replace(path)
         except (OSError, safetensors.SafetensorError) as error:
@@ -127,14 +149,15 @@ class Shelf:
         finally:
             with suppress(OSError):
                 part.unlink()
-        self._packs.update(dict.fromkeys(results, path))
+        if "_packs" in vars(self):
+            self._packs.update(dict.fromkeys(results, path))
 
     def _read(self, path: Path) -> dict[str, Result]:
         """All sound results of a pack; the others are named in the log."""
         try:
             results, damaged = packs.read(path, self._layouts)
-            os.utime(path)  # what has been used last is pruned last
-        except FileNotFoundError:  # pruned by another run
+        except OSError as error:  # pruned by another run, or a disk that does not answer
+            log.info("%s cannot be read (%s): its clips are made again", path, error)
             return {}
         except packs.UNREADABLE as error:
             log.warning("%s is damaged (%s): its clips are made again", path, error)
@@ -161,7 +184,8 @@ def recipes() -> Iterator[Path]:
 def _keys(path: Path) -> list[str]:
     try:
         return packs.keys(path)
-    except FileNotFoundError:
+    except OSError as error:
+        log.info("%s cannot be read (%s): its clips are made again", path, error)
         return []
     except packs.UNREADABLE as error:
         log.warning("%s is damaged (%s): its clips are made again", path, error)
@@ -198,6 +222,14 @@ def verify(recipe: Path) -> tuple[int, int]:
     return sound, damaged
 
 
+def _age(path: Path) -> float:
+    """Seconds since something was written there; none where it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
 @dataclass(frozen=True)
 class Pruned:
     """What pruning has removed and left."""
@@ -215,11 +247,12 @@ def prune(most: int) -> Pruned:
     found = []
     for recipe in recipes():
         for part in recipe.glob(".*"):  # ours, and those safetensors writes
-            if time.time() - part.stat().st_mtime > SECONDS_A_WRITE_MAY_TAKE:
+            if _age(part) > SECONDS_A_WRITE_MAY_TAKE:
                 part.unlink(missing_ok=True)
         for path in packs_of(recipe):
-            state = path.stat()
-            found.append((state.st_mtime_ns, path, state.st_size))
+            with suppress(FileNotFoundError):  # another run prunes, too
+                state = path.stat()
+                found.append((state.st_mtime_ns, path, state.st_size))
     total = sum(length for _, _, length in found)
     removed = freed = 0
     for _, path, length in sorted(found):
@@ -228,8 +261,7 @@ def prune(most: int) -> Pruned:
         path.unlink(missing_ok=True)
         removed, freed = removed + 1, freed + length
     for recipe in recipes():
-        if not packs_of(recipe):
-            (recipe / ABOUT).unlink(missing_ok=True)
-            with suppress(OSError):  # a run beside this one has just begun to write there
-                recipe.rmdir()
+        # A run beside this one may have opened it just now, with nothing to put there yet.
+        if not packs_of(recipe) and _age(recipe) > SECONDS_A_WRITE_MAY_TAKE:
+            shutil.rmtree(recipe, ignore_errors=True)
     return Pruned(removed, freed, total - freed)

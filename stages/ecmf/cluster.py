@@ -7,8 +7,10 @@ what failed travels back. Putting twice does no harm, so what a lost node had be
 again by another.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ecmf import cache, device, engine
@@ -21,6 +23,14 @@ from ecmf.workers import Failure
 TASKS_PER_PROCESSOR = 2
 """How many tasks wait at each processor, their clips in memory."""
 
+RETRIES = 10
+"""How many lost nodes a task survives."""
+
+HANDED_ON = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT")
+"""Not HF_TOKEN: Ray writes the environment of its processes into its logs."""
+
+log = logging.getLogger(__name__)
+
 
 def fill(recipe: Recipe, missing: Sequence[Given]) -> Iterator[tuple[str, Result | Failure | None]]:
     """Yield each clip that is in the cache now, or with it the result that may not be kept.
@@ -32,7 +42,7 @@ def fill(recipe: Recipe, missing: Sequence[Given]) -> Iterator[tuple[str, Result
         import ray
     except ImportError as error:
         raise UserError(
-            "ECMF_ENGINE is 'ray', but Ray is not installed: pip install 'ecmf[cluster]', on every "
+            "ECMF_ENGINE is 'ray', but Ray is not installed: pip install 'ray>=2.60,<3', on every "
             "node"
         ) from error
     started = not ray.is_initialized()
@@ -42,7 +52,7 @@ def fill(recipe: Recipe, missing: Sequence[Given]) -> Iterator[tuple[str, Result
         )
     try:
         task = ray.remote(_work).options(
-            num_cpus=1, num_gpus=int(device.requested() != "cpu"), max_retries=-1
+            num_cpus=1, num_gpus=int(recipe.on_device), max_retries=RETRIES
         )
         most = TASKS_PER_PROCESSOR * max(1, int(ray.cluster_resources().get("CPU", 1)))
         shared = ray.put(recipe)
@@ -51,7 +61,7 @@ def fill(recipe: Recipe, missing: Sequence[Given]) -> Iterator[tuple[str, Result
             if len(running) >= most:
                 yield from _finished(running)
             clips = {clip.key: clip.read() for clip in missing[first : first + CLIPS_PER_PACK]}
-            running[task.remote(shared, clips)] = list(clips)
+            running[task.remote(shared, clips, str(Path.cwd()))] = list(clips)
         while running:
             yield from _finished(running)
     finally:
@@ -61,19 +71,28 @@ def fill(recipe: Recipe, missing: Sequence[Given]) -> Iterator[tuple[str, Result
 
 def _finished(running: dict[Any, list[str]]) -> Iterator[tuple[str, Result | Failure | None]]:
     import ray
+    from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
     done, _ = ray.wait(list(running))
     for reference in done:
-        failed = ray.get(reference)
+        try:
+            failed = ray.get(reference)
+        except (NodeDiedError, OutOfMemoryError, WorkerCrashedError) as error:
+            # The one that does it is found where the results are put together, clip by clip.
+            log.warning("%d clips end every process: %s", len(running[reference]), error)
+            failed = {}
         for key in running.pop(reference):
             yield key, failed.get(key)
 
 
-def _work(recipe: Recipe, clips: Mapping[str, Any]) -> dict[str, Result | Failure]:
-    """Runs on a node: put the results of some clips into the cache, return those that failed."""
-    shelf = recipe.shelf()
-    items = ((key, _Held(content)) for key, content in clips.items() if key not in shelf)
-    done = engine.fill(recipe, shelf, items, processes=1)
+def _work(recipe: Recipe, clips: Mapping[str, Any], root: str) -> dict[str, Result | Failure]:
+    """Runs on a node: put the results of some clips into the cache, return those that failed.
+
+    Paths of a manifest and of parameters are those seen from the project's `root`.
+    """
+    os.chdir(root)
+    items = ((key, _Held(content)) for key, content in clips.items())
+    done = engine.fill(recipe, recipe.shelf(), items, processes=1)
     return {key: result for key, result in done if result is not None}
 
 
@@ -92,6 +111,6 @@ def _environment() -> dict[str, str]:
     return {
         "PYTHONPATH": str(STAGES),
         "ECMF_CACHE": str(cache.folder()),
-        "ECMF_DEVICE": device.requested(),
-        **{name: os.environ[name] for name in ("HF_HOME", "HF_HUB_OFFLINE") if name in os.environ},
+        "ECMF_DEVICE": device.requested().partition(":")[0],  # Ray shows a task one GPU, its first
+        **{name: os.environ[name] for name in HANDED_ON if name in os.environ},
     }

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 
+BY_RULE = {"cudnn_conv_algo_search": "HEURISTIC"}
+"""How CUDA chooses its way of summing: not by trial, which may end otherwise every time."""
+
 OUT_OF_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "Failed to allocate memory")
 """What torch on the CPU and onnxruntime say."""
 
@@ -62,10 +65,13 @@ def of_torch() -> str:
 def threads() -> int:
     """Return how many threads a network computes with: `OMP_NUM_THREADS`, else one per core.
 
+    The cores are those this process may use: a job of an array often has a few of many.
+
     Worker processes are started with `OMP_NUM_THREADS` at 1 (`workers.py`), so that processes for
     all cores never meet threads for all cores.
     """
-    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(given) if given.isdecimal() and int(given) else len(os.sched_getaffinity(0))
 
 
 def preparing_threads() -> int:
@@ -126,7 +132,7 @@ def onnx_session(path: Path) -> onnxruntime.InferenceSession:
         onnxruntime.preload_dlls()
         number = int(device.partition(":")[2] or 0)
         # TF32 would compute float32 with 10 bits of mantissa
-        providers = [(CUDA, {"device_id": number, "use_tf32": 0}), CPU]
+        providers = [(CUDA, {"device_id": number, "use_tf32": 0, **BY_RULE}), CPU]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads()
     options.log_severity_level = 3  # errors; it warns of every batch a file does not declare

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from ecmf.shard import Shard
 from ecmf.store import Layout, Result, Rows, Store, StoreWriter, no_rows
 from ecmf.workers import Failure
 
+LOCATIONS = frozenset({"folder", "front_end", "model", "path", "repository", "revision", "weights"})
+"""Options that say where weights lie: their hash or commit stands in every provenance."""
+
 
 @dataclass(frozen=True)
 class Branch:
@@ -33,6 +37,9 @@ class Branch:
     item: Callable[[str, Any], Any]
     code: str = ""
     """Module, beside the encoder's own, that decides what an encoder sees."""
+
+    packages: tuple[str, ...] = ()
+    """Packages that do."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +73,10 @@ class Named:
         modules = [f"ecmf.{self.branch.family}.{self.choice.member}", self.branch.code]
         identity: dict[str, Any] = {
             "member": self.choice.member,
-            "options": dict(self.choice.options),
+            "options": {k: v for k, v in self.choice.options.items() if k not in LOCATIONS},
             "provenance": dict(self.encoder.provenance),
             "code": fingerprint.of(*filter(None, modules)),
+            "versions": {name: version(name) for name in self.branch.packages},
         }
         if isinstance(self.encoder, Network):
             identity["pieces_per_batch"] = batching.PIECES_PER_BATCH
@@ -102,6 +110,11 @@ class InBatches(Recipe):
 
     named: Named
 
+    @property
+    def on_device(self) -> bool:
+        """It computes on the GPU, where there is one."""
+        return device.requested() != "cpu"
+
     def __call__(
         self, items: Iterable[tuple[str, Read]], processes: int
     ) -> Iterator[tuple[str, Result | Failure]]:
@@ -127,8 +140,8 @@ def as_sound(clip_id: str, rows: Rows) -> Sound:
     return Sound(clip_id, rows.values)  # type: ignore[arg-type]
 
 
-PICTURES = Branch("encoders.image", as_pictures, code="ecmf.pictures")
-SOUND = Branch("encoders.audio", as_sound)
+PICTURES = Branch("encoders.image", as_pictures, "ecmf.pictures", ("opencv-python", "numpy"))
+SOUND = Branch("encoders.audio", as_sound, packages=("librosa", "numpy", "scipy"))
 TEXT = Branch("encoders.text", Text)
 
 

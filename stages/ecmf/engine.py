@@ -51,6 +51,11 @@ class Recipe(ABC):
     ) -> Iterator[tuple[str, Result | Failure]]:
         """Yield the result of every item, known by its key, or why there is none, in any order."""
 
+    @property
+    @abstractmethod
+    def on_device(self) -> bool:
+        """Whether it owns a GPU while it works."""
+
     def shelf(self) -> cache.Shelf:
         """Open what the cache holds of it."""
         return cache.Shelf(self.name, self.layouts, self.identity)
@@ -67,6 +72,11 @@ class InProcesses(Recipe):
     function: Callable[[Any], Result]
     seconds_per_clip: float | None = None
     alone: bool = False
+
+    @property
+    def on_device(self) -> bool:
+        """What works alone does so for the GPU."""
+        return self.alone
 
     def __call__(
         self, items: Iterable[tuple[str, Read]], processes: int
@@ -109,6 +119,7 @@ class Results:
     clips: Sequence[Given]
     shelf: cache.Shelf
     failed: Mapping[str, Result | Failure]
+    most_bytes: int
 
     def __iter__(self) -> Iterator[tuple[str, Result | Failure]]:
         """Yield clip id and result; one that was damaged or pruned meanwhile is made again.
@@ -118,10 +129,11 @@ class Results:
         for clip in self.clips:
             result = clip.result or self.failed.get(clip.clip_id) or self.shelf.get(clip.key)
             yield clip.clip_id, result or self._again(clip)
-        cache.prune(cache.most_bytes())
+        cache.prune(self.most_bytes)
 
     def _again(self, clip: Given) -> Result | Failure:
-        ((_, result),) = self.recipe([(clip.key, clip.read)], processes=1)
+        # in a process of its own: what was lost may have been lost by a crash
+        ((_, result),) = self.recipe([(clip.key, clip.read)], processes=2)
         if not isinstance(result, Failure) and not has_failed(result):
             self.shelf.put({clip.key: result})
         return result
@@ -144,7 +156,9 @@ def apply(recipe: Recipe, clips: Sequence[Given], shard: Shard | None = None) ->
     engine = os.environ.get("ECMF_ENGINE") or "local"
     if engine not in ("local", "ray"):
         raise UserError(f"ECMF_ENGINE is {engine!r}: set it to local or ray")
+    most_bytes = cache.most_bytes()  # a limit that is none stops the stage before its work
     shelf = recipe.shelf()
+    shelf.use()
     asked = shard(clips) if shard else clips
     # Clips of the same content share a result, so a dict: it is worked out once.
     missing = {clip.key: clip for clip in asked if clip.result is None and clip.key not in shelf}
@@ -172,7 +186,17 @@ def apply(recipe: Recipe, clips: Sequence[Given], shard: Shard | None = None) ->
             progress.update()
     if engine == "ray":  # other processes have written
         shelf = recipe.shelf()
-    return None if shard else Results(recipe, clips, shelf, failed)
+    if shard:
+        for clip_id, failure in failed.items():
+            log.warning("%s: %s failed: %s", recipe.name, clip_id, _why(failure))
+        return None
+    return Results(recipe, clips, shelf, failed, most_bytes)
+
+
+def _why(failure: Result | Failure) -> str:
+    if isinstance(failure, Failure):
+        return failure.reason
+    return "; ".join(rows.reason for rows in failure if rows.state == "failed")
 
 
 def fill(

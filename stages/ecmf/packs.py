@@ -22,7 +22,7 @@ from ecmf.store import Layout, Result, Rows
 
 DIGEST = "digest"
 
-UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, safetensors.SafetensorError)
+UNREADABLE = (ValueError, KeyError, IndexError, TypeError, safetensors.SafetensorError)
 """What reading bytes can raise that are not those of a pack any more."""
 
 

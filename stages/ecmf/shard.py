@@ -1,4 +1,7 @@
-"""A share of the clips, for one of several jobs: `--shard 2/8` is the second of eight."""
+"""A share of the clips, for one of several jobs: `--shard 2/8` is the second of eight.
+
+Neighbours stay together, so that what a job keeps is later read one after the other.
+"""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +15,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Shard:
-    """Every `count`-th item, from item `number` - 1 on."""
+    """The `number`-th of `count` stretches of nearly the same length."""
 
     number: int
     count: int
@@ -27,7 +30,8 @@ class Shard:
 
     def __call__(self, items: Sequence[Item]) -> Sequence[Item]:
         """Return this share; all shares together are all items, and no two share one."""
-        return items[self.number - 1 :: self.count]
+        first, last = (len(items) * edge // self.count for edge in (self.number - 1, self.number))
+        return items[first:last]
 
     def __str__(self) -> str:
         """As it is written on the command line."""

@@ -49,7 +49,7 @@ def count() -> int:
     """Return how many workers to use: `ECMF_WORKERS` from the environment, else one per core."""
     given = os.environ.get("ECMF_WORKERS", "")
     if not given:
-        return os.cpu_count() or 1
+        return len(os.sched_getaffinity(0))
     if not given.isdecimal() or int(given) < 1:
         raise UserError(
             f"ECMF_WORKERS is {given!r}, not a whole number from 1 on: "

@@ -133,8 +133,9 @@ class Pretrained:
         Raises:
             MissingFileError: the file lacks a weight that is used, or has it in another shape; it
                 would be filled with noise.
+            UserError: a GPU was asked for that is not there.
         """
-        where = device.requested()
+        where = device.of_torch()
         with _quiet():
             model, found = architecture.from_pretrained(
                 self.folder,
@@ -182,9 +183,7 @@ def locate(options: Weights) -> Pretrained:
     Raises:
         MissingFileError: they are absent, incomplete, not those of the `sha256` or not safetensors,
             or the hub was not reached; says what to do.
-        UserError: a GPU was asked for that is not there.
     """
-    device.of_torch()
     folder, provenance = find(options)
     versions = {name: version(name) for name in ("transformers", "torch")}
     return Pretrained(folder, options.precision, {**provenance, **versions})

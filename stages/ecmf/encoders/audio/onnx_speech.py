@@ -20,10 +20,10 @@ of the windows gives .496, mean and deviation .524.
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any, Literal, Self
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
@@ -106,7 +106,7 @@ class Encoder(Network[Sound]):
             "weights": options.sha256,
             "samples_per_frame": self._front_end.field,
             "samples_to_the_next": self._front_end.hop,
-            "onnxruntime": version("onnxruntime"),
+            "onnxruntime": onnxruntime.__version__,
         }
 
     def pieces(self, clip: Sound) -> Sequence[Piece]:

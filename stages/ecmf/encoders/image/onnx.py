@@ -14,12 +14,12 @@ of three clips of RAVDESS, cropped with a margin of 0.2, the surprised one is "a
 """
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -97,7 +97,7 @@ class Encoder(Network[Pictures]):
             "file": self._path.name,
             "weights": options.sha256,
             "output": self._output.name,
-            "onnxruntime": version("onnxruntime"),
+            "onnxruntime": onnxruntime.__version__,
             "opencv": cv2.__version__,
         }
 
