@@ -43,9 +43,8 @@ def film(path: Path) -> None:
     shape = HEIGHT + 160, WIDTH + 160
     frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1]))
     frequency[0, 0] = np.inf
-    waves = np.fft.rfft2(rng.standard_normal((3, *shape))) / frequency
-    layers = np.fft.irfft2(waves, shape).transpose(1, 2, 0)
-    colours = layers[..., :1] + 0.2 * layers
+    layers = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((3, *shape))) / frequency, shape)
+    colours = (layers[:1] + 0.2 * layers).transpose(1, 2, 0)
     texture = (118 + 45 * colours / colours.std()).clip(8, 247).astype("int16")
     turns = 2 * np.pi * np.arange(SECONDS * SAMPLES_PER_SECOND) / SAMPLES_PER_SECOND
     voice = sum(np.sin(140 * n * turns) / n for n in range(1, 20)) * (1 + np.sin(4 * turns)) * 3000

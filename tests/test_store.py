@@ -158,6 +158,21 @@ def test_a_flipped_byte_is_refused(tmp_path):
         store["a"]
 
 
+@pytest.mark.parametrize("name", ["starts", "states", "digests", "facts/frames"])
+def test_a_flipped_byte_of_what_is_said_of_clips_is_refused(tmp_path, name):
+    with StoreWriter(tmp_path / "x.h5", Layout((2,)), {}) as out:
+        for number in range(5):
+            rows = np.full((number + 1, 2), number, "float32")
+            out.append(f"clip_{number}", Rows(rows, np.arange(number + 1.0), facts={"frames": 7.0}))
+    with h5py.File(tmp_path / "x.h5") as file:
+        offset = file[name].id.get_chunk_info(0).byte_offset
+    damaged = bytearray((tmp_path / "x.h5").read_bytes())
+    damaged[offset] ^= 1
+    (tmp_path / "x.h5").write_bytes(damaged)
+    with pytest.raises(StoreError, match=r"x\.h5 is no store, or damaged"):
+        Store(tmp_path / "x.h5")
+
+
 def test_a_flipped_byte_costs_no_clip_of_another_chunk(tmp_path, many):
     path = write(tmp_path / "s.h5", many, Layout((1024,), "uint8"))
     content = bytearray(path.read_bytes())

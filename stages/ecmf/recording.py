@@ -104,6 +104,8 @@ class Recording:
                     self._listener.hear(packet)
         except av.FFmpegError as error:
             self.fault = f"it cannot be read to its end (FFmpeg: {error.strerror})"
+        except IndexError:  # a damaged file announces a stream midway, which PyAV looks up in vain
+            self.fault = "it cannot be read to its end (a packet of a stream it does not list)"
         self._claims = _Claims(container, end)
 
     def reel(self) -> Reel | None:

@@ -358,14 +358,19 @@ class StoreWriter:
         text = h5py.string_dtype()
         self._file.create_dataset("clip_ids", data=self._clip_ids, dtype=text)
         self._file.create_dataset("reasons", data=self._reasons, dtype=text)
-        self._file["starts"] = np.asarray(self._starts, "int64")
-        self._file["states"] = np.asarray(self._states, "uint8")
-        self._file["digests"] = np.asarray(self._digests, "S64")
+        self._keep("starts", np.asarray(self._starts, "int64"))
+        self._keep("states", np.asarray(self._states, "uint8"))
+        self._keep("digests", np.asarray(self._digests, "S64"))
         if self._layout.jpeg:
-            self._file["pictures"] = np.asarray(self._pictures, "int64")
-        facts = self._file.create_group("facts")
+            self._keep("pictures", np.asarray(self._pictures, "int64"))
+        self._file.create_group("facts")
         for name, known in sorted(self._facts.items()):
-            facts[name] = np.asarray(known, "float64")
+            self._keep(f"facts/{name}", np.asarray(known, "float64"))
+
+    def _keep(self, name: str, array: NDArray[Any]) -> None:
+        """Write an array whole, with a checksum; HDF5 has none for an empty one."""
+        checked = {"chunks": array.shape, "fletcher32": True} if len(array) else {}
+        self._file.create_dataset(name, data=array, **checked)
 
 
 class _Block:
