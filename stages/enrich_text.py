@@ -1,17 +1,28 @@
 """Transcripts and measured facts -> text with emotional cues, one record per clip."""
 
+import functools
 from collections.abc import Sequence
 from contextlib import nullcontext
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from ecmf import plugins, stage, workers
+from ecmf import engine, fingerprint, plugins, stage
 from ecmf.budget import check_budget
+from ecmf.engine import Given, InProcesses
 from ecmf.enrichment import write_texts
 from ecmf.errors import ParamsError
-from ecmf.facts import NO_FACE, bounds, face_facts, has_action_units, measure_voice, voice_facts
+from ecmf.facts import (
+    NO_FACE,
+    VOICE,
+    bounds,
+    face_facts,
+    has_action_units,
+    measured_voice,
+    voice_facts,
+)
 from ecmf.llms.base import Provider, Transcript
 from ecmf.manifest import Clip, read_manifest
 from ecmf.params import EnrichText
@@ -65,17 +76,27 @@ def measure_voices(
     clips: Sequence[Clip], audio: Path
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Clip id -> what was measured of its voice, and clip id -> why that failed."""
+    identity = {
+        "code": fingerprint.of("ecmf.facts"),
+        "versions": [version(name) for name in ("librosa", "numpy", "scipy")],
+    }
+    recipe = InProcesses("voices", (VOICE,), identity, measured_voice)
     voices: dict[str, dict[str, float]] = {}
     failures: dict[str, str] = {}
     with Store(audio) as sounds:
-        waveforms = (sounds[clip.clip_id].values for clip in clips)
-        measured = workers.run(measure_voice, waveforms, workers=workers.count())  # type: ignore[arg-type]
-        progress = tqdm(measured, "voices", total=len(clips), unit="clip", disable=None)
-        for clip, voice in zip(clips, progress, strict=True):
-            if isinstance(voice, Failure):
-                failures[clip.clip_id] = voice.reason
-            voices[clip.clip_id] = {} if isinstance(voice, Failure) else voice
+        given = [
+            Given(name, sounds.digest(name), functools.partial(_waveform, sounds, name))
+            for name in (clip.clip_id for clip in clips)
+        ]
+        for clip_id, result in engine.apply(recipe, given) or ():
+            if isinstance(result, Failure):
+                failures[clip_id] = result.reason
+            voices[clip_id] = {} if isinstance(result, Failure) else dict(result[0].facts)
     return voices, failures
+
+
+def _waveform(sounds: Store, clip_id: str) -> Any:
+    return sounds[clip_id].values
 
 
 def facts_of_faces(clips: Sequence[Clip], faces: Path, units: Path | None) -> dict[str, list[str]]:

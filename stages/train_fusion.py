@@ -69,8 +69,12 @@ def train_fusion(
         ],
     )
     write_card(card, part)
-    shutil.rmtree(model, ignore_errors=True)
+    before = model.with_name(f".{model.name}.before")
+    shutil.rmtree(before, ignore_errors=True)
+    if model.exists():  # renamed and not removed: a kill in between must leave no half of it
+        model.replace(before)
     part.replace(model)
+    shutil.rmtree(before, ignore_errors=True)
     write_text(metrics, json.dumps(_summary(card), indent=2) + "\n")
     write_curves([training.history for training in finished], curves)
 

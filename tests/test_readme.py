@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 
 from ecmf import plugins
 from ecmf.media import Pictures
+from ecmf.params import load_params
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -37,6 +39,24 @@ def test_every_parameter_it_changes_is_one(key):
     for step in key.split("."):
         assert step in node
         node = node[step]
+
+
+CHANGES = re.findall(r"-S\s+('[^']+'|[\w.]+=\w+)", README)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_it_shows_is_one_that_dvc_takes_and_the_parameters_allow(change, tmp_path):
+    params = tmp_path / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text())
+    written = " ".join(change.strip("'").split()).replace("…", "0" * 64)
+    apply_overrides(params, [written])
+    assert load_params(params) != load_params(ROOT / "params.yaml")
+
+
+def test_it_shows_how_to_add_and_to_remove_an_encoder_and_names_presets_there_are():
+    assert {change[1] for change in CHANGES if change.startswith("'")} >= {"+", "~"}
+    for name in re.findall(r"stages/preset\.py (\w+)", README):
+        assert (ROOT / f"stages/ecmf/presets/{name}.yaml").is_file()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 
 from ecmf.media import Samples
 from ecmf.rhythm import syllables
+from ecmf.store import Layout, Result, no_rows
 from ecmf.voice import STEPS_PER_SECOND, measure, spoken, voiced
+
+VOICE = Layout()
+"""No row: what was measured of a voice stands among the facts of its clip."""
 
 Measured = Mapping[str, float]
 """What `measure_voice` found, by name."""
@@ -96,6 +100,11 @@ def measure_voice(samples: Samples) -> dict[str, float]:
         "pitch_range": float(high - low),
         "pace": syllables(energy) * STEPS_PER_SECOND / len(energy),
     }
+
+
+def measured_voice(samples: Samples) -> Result:
+    """Measure a voice, as a result the cache can keep."""
+    return (no_rows(VOICE, "whole", "", measure_voice(samples)),)
 
 
 def bounds(voices: Iterable[Measured]) -> dict[str, tuple[float, float]]:
