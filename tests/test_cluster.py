@@ -32,7 +32,6 @@ def frames(tmp_path):
 def test_a_cluster_that_loses_a_node_halfway_gives_the_bytes_of_one_machine(
     frames, tmp_path, monkeypatch
 ):
-    import ray
     from ray.cluster_utils import Cluster
 
     from ecmf import cluster
@@ -48,10 +47,7 @@ def test_a_cluster_that_loses_a_node_halfway_gives_the_bytes_of_one_machine(
     )
     try:
         lost = nodes.add_node(num_cpus=1)
-        ray.init(
-            address=nodes.address, log_to_driver=False,
-            runtime_env={"env_vars": cluster._environment()},
-        )  # fmt: skip
+        monkeypatch.setenv("RAY_ADDRESS", nodes.address)
         finished, done = cluster._finished, []
 
         def losing_one(running):
@@ -63,7 +59,6 @@ def test_a_cluster_that_loses_a_node_halfway_gives_the_bytes_of_one_machine(
         monkeypatch.setattr(cluster, "_finished", losing_one)
         encode_pictures("frame/motion", MOTION, frames, tmp_path / "shared.h5", budget=0)
     finally:
-        ray.shutdown()
         nodes.shutdown()
     assert len(done) > 3
     assert (tmp_path / "local.h5").read_bytes() == (tmp_path / "shared.h5").read_bytes()
