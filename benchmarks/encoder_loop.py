@@ -26,7 +26,8 @@ from ecmf import batching, plugins
 from ecmf.encoding import as_pictures
 from ecmf.files import sha256
 from ecmf.pictures import encode_jpeg
-from ecmf.store import Layout, Rows, Store, StoreWriter
+from ecmf.store import Layout, Rows, Store
+from ecmf.store_writer import StoreWriter
 
 ENOUGH = 0.75
 FRAMES = 16

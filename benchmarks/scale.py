@@ -48,7 +48,8 @@ from ecmf.enrichment import EnrichedText, write_texts
 from ecmf.files import sha256
 from ecmf.manifest import Clip, write_manifest
 from ecmf.params import AudioChoice, CropFaces, DecodeVideo, ImageChoice, TextChoice
-from ecmf.store import Layout, Result, Rows, Store, StoreWriter
+from ecmf.store import Layout, Result, Rows, Store
+from ecmf.store_writer import StoreWriter
 from ecmf.workers import Failure
 
 GIBIBYTE = 1 << 30

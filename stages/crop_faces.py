@@ -16,7 +16,8 @@ from ecmf.cropping import LAYOUT, FaceCropper
 from ecmf.engine import Given, InProcesses
 from ecmf.params import CropFaces
 from ecmf.shard import Shard
-from ecmf.store import Rows, Store, StoreWriter, no_rows
+from ecmf.store import Rows, Store, no_rows
+from ecmf.store_writer import StoreWriter
 from ecmf.workers import Failure
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from ecmf.engine import Given, InProcesses
 from ecmf.manifest import Clip, read_manifest
 from ecmf.params import DecodeVideo
 from ecmf.shard import Shard
-from ecmf.store import StoreWriter
+from ecmf.store_writer import StoreWriter
 from ecmf.workers import Failure
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ import numpy as np
 from ecmf.enrichment import EnrichedText, write_texts
 from ecmf.manifest import Clip, write_manifest
 from ecmf.params import Sources
-from ecmf.store import Layout, Rows, StoreWriter, no_rows
+from ecmf.store import Layout, Rows, no_rows
+from ecmf.store_writer import StoreWriter
 
 CLASSES = ("angry", "happy", "sad")
 SOURCES = Sources({"frame": (), "face": ("mine",), "audio": ("mine",), "text": ()})

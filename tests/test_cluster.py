@@ -10,7 +10,8 @@ from ecmf.encoding import encode_pictures
 from ecmf.errors import UserError
 from ecmf.params import ImageChoice
 from ecmf.pictures import encode_jpeg
-from ecmf.store import Layout, Rows, StoreWriter
+from ecmf.store import Layout, Rows
+from ecmf.store_writer import StoreWriter
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")
 

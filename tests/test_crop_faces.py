@@ -16,7 +16,8 @@ from ecmf.manifest import Clip, write_manifest
 from ecmf.media import Pictures
 from ecmf.params import CropFaces, DecodeVideo
 from ecmf.pictures import decode_jpeg, encode_jpeg
-from ecmf.store import Layout, Rows, Store, StoreWriter, no_rows
+from ecmf.store import Layout, Rows, Store, no_rows
+from ecmf.store_writer import StoreWriter
 
 Picture = NDArray[np.uint8]
 

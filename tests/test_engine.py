@@ -13,7 +13,8 @@ from ecmf.files import sha256
 from ecmf.params import Choice, ImageChoice, TextChoice
 from ecmf.pictures import encode_jpeg
 from ecmf.shard import Shard
-from ecmf.store import Layout, Rows, Store, StoreWriter, no_rows
+from ecmf.store import Layout, Rows, Store, no_rows
+from ecmf.store_writer import StoreWriter
 
 JPEG = Layout(jpeg=True)
 

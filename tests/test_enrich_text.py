@@ -19,7 +19,8 @@ from ecmf.llms.base import Transcript
 from ecmf.manifest import Clip, write_manifest
 from ecmf.media import SAMPLES_PER_SECOND, Samples
 from ecmf.params import EnrichText
-from ecmf.store import Layout, Rows, StoreWriter, no_rows
+from ecmf.store import Layout, Rows, no_rows
+from ecmf.store_writer import StoreWriter
 from enrich_text import enrich_text
 
 STAGES = Path(__file__).parents[1] / "stages"

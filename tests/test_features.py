@@ -3,7 +3,8 @@ import pytest
 
 from ecmf.errors import StoreError
 from ecmf.features import load_sources
-from ecmf.store import Layout, Rows, StoreWriter
+from ecmf.store import Layout, Rows
+from ecmf.store_writer import StoreWriter
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecmf.store import Layout, Rows, Store, StoreWriter
+from ecmf.store import Layout, Rows, Store
+from ecmf.store_writer import StoreWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ecmf.errors import MissingFileError, StoreError
-from ecmf.store import BYTES_PER_CHUNK, Layout, Rows, Store, StoreWriter, no_rows
+from ecmf.store import Layout, Rows, Store, no_rows
+from ecmf.store_writer import BYTES_PER_CHUNK, StoreWriter
 
 LAYOUT = Layout((2,))
 

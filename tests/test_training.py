@@ -16,7 +16,8 @@ from ecmf.card import read_card
 from ecmf.errors import ParamsError, StoreError
 from ecmf.features import Source
 from ecmf.params import EvaluateFusion, RefineLabels, TrainFusion
-from ecmf.store import Layout, Rows, StoreWriter
+from ecmf.store import Layout, Rows
+from ecmf.store_writer import StoreWriter
 from ecmf.training import Targets, predict
 from evaluate_fusion import evaluate_fusion
 from refine_labels import refine_labels

@@ -22,7 +22,8 @@ from ecmf.media import Pictures, Sound, Text
 from ecmf.params import Choice, TextChoice
 from ecmf.pictures import decode_jpeg
 from ecmf.shard import Shard
-from ecmf.store import Layout, Result, Rows, Store, StoreWriter, no_rows
+from ecmf.store import Layout, Result, Rows, Store, no_rows
+from ecmf.store_writer import StoreWriter
 from ecmf.workers import Failure
 
 LOCATIONS = frozenset({"folder", "front_end", "model", "path", "repository", "revision", "weights"})

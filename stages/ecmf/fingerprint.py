@@ -19,8 +19,10 @@ INFRASTRUCTURE = frozenset(
 )  # fmt: skip
 """Modules that carry a run and decide no value in it."""
 
-ENGINE = frozenset({"batching", "engine"})
-"""What applies an encoder to clips: its one constant that counts is part of every recipe."""
+ENGINE = frozenset({"batching", "engine", "store", "store_writer"})
+"""What applies a recipe to clips, and holds what comes of it: its one constant that counts is part
+of every recipe, and no number is worked out here.
+"""
 
 
 def imported(path: Path) -> Iterator[Path]:

@@ -94,8 +94,9 @@ def _snapshot(repository: str, revision: str) -> Path:
         here = Path(fetch(local_files_only=True))
         if not _missing(here):
             return here
+        log.info("%s at %s is not complete: fetching the rest", repository, revision)
     except LocalEntryNotFoundError:
-        pass
+        log.info("fetching %s at %s", repository, revision)
     except HFValidationError as error:
         raise MissingFileError(f"{repository!r} is no name of a repository: {error}") from error
     try:
