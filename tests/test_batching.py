@@ -93,20 +93,23 @@ def test_shapes_that_never_fill_do_not_wait_without_end(monkeypatch):
     assert len(network.batches) == 20
 
 
-def test_clips_are_prepared_ahead_and_beside_the_network():
-    network = Sums()
-    network.forward_saw = []
-    forward = network.forward
+def test_clips_are_prepared_ahead_while_the_network_computes():
+    network, another = Sums(), threading.Event()
+    pieces, forward = network.pieces, network.forward
 
-    def noting(batch):
-        network.forward_saw.append(len(network.prepared))
+    def noting(clip):
+        if network.prepared:
+            another.set()
+        return pieces(clip)
+
+    def waiting(batch):
+        assert another.wait(timeout=60), "nothing is prepared before the network is done"
         return forward(batch)
 
-    network.forward = noting
-    encoded(network, [Clip((4,) * PIECES_PER_BATCH)] * 40)
-    assert network.forward_saw[0] > 1
+    network.pieces, network.forward = noting, waiting
+    encoded(network, [Clip((4,) * PIECES_PER_BATCH)] * 3)
     assert threading.current_thread().name not in network.prepared
-    assert len(network.prepared) == 40
+    assert len(network.prepared) == 3
 
 
 def test_no_more_clips_are_read_than_are_needed_ahead():
