@@ -11,7 +11,6 @@ import csv
 import functools
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,9 @@ import av
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from checkout import copy_project
 
 from ecmf.sample.expression import Expression
 from ecmf.sample.performance import Pose
@@ -65,12 +67,7 @@ class Checkout:
         self.folder = folder
         self.environment = {**os.environ, "ECMF_CACHE": str(folder / "cache")}
         self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-        names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        for name in filter(None, names.split("\0")):
-            if (ROOT / name).is_file() and name != "dvc.lock":
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, folder / name)
+        copy_project(folder, without={"dvc.lock"})
         params = folder / "params.yaml"
         params.write_text(params.read_text().replace("corpus: sample", "corpus: mine", 1))
         self.run("git", "init", "--quiet")

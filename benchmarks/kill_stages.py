@@ -40,6 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import tiny_vision
+from checkout import copy_project
 
 from ecmf.corpora.folder import LIST
 from ecmf.engine import CLIPS_PER_PACK
@@ -136,12 +137,7 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.scratch = folder / "project", folder
-        listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-        names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        for name in filter(None, names.split("\0")):
-            if (ROOT / name).is_file():
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, self.folder / name)
+        copy_project(self.folder)
         subprocess.run(["git", "init", "--quiet"], cwd=self.folder, check=True)  # DVC asks for it
         self._count_work()
         self._make_small()

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from checkout import copy_project
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,12 +42,7 @@ class Checkout:
         self.environment = {**os.environ, "PATH": path, "GIT_CONFIG_GLOBAL": os.devnull}
         self.environment |= environment
         self.environment.pop("OMP_NUM_THREADS", None)  # as a user has it
-        listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-        files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        for name in filter(None, files.split("\0")):
-            if (ROOT / name).is_file() and name != "dvc.lock":
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, folder / name)
+        copy_project(folder, without={"dvc.lock"})
         params = yaml.safe_load((folder / "params.yaml").read_text())
         for section, change in SMALL.items():
             params[section].update(change)
