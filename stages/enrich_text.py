@@ -12,7 +12,7 @@ import numpy as np
 from ecmf import engine, fingerprint, plugins, stage
 from ecmf.budget import check_budget
 from ecmf.engine import Given, InProcesses
-from ecmf.enrichment import write_texts
+from ecmf.enrichment import EnrichedText, Line, write_texts
 from ecmf.errors import ParamsError
 from ecmf.facts import (
     NO_FACE,
@@ -24,7 +24,7 @@ from ecmf.facts import (
     voice_facts,
 )
 from ecmf.llms.base import Provider, Transcript
-from ecmf.manifest import Clip, read_manifest
+from ecmf.manifest import Clip, classes_of, read_manifest
 from ecmf.params import EnrichText
 from ecmf.store import Store
 from ecmf.workers import Failure
@@ -50,17 +50,27 @@ def enrich_text(
         facts = {
             name: [*voice_facts(voice, compared), *of_faces[name]] for name, voice in voices.items()
         }
+    before = preceding_lines(clips, params.context_lines)
     records = provider(
         [
-            Transcript(clip.clip_id, clip.transcript, clip.language, tuple(facts[clip.clip_id]))
+            Transcript(
+                clip.clip_id,
+                clip.transcript,
+                clip.language,
+                tuple(facts[clip.clip_id]),
+                before[clip.clip_id],
+            )
             for clip in clips
-        ]
+        ],
+        classes_of(manifest, clips),
     )
+    unanswered = {one.clip_id: one.reason for one in records if one.state == "failed"}
+    check_budget(unanswered, len(clips), params.error_budget)
     write_texts(
         [
             record.model_copy(
                 update={"measured": voices.get(record.clip_id, {})}
-                | _flag(failures.get(record.clip_id, ""))
+                | _flag(record, failures.get(record.clip_id, ""))
             )
             for record in records
         ],
@@ -68,8 +78,26 @@ def enrich_text(
     )
 
 
-def _flag(reason: str) -> dict[str, str]:
-    return {"state": "flagged", "reason": f"its voice: {reason}"} if reason else {}
+def _flag(record: EnrichedText, reason: str) -> dict[str, str]:
+    if not reason or record.state == "failed":
+        return {}
+    return {"state": "flagged", "reason": f"its voice: {reason}"}
+
+
+def preceding_lines(clips: Sequence[Clip], most: int) -> dict[str, tuple[Line, ...]]:
+    """Clip id -> the `most` lines that were said before it in its dialogue, the latest last.
+
+    A line without a transcript is none. What is said in a dialogue tells nothing of its labels, so
+    lines are taken from whatever split they are in.
+    """
+    said: dict[str, list[Line]] = {}
+    before = {}
+    for clip in clips:
+        lines = said.setdefault(clip.dialogue, [])
+        before[clip.clip_id] = tuple(lines[-most:]) if clip.dialogue and most else ()
+        if clip.transcript.strip():
+            lines.append(Line(speaker=clip.speaker, text=clip.transcript))
+    return before
 
 
 def measure_voices(

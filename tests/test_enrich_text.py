@@ -21,10 +21,11 @@ from ecmf.media import SAMPLES_PER_SECOND, Samples
 from ecmf.params import EnrichText
 from ecmf.store import Layout, Rows, no_rows
 from ecmf.store_writer import StoreWriter
-from enrich_text import enrich_text
+from enrich_text import enrich_text, preceding_lines
 
 STAGES = Path(__file__).parents[1] / "stages"
 PROVIDERS = plugins.names("llms")
+CLASSES = ("neutral", "angry", "happy", "sad")
 
 
 # --- every provider ---------------------------------------------------------------------------
@@ -42,7 +43,7 @@ def test_a_provider_answers_every_transcript_in_order_and_unchanged(provider: An
         Transcript("c", "你好", "zh"),
         Transcript("d", "nul \x00, \u2028 line, \N{FACE WITH TEARS OF JOY}", "en"),
     ]
-    records = provider(asked)
+    records = provider(asked, CLASSES)
     assert [record.clip_id for record in records] == ["a", "b", "c", "d"]
     for record, transcript in zip(records, asked, strict=True):
         assert record.raw == transcript.text
@@ -50,7 +51,7 @@ def test_a_provider_answers_every_transcript_in_order_and_unchanged(provider: An
         assert record.raw in record.enriched
         assert record.prompt_version == provider.prompt_version
         assert record.reason or record.state == "whole"
-    assert provider([]) == []
+    assert provider([], CLASSES) == []
 
 
 # --- the lexicon ------------------------------------------------------------------------------
@@ -58,7 +59,7 @@ def test_a_provider_answers_every_transcript_in_order_and_unchanged(provider: An
 
 def enriched(text: str, language: str = "en", facts: Sequence[str] = (), **options: int) -> Any:
     provider = plugins.create("llms", "Provider", "lexicon", options)
-    (record,) = provider([Transcript("clip", text, language, tuple(facts))])
+    (record,) = provider([Transcript("clip", text, language, tuple(facts))], CLASSES)
     return record
 
 
@@ -342,6 +343,19 @@ def enriched_by(paths: dict[str, Path], **params: Any) -> dict[str, EnrichedText
     records = read_texts(paths["text"])
     assert [one.clip_id for one in records] == [clip.clip_id for clip in CLIPS]
     return {one.clip_id: one for one in records}
+
+
+def test_the_lines_before_a_clip_are_those_of_its_dialogue_and_no_more_than_asked_for() -> None:
+    said = [("a", "d1"), ("b", "d2"), ("c", "d1"), ("", "d1"), ("e", "d1"), ("f", "d1"), ("g", "")]
+    clips = [
+        Clip(str(number), transcript=text, dialogue=dialogue, speaker="s")
+        for number, (text, dialogue) in enumerate(said)
+    ]
+    before = preceding_lines(clips, 2)
+    found = {name: "".join(line.text for line in lines) for name, lines in before.items()}
+    assert found == {"0": "", "1": "", "2": "a", "3": "ac", "4": "ac", "5": "ce", "6": ""}
+    assert before["2"][0].speaker == "s"
+    assert not any(preceding_lines(clips, 0).values())
 
 
 def test_without_action_units_nothing_is_said_of_a_face_but_its_absence(

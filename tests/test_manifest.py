@@ -33,7 +33,7 @@ def test_an_absent_manifest_says_how_to_make_one(tmp_path):
 
 def test_a_table_that_is_no_manifest_names_the_missing_columns(tmp_path):
     (tmp_path / "mine.csv").write_text("clip_id,video\na,a.mp4\n")
-    with pytest.raises(CorpusError, match="has no column audio, group, label"):
+    with pytest.raises(CorpusError, match="has no column audio, dialogue, group"):
         read_manifest(tmp_path / "mine.csv")
 
 

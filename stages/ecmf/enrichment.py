@@ -25,13 +25,27 @@ Words = Annotated[str, AfterValidator(_encodable)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+class Line(BaseModel):
+    """One line of a dialogue: who said it, if that is known, and what."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    speaker: Words = ""
+    text: Words
+
+
 class EnrichedText(BaseModel):
     """What is said in one clip, and what was added.
 
     `raw` is the transcript as the manifest has it, `enriched` the text that `encode_text` reads in
-    the view of that name. `cues` come from the provider, `facts` from measurement, both in words;
-    `measured` holds the numbers the facts speak of. `polarity` is null where the provider has no
-    opinion, `probabilities` (class -> share) is empty where it has none on the classes.
+    the view of that name, `context` the lines said before it, the latest last, as far as the
+    parameters ask for them. `cues` and `paraphrase`, what is felt said in other words, come from
+    the provider, `facts` from measurement, all in words; `measured` holds the numbers the facts
+    speak of. `polarity` is null where the provider has no opinion, `probabilities` (class -> share)
+    is empty where it has none on the classes.
+
+    `model` is what a server calls the language model that answered, `prompt_sha256` the hash of all
+    that it was asked: with them the raw reply is found in the cache.
 
     `state` is whole; empty, if nothing was said; flagged, if it is usable with the `reason` given;
     or failed, if the provider gave no answer: `enriched` is then the raw text with the facts.
@@ -42,13 +56,17 @@ class EnrichedText(BaseModel):
     clip_id: Words
     raw: Words
     enriched: Words
+    context: tuple[Line, ...] = ()
     cues: tuple[Words, ...] = ()
+    paraphrase: Words = ""
     facts: tuple[Words, ...] = ()
     measured: dict[str, float] = {}
     polarity: Annotated[float, Field(ge=-1, le=1)] | None = None
     probabilities: dict[str, Share] = {}
     provider: Words
     prompt_version: Words
+    model: Words = ""
+    prompt_sha256: Words = ""
     state: State = "whole"
     reason: Words = ""
 

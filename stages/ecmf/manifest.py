@@ -31,6 +31,7 @@ class Clip:
 
     `video` and `audio` are paths from the project's root, absolute if the corpus lies outside.
     `group` is what must not be cut by a split: the speaker, the dialogue or the film.
+    `dialogue` names a conversation, whose clips stand in the order in which they were said.
     `sha256` is the content of the video, or of the audio, or of both one after the other.
     """
 
@@ -41,6 +42,7 @@ class Clip:
     language: str = ""
     speaker: str = ""
     group: str = ""
+    dialogue: str = ""
     split: Split = "train"
     label: str = ""
     valence: str = ""

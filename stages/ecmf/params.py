@@ -156,11 +156,16 @@ class EncodeText(Section):
 
 
 class EnrichText(Section):
-    """Who adds emotional cues to a transcript, and whether measured facts are told to them."""
+    """Who adds emotional cues to a transcript, and what is told beside it.
+
+    `facts` are measured of voice and face; `context_lines` is how many lines of the dialogue before
+    the clip's own are told, and kept for the view `context` of `encode_text`.
+    """
 
     provider: Annotated[str, member_of("llms")] = "lexicon"
     options: Options = Field(default_factory=dict)
     facts: bool = True
+    context_lines: int = Field(0, ge=0)
     action_units: SourceName | None = None
     error_budget: Share = 0.01
 

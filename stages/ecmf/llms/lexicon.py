@@ -44,8 +44,10 @@ class Provider:
         self._vader = SentimentIntensityAnalyzer()
         self.prompt_version = f"lexicon-{RULES}, vaderSentiment {version('vaderSentiment')}"
 
-    def __call__(self, transcripts: Sequence[Transcript]) -> list[EnrichedText]:
-        """Enrich each transcript on its own."""
+    def __call__(
+        self, transcripts: Sequence[Transcript], classes: Sequence[str]
+    ) -> list[EnrichedText]:
+        """Enrich each transcript on its own; it has no opinion on classes."""
         return [self._enriched(transcript) for transcript in transcripts]
 
     def _enriched(self, transcript: Transcript) -> EnrichedText:
@@ -56,6 +58,7 @@ class Provider:
             clip_id=transcript.clip_id,
             raw=text,
             enriched=compose(text, cues, transcript.facts),
+            context=transcript.context,
             cues=tuple(cues),
             facts=transcript.facts,
             polarity=polarity,
