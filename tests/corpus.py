@@ -15,6 +15,11 @@ CLASSES = ("angry", "happy", "sad")
 SOURCES = Sources({"frame": (), "face": ("mine",), "audio": ("mine",), "text": ()})
 
 
+def wild_class(clip_id):
+    """What an unlabelled clip is of."""
+    return CLASSES[int(clip_id.rpartition("_")[2]) % 3]
+
+
 @dataclass(frozen=True)
 class MadeCorpus:
     """Paths as the stages take them."""
@@ -25,10 +30,11 @@ class MadeCorpus:
     clips: list[Clip]
 
 
-def make_corpus(folder, *, test_split=True, speakers=10, each=9, change=lambda clip: clip):
+def make_corpus(folder, *, test_split=True, speakers=10, each=9, wild=1, change=lambda clip: clip):
     """Each source tells two of three classes apart; every eighth clip has no face.
 
-    `change` may alter a clip of the manifest after its features were made.
+    `wild` is how many unlabelled clips there are, of the three classes in turn: what they are of is
+    in their features alone. `change` may alter a clip of the manifest after those were made.
     """
     rng = np.random.default_rng(0)
     clips = []
@@ -47,7 +53,9 @@ def make_corpus(folder, *, test_split=True, speakers=10, each=9, change=lambda c
                 Clip(f"{name}_{number}", speaker=name, group=name, split=split, label=label,
                      annotators=annotators if split == "train" else {})
             )  # fmt: skip
-    clips.append(Clip("wild", speaker="w", group="w", split="unlabelled"))
+    clips += [
+        Clip(f"wild_{number}", speaker="w", group="w", split="unlabelled") for number in range(wild)
+    ]
     told = {"face": {"angry": 0, "happy": 1, "sad": 1}, "audio": {"angry": 0, "happy": 0, "sad": 1}}
     for branch, side in told.items():
         layout = Layout((4,))
@@ -57,7 +65,7 @@ def make_corpus(folder, *, test_split=True, speakers=10, each=9, change=lambda c
                     out.append(clip.clip_id, no_rows(layout, "empty", "no face found"))
                     continue
                 rows = rng.normal(0, 1, (1 + i % 3, 4)).astype("float32")
-                rows[:, 0] += 6 * side.get(clip.label, 0)
+                rows[:, 0] += 6 * side.get(clip.label or wild_class(clip.clip_id), 0)
                 out.append(clip.clip_id, Rows(rows, np.arange(len(rows)) / 10))
     clips = [change(clip) for clip in clips]
     write_manifest(clips, folder / "manifest.csv")

@@ -98,7 +98,7 @@ def clean(checkout):
 
 
 def test_one_command_makes_scores_from_nothing_without_a_git_identity(checkout):
-    assert len(stages_run(checkout.first_run)) == 12
+    assert len(stages_run(checkout.first_run)) == 13
     test = checkout.evaluation()["test"]
     assert test["clips"] == 12
     assert 0 <= test["waf_low"] <= test["waf"] <= test["waf_high"] <= 1
@@ -133,8 +133,8 @@ def test_one_encoder_more_encodes_only_that_one(clean):
     new = "+encode_audio.encoders.windows={member: librosa, window_seconds: 1.0, hop_seconds: 0.5}"
     output = clean.dvc("exp", "run", "-S", new)
     assert stages_run(output) == {
-        "encode_audio@windows", "refine_labels", "train_fusion", "evaluate_fusion",
-        "report_coverage",
+        "encode_audio@windows", "refine_labels", "audit_labels", "train_fusion",
+        "evaluate_fusion", "report_coverage",
     }  # fmt: skip
     card = yaml.safe_load((clean.folder / "models/fusion/card.yaml").read_text())
     assert "audio/windows" in [source["name"] for source in card["sources"]]
@@ -157,8 +157,8 @@ def test_a_changed_encoder_file_reruns_that_encoder_and_what_follows(clean):
     )
     file.write_text(file.read_text() + doubled)
     assert stages_run(clean.dvc("repro")) == {
-        "encode_frames@motion", "refine_labels", "train_fusion", "evaluate_fusion",
-        "report_coverage",
+        "encode_frames@motion", "refine_labels", "audit_labels", "train_fusion",
+        "evaluate_fusion", "report_coverage",
     }  # fmt: skip
 
 

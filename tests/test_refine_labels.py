@@ -1,26 +1,46 @@
+"""Labels of the training split, decided from what every source says: the stage as it runs."""
+
+import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from corpus import CLASSES, SOURCES, make_corpus
+from corpus import CLASSES, SOURCES, make_corpus, wild_class
 from tables import read_table
 
+from audit_labels import audit_labels
 from ecmf import plugins
-from ecmf.enrichment import EnrichedText, write_texts
+from ecmf.enrichment import EnrichedText, read_texts, write_texts
+from ecmf.errors import CorpusError, MissingFileError, ParamsError
+from ecmf.files import sha256
 from ecmf.labels import read_labels
 from ecmf.manifest import WITHOUT_LABEL
-from ecmf.opinions import of_polarity
-from ecmf.params import RefineLabels
-from ecmf.refiners.base import Opinion
+from ecmf.params import AuditLabels, RefineLabels
+from ecmf.store import Layout, no_rows
+from ecmf.store_writer import StoreWriter
 from refine_labels import refine_labels
 
-PARAMS = RefineLabels(refiner="vote", folds=3)
+OPTIONS = {"agreement": {"sources": ["face/mine", "audio/mine"]}}
+PARAMS = {"refiner": "vote", "folds": 3, "fusion": "concat", "options": OPTIONS}
+REFINERS = plugins.names("refiners")
 
 
-def refined(corpus, folder, params=PARAMS):
-    path = folder / "labels.csv"
-    refine_labels(corpus.manifest, corpus.text, corpus.features, path, params, SOURCES)
-    return path, read_labels(path, [clip.clip_id for clip in corpus.clips], CLASSES)
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    monkeypatch.setenv("ECMF_WORKERS", "1")
+
+
+def refined(corpus, folder, **params):
+    paths = [folder / name for name in ("labels.csv", "votes.csv", "sources.json")]
+    chosen = RefineLabels.model_validate(PARAMS | params)
+    refine_labels(corpus.manifest, corpus.text, corpus.features, *paths, chosen, SOURCES)
+    return paths[0], read_labels(paths[0], [clip.clip_id for clip in corpus.clips], CLASSES)
+
+
+def no_frames(corpus, folder):
+    with StoreWriter(folder / "frames.h5", Layout(jpeg=True), {}) as out:
+        for clip in corpus.clips:
+            out.append(clip.clip_id, no_rows(Layout(jpeg=True), "empty", "no video stream"))
+    return folder / "frames.h5"
 
 
 def wrong(clip):
@@ -31,20 +51,20 @@ def wrong(clip):
     return clip
 
 
-@pytest.mark.parametrize("refiner", plugins.names("refiners"))
+@pytest.mark.parametrize("refiner", REFINERS)
 def test_every_refiner_gives_every_clip_a_distribution_and_a_weight(refiner, tmp_path):
     corpus = make_corpus(tmp_path)
-    _, labels = refined(corpus, tmp_path, RefineLabels(refiner=refiner, folds=3))
+    _, labels = refined(corpus, tmp_path, refiner=refiner)
     for clip, label in zip(corpus.clips, labels, strict=True):
         assert sum(label.soft) == pytest.approx(1 if clip.label else 0)
         assert (label.weight > 0) == bool(clip.label)
         assert label.decision
 
 
-@pytest.mark.parametrize("refiner", plugins.names("refiners"))
+@pytest.mark.parametrize("refiner", REFINERS)
 def test_validation_and_test_labels_pass_through_untouched(refiner, tmp_path):
     corpus = make_corpus(tmp_path, change=wrong)
-    _, labels = refined(corpus, tmp_path, RefineLabels(refiner=refiner, folds=3))
+    _, labels = refined(corpus, tmp_path, refiner=refiner)
     for clip, label in zip(corpus.clips, labels, strict=True):
         if clip.split in ("val", "test"):
             assert (label.label, label.decision, label.sources) == (clip.label, "untouched", "")
@@ -57,24 +77,8 @@ def test_a_clip_without_label_is_named_after_its_split_and_weighs_nothing(split,
 
     _, labels = refined(make_corpus(tmp_path, change=moved), tmp_path)
     wild = labels[-1]
-    assert (wild.clip_id, wild.label, wild.weight, wild.decision) == ("wild", "", 0, split)
+    assert (wild.clip_id, wild.label, wild.weight, wild.decision) == ("wild_0", "", 0, split)
     assert not any(wild.soft)
-
-
-@pytest.mark.parametrize("refiner", plugins.names("refiners"))
-def test_validation_and_test_labels_move_no_byte_of_the_training_split(refiner, tmp_path):
-    def shuffled(clip):
-        turned = CLASSES[(CLASSES.index(clip.label) + 1) % 3] if clip.label else ""
-        return replace(clip, label=turned) if clip.split in ("val", "test") else clip
-
-    params = RefineLabels(refiner=refiner, folds=3)
-    rows = []
-    for name, change in (("as_is", lambda clip: clip), ("shuffled", shuffled)):
-        (tmp_path / name).mkdir()
-        path, _ = refined(make_corpus(tmp_path / name, change=change), tmp_path / name, params)
-        lines = path.read_text().splitlines()
-        rows.append([line for line in lines if line.split(",")[0].rpartition("_")[0] > "s3"])
-    assert rows[0] == rows[1] and len(rows[0]) > 50
 
 
 def test_a_vote_mends_labels_that_the_other_sources_contradict(tmp_path):
@@ -87,7 +91,7 @@ def test_a_vote_mends_labels_that_the_other_sources_contradict(tmp_path):
 
 def test_keep_believes_every_label(tmp_path):
     corpus = make_corpus(tmp_path, change=wrong)
-    _, labels = refined(corpus, tmp_path, RefineLabels(refiner="keep"))
+    _, labels = refined(corpus, tmp_path, refiner="keep")
     assert [label.label for label in labels] == [clip.label for clip in corpus.clips]
 
 
@@ -125,34 +129,10 @@ def test_models_have_no_vote_where_the_training_clips_are_tested_in_turn(tmp_pat
 
 
 def test_a_softened_disagreement_keeps_every_voice(tmp_path):
-    soften = {"vote": {"disagreement": "soften"}}
     corpus = make_corpus(tmp_path, change=wrong)
-    _, labels = refined(corpus, tmp_path, RefineLabels(refiner="vote", folds=3, options=soften))
+    _, labels = refined(corpus, tmp_path, disagreement="soften")
     (doubted,) = (label for label in labels if label.clip_id == "s4_0")
     assert 0 < doubted.soft[CLASSES.index("sad")] < doubted.soft[CLASSES.index("angry")] < 1
-
-
-def test_the_given_label_wins_a_tie():
-    refiner = plugins.create("refiners", "Refiner", "vote", {})
-    opinions = {
-        "given": Opinion("given", np.array([[0.0, 0.0, 1.0]])),
-        "annotator_1": Opinion("annotators", np.array([[1.0, 0.0, 0.0]])),
-    }
-    (decision,) = refiner(opinions, CLASSES)
-    assert (decision.name, decision.soft) == ("kept", (0.0, 0.0, 1.0))
-
-
-def test_a_clip_nobody_speaks_of_keeps_its_label():
-    refiner = plugins.create("refiners", "Refiner", "vote", {"given": 0.0})
-    (decision,) = refiner({"given": Opinion("given", np.array([[0.0, 1.0, 0.0]]))}, CLASSES)
-    assert (decision.name, decision.soft) == ("kept", (0.0, 1.0, 0.0))
-
-
-def test_words_speak_for_the_classes_they_go_with():
-    good, bad, nothing, unknown = of_polarity([0.8, -0.8, 0.0, None], CLASSES).shares
-    assert good.argmax() == CLASSES.index("happy")
-    assert bad[CLASSES.index("happy")] < min(bad[CLASSES.index("sad")], bad[CLASSES.index("angry")])
-    assert not nothing.any() and not unknown.any()
 
 
 def test_the_words_are_those_of_the_clip(tmp_path):
@@ -165,3 +145,182 @@ def test_the_words_are_those_of_the_clip(tmp_path):
     write_texts(texts, corpus.text)
     _, labels = refined(corpus, tmp_path)
     assert [label.clip_id for label in labels if "text_cues=happy" in label.sources] == ["s7_0"]
+
+
+# --- nothing but the training split counts ----------------------------------------------------
+
+
+def shuffled(clip):
+    turned = CLASSES[(CLASSES.index(clip.label) + 1) % 3] if clip.label else ""
+    return replace(clip, label=turned) if clip.split in ("val", "test") else clip
+
+
+@pytest.mark.parametrize(
+    ("refiner", "rounds"), [*((refiner, 0) for refiner in REFINERS), ("vote", 2)]
+)
+def test_validation_and_test_labels_move_no_byte_of_rows_votes_and_audit(refiner, rounds, tmp_path):
+    pseudo = {"rounds": rounds, "threshold": 0.4, "least_gain": -1.0}
+    found = []
+    for name, change in (("as_is", lambda clip: clip), ("shuffled", shuffled)):
+        folder = tmp_path / name
+        folder.mkdir()
+        corpus = make_corpus(folder, change=change, wild=6)
+        path, labels = refined(corpus, folder, refiner=refiner, pseudo_labels=pseudo)
+        rows = [
+            line
+            for line in path.read_text().splitlines()
+            if line[:2] not in {"s0", "s1", "s2", "s3"}
+        ]
+        votes = (folder / "votes.csv").read_bytes(), (folder / "sources.json").read_bytes()
+        audit_labels(
+            corpus.manifest, no_frames(corpus, folder), path, folder / "votes.csv",
+            folder / "sources.json", folder / "labels.json", folder / "doubts.html",
+            AuditLabels.model_validate({}),
+        )  # fmt: skip
+        audited = (folder / "labels.json").read_bytes(), (folder / "doubts.html").read_bytes()
+        found.append((rows, votes, audited))
+        assert len(rows) == 1 + 54 + 6
+        assert any(label.decision == "added" for label in labels) == bool(rounds)
+    assert found[0] == found[1]
+
+
+# --- sources ----------------------------------------------------------------------------------
+
+
+def test_every_source_stands_in_the_votes_with_what_made_it(tmp_path):
+    corpus = make_corpus(tmp_path)
+    records = read_texts(corpus.text)
+    sure = {"happy": 0.75, "sad": 0.25}
+    write_texts(
+        [one.model_copy(update={"probabilities": sure, "model": "m-1"}) for one in records],
+        corpus.text,
+    )
+    table = tmp_path / "theirs.csv"
+    table.write_text("clip_id,label\n" + "".join(f"s5_{n},sad\n" for n in range(9)))
+    mine = {"theirs": {"path": str(table), "sha256": sha256(table)}}
+    refined(corpus, tmp_path, tables=mine)
+    sources = json.loads((tmp_path / "sources.json").read_text())["sources"]
+    assert {name: one["kind"] for name, one in sources.items()} == {
+        "given": "given", "annotator_1": "annotators", "annotator_2": "annotators", "llm": "llm",
+        "theirs": "tables", "face/mine": "out_of_fold", "audio/mine": "out_of_fold",
+        "fusion": "out_of_fold",
+    }  # fmt: skip
+    assert sources["llm"]["answered_by"] == ["lexicon m-1 1"]
+    assert sources["theirs"]["file"] == "theirs.csv" and sources["theirs"]["sha256"]
+    assert sources["fusion"]["model"] == "concat" and sources["fusion"]["folds"] == 3
+    votes = read_table(tmp_path / "votes.csv")
+    assert {row["clip_id"] for row in votes if row["source"] == "theirs"} == {
+        f"s5_{n}" for n in range(9)
+    }
+    (llm,) = (row for row in votes if (row["clip_id"], row["source"]) == ("s4_0", "llm"))
+    assert (llm["said"], llm["probability_happy"]) == ("happy", "0.75")
+
+
+def test_votes_made_elsewhere_count_like_any_other(tmp_path):
+    corpus = make_corpus(tmp_path)
+    table = tmp_path / "theirs.csv"
+    table.write_text(
+        "clip_id,probability_angry,probability_happy,probability_sad\ns5_0,0,0.1,0.9\n"
+    )
+    votes = {"given": 1.0, "tables": 5.0}
+    _, labels = refined(
+        corpus,
+        tmp_path,
+        options={"vote": votes},
+        tables={"theirs": {"path": str(table), "sha256": sha256(table)}},
+    )
+    assert {label.clip_id: label.label for label in labels}["s5_0"] == "sad"
+
+
+def test_a_changed_table_is_not_taken_for_the_old_one(tmp_path):
+    table = tmp_path / "theirs.csv"
+    table.write_text("clip_id,label\ns5_0,sad\n")
+    with pytest.raises(MissingFileError, match=r"set sha256: [0-9a-f]{64}"):
+        refined(make_corpus(tmp_path), tmp_path, tables={"theirs": {"path": str(table)}})
+
+
+def test_a_broken_table_names_every_fault(tmp_path):
+    table = tmp_path / "theirs.csv"
+    table.write_text("clip_id,label\ns5_0,sad\ns5_0,sad\ns5_1,hapy\n")
+    tables = {"theirs": {"path": str(table), "sha256": sha256(table)}}
+    with pytest.raises(CorpusError, match=r"'s5_0' stands twice\n.*'hapy'.*Did you mean 'happy'"):
+        refined(make_corpus(tmp_path), tmp_path, tables=tables)
+
+
+@pytest.mark.parametrize("name", ["llm", "given", "annotator_1", "fusion"])
+def test_a_table_cannot_pass_for_another_source(name):
+    with pytest.raises(ValueError, match="name of another source"):
+        RefineLabels.model_validate({"tables": {name: {"path": "x"}}})
+
+
+def test_what_is_known_for_sure_stands_above_every_vote(tmp_path):
+    table = tmp_path / "gold.csv"
+    table.write_text("clip_id,label\ns4_0,happy\ns0_0,sad\n")
+    trusted = {"path": str(table), "sha256": sha256(table)}
+    _, labels = refined(make_corpus(tmp_path), tmp_path, trusted=trusted)
+    by_name = {label.clip_id: label for label in labels}
+    assert (by_name["s4_0"].label, by_name["s4_0"].decision) == ("happy", "trusted")
+    assert by_name["s0_0"].decision == "untouched"  # of the test split, whatever the file says
+
+
+def test_too_few_speakers_for_the_folds_is_said_with_a_remedy(tmp_path):
+    with pytest.raises(ParamsError, match="folds is 9, but models would learn from 6 groups"):
+        refined(make_corpus(tmp_path), tmp_path, folds=9)
+
+
+# --- pseudo-labels ----------------------------------------------------------------------------
+
+SURE = {"rounds": 2, "threshold": 0.4, "cap": None, "least_gain": -1.0, "weight": 0.25}
+
+
+def test_unlabelled_clips_that_models_are_sure_of_enter_training_with_their_weight(tmp_path):
+    corpus = make_corpus(tmp_path, wild=9)
+    _, labels = refined(corpus, tmp_path, pseudo_labels=SURE)
+    added = [label for label in labels if label.decision == "added"]
+    assert len(added) >= 6
+    assert all(label.label == wild_class(label.clip_id) for label in added)
+    assert {label.weight for label in added} == {0.25}
+    assert all("fusion=" in label.sources and "at least 0.4" in label.reason for label in added)
+    rounds = json.loads((tmp_path / "sources.json").read_text())["rounds"]
+    assert rounds[0]["added"] == 0 and rounds[1]["added"] > 0
+
+
+def test_a_round_that_does_not_gain_out_of_fold_is_taken_back(tmp_path):
+    corpus = make_corpus(tmp_path, wild=9)
+    _, labels = refined(corpus, tmp_path, pseudo_labels=SURE | {"least_gain": 1.0})
+    assert not any(label.decision == "added" for label in labels)
+    rounds = json.loads((tmp_path / "sources.json").read_text())["rounds"]
+    assert [one["kept"] for one in rounds] == [True, False]
+
+
+def test_the_label_of_an_unlabelled_clip_is_not_looked_at(tmp_path):
+    def told(clip):
+        return replace(clip, label="sad") if clip.split == "unlabelled" else clip
+
+    _, labels = refined(make_corpus(tmp_path, wild=6, change=told), tmp_path, pseudo_labels=SURE)
+    wild = [label for label in labels if label.clip_id.startswith("wild")]
+    assert len(wild) == 6 and {label.label for label in wild} > {"sad"}
+    assert not any("given=" in label.sources for label in wild)
+
+
+@pytest.mark.parametrize("split", ["candidate", "test"])
+def test_only_unlabelled_clips_get_a_pseudo_label(split, tmp_path):
+    def moved(clip):
+        if clip.split != "unlabelled":
+            return clip
+        return replace(clip, split=split, label="sad" if split == "test" else "")
+
+    corpus = make_corpus(tmp_path, wild=6, change=moved)
+    _, labels = refined(corpus, tmp_path, pseudo_labels=SURE)
+    assert not any(label.decision == "added" for label in labels)
+
+
+def test_a_refiner_that_asks_no_model_has_nothing_to_pseudo_label_with(tmp_path):
+    with pytest.raises(ParamsError, match="'keep' asks no model"):
+        refined(make_corpus(tmp_path), tmp_path, refiner="keep", pseudo_labels={"rounds": 1})
+
+
+def test_there_are_no_pseudo_labels_where_the_training_clips_are_tested_in_turn(tmp_path):
+    corpus = make_corpus(tmp_path, test_split=False, wild=6)
+    _, labels = refined(corpus, tmp_path, pseudo_labels=SURE)
+    assert not any(label.decision == "added" for label in labels)

@@ -44,11 +44,13 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ECMF_WORKERS", "1")
 
 
-def train(corpus, folder, params=PARAMS):
+def train(corpus, folder, params=PARAMS, **refinement):
     labels = folder / "labels.csv"
+    chosen = RefineLabels.model_validate({"refiner": "keep", **refinement})
     refine_labels(
-        corpus.manifest, corpus.text, corpus.features, labels, RefineLabels(refiner="keep"), SOURCES
-    )
+        corpus.manifest, corpus.text, corpus.features,
+        labels, folder / "votes.csv", folder / "sources.json", chosen, SOURCES,
+    )  # fmt: skip
     train_fusion(
         corpus.manifest, labels, corpus.features,
         folder / "fusion", folder / "training.json", folder / "curves.csv", params, SOURCES,
@@ -208,12 +210,12 @@ def test_a_candidate_is_predicted_like_an_unlabelled_clip_and_scored_nowhere(tes
         tested = [clip for clip in corpus.clips if clip.split == "test" or not test_split]
         assert report["test"]["clips"] == sum(bool(clip.label) for clip in tested)
         asked = read_table(folder / "predictions.csv")[-1]
-        assert (asked["clip_id"], asked["split"], asked["label"]) == ("wild", split, "")
+        assert (asked["clip_id"], asked["split"], asked["label"]) == ("wild_0", split, "")
         assert asked["predicted"] in CLASSES
         written[split] = files_of(folder) | files_of(folder / "fusion")
     for name, content in written["unlabelled"].items():
         if name not in ("manifest.csv", "labels.csv"):
-            expected = content.replace(b"wild,unlabelled,", b"wild,candidate,")
+            expected = content.replace(b"wild_0,unlabelled,", b"wild_0,candidate,")
             assert written["candidate"][name] == expected, name
 
 
@@ -325,7 +327,7 @@ def test_a_branch_without_encoders_is_refused(tmp_path):
 def test_a_clip_of_weight_zero_is_not_learned_from(trained):
     _, folder, _ = trained
     lines = (folder / "labels.csv").read_text().splitlines()
-    assert lines[-1].startswith("wild,,0,0,0,0,unlabelled")
+    assert lines[-1].startswith("wild_0,,0,0,0,0,unlabelled")
 
 
 def test_class_weights_and_every_regularisation_train(tmp_path):
@@ -336,3 +338,18 @@ def test_class_weights_and_every_regularisation_train(tmp_path):
     }  # fmt: skip
     train(corpus, tmp_path, PARAMS.model_copy(update=change))
     assert evaluate(corpus, tmp_path)["test"]["waf"] > 0.8
+
+
+def test_pseudo_labelled_clips_are_learned_from_and_still_predicted(tmp_path):
+    found = {}
+    for rounds in (0, 1):
+        folder = tmp_path / str(rounds)
+        folder.mkdir()
+        corpus = make_corpus(folder, wild=9)
+        pseudo = {"rounds": rounds, "threshold": 0.4, "least_gain": -1.0}
+        train(corpus, folder, refiner="vote", folds=3, fusion="concat", pseudo_labels=pseudo)
+        evaluate(corpus, folder)
+        found[rounds] = files_of(folder / "fusion")
+        predicted = [row["predicted"] for row in read_table(folder / "predictions.csv")[-9:]]
+        assert all(predicted)
+    assert found[0] != found[1]

@@ -10,7 +10,7 @@ from ecmf.errors import CorpusError, MissingFileError
 from ecmf.files import write_text
 
 SOFT_PREFIX = "soft_"
-COLUMNS = ["clip_id", "label", "weight", "decision", "sources"]
+COLUMNS = ["clip_id", "label", "weight", "decision", "reason", "sources"]
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Label:
 
     `soft` is a probability per class, in the corpus's order; zeros for a clip without label.
     `weight` is how much the clip counts in training; 0 leaves it out. `decision` names what was
-    done with the given label (or the split of a clip that has none), `sources` what every source
-    said, as `name=class` separated by spaces.
+    done with the given label (or the split of a clip that has none), `reason` why, `sources` what
+    every source said, as `name=class` separated by spaces.
     """
 
     clip_id: str
@@ -28,6 +28,7 @@ class Label:
     soft: tuple[float, ...]
     weight: float
     decision: str
+    reason: str = ""
     sources: str = ""
 
 
@@ -45,7 +46,8 @@ def write_labels(labels: Sequence[Label], classes: Sequence[str], path: Path) ->
     for label in labels:
         soft = (format(share, ".6g") for share in label.soft)
         weight = format(label.weight, ".6g")
-        writer.writerow([label.clip_id, label.label, *soft, weight, label.decision, label.sources])
+        said = [label.decision, label.reason, label.sources]
+        writer.writerow([label.clip_id, label.label, *soft, weight, *said])
     write_text(path, table.getvalue())
 
 
@@ -76,6 +78,7 @@ def read_labels(path: Path, clip_ids: Sequence[str], classes: Sequence[str]) -> 
                 tuple(float(row[SOFT_PREFIX + name]) for name in classes),
                 float(row["weight"]),
                 row["decision"],
+                row["reason"],
                 row["sources"],
             )
             for row in reader

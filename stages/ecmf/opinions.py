@@ -1,24 +1,18 @@
-"""What every source says of the training clips, for the refiners to weigh."""
+"""What people, files, words and language models say of clips; models of ours are in `voting.py`."""
 
-import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from ecmf.features import Source
+from ecmf.corpora.folder import is_number, read_rows
+from ecmf.enrichment import EnrichedText
+from ecmf.errors import CorpusError
 from ecmf.manifest import Clip
-from ecmf.refiners.base import Opinion
-
-log = logging.getLogger(__name__)
-
-REGULARISATION = 0.01
-"""Inverse strength C of the classifiers that vote: few clips, some of them labelled wrongly."""
+from ecmf.plugins import hint
+from ecmf.refiners.base import Opinion, normalised
 
 CLASS_POLARITY: Mapping[str, float] = {
     "neutral": 0.0,
@@ -63,37 +57,64 @@ def of_annotators(clips: Sequence[Clip], classes: Sequence[str]) -> dict[str, Op
     }
 
 
-def out_of_fold(
-    source: Source,
-    clips: Sequence[Clip],
-    among: NDArray[np.int64],
-    classes: Sequence[str],
-    folds: int,
-    seed: int,
-) -> Opinion:
-    """Let a classifier on one source vote on each clip of `among`, never having seen its speaker.
+def of_llm(records: Sequence[EnrichedText], classes: Sequence[str]) -> Opinion:
+    """What the provider of `enrich_text` holds of the classes; it never saw a label."""
+    shares = [[record.probabilities.get(name, 0.0) for name in classes] for record in records]
+    made = {(one.provider, one.model, one.prompt_version) for one in records if one.probabilities}
+    provenance = {
+        "answered_by": [" ".join(filter(None, one)) for one in sorted(made)],
+    }
+    rows = np.array(shares, "float64").reshape(len(records), len(classes))
+    return Opinion("llm", normalised(rows), provenance)
 
-    Logistic regression on the clip's mean row, in folds by group. Clips without the source get no
-    vote. Rows are those of `among`; `clips` are all clips of the manifest.
+
+def of_table(
+    path: Path, provenance: Mapping[str, Any], clip_ids: Sequence[str], classes: Sequence[str]
+) -> Opinion:
+    """What a csv of the user's says, e.g. another model's predictions.
+
+    It has a column `clip_id` and either `label` or one `probability_<class>` per class, as
+    `metrics/predictions.csv` has. Clips it does not name get no opinion, clips nobody asks about
+    are passed over.
+
+    Raises:
+        CorpusError: it is no such table, names a clip twice or a class that is unknown, or a
+            probability is no number from 0 to 1; names every fault.
     """
-    shares = np.zeros((len(among), len(classes)))
-    voters = np.flatnonzero(source.present[among])
-    values = source.clip_means()[among[voters]].astype("float64")
-    labels = np.array([clips[i].label for i in among[voters]])
-    groups = [clips[i].group for i in among[voters]]
-    if len(set(groups)) < folds or max(Counter(labels.tolist()).values()) < folds:
-        log.info("%s is in too few clips to vote in %d folds", source.name, folds)
-        return Opinion("out_of_fold", shares)
-    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for learn, vote in cut.split(values, labels, groups):
-        if len(set(labels[learn])) < 2:
-            continue
-        classifier = make_pipeline(
-            StandardScaler(), LogisticRegression(C=REGULARISATION, max_iter=1000)
-        ).fit(values[learn], labels[learn])
-        columns = [list(classes).index(name) for name in classifier.classes_]
-        shares[np.ix_(voters[vote], columns)] = classifier.predict_proba(values[vote])
-    return Opinion("out_of_fold", shares)
+    columns = [f"probability_{name}" for name in classes]
+
+    def header_faults(header: Sequence[str]) -> list[str]:
+        faults = [] if "clip_id" in header else ["no column clip_id"]
+        if "label" not in header and not set(columns) <= set(header):
+            faults.append(f"neither a column label nor all of {', '.join(columns)}")
+        return faults
+
+    rows = read_rows(path, header_faults)
+    faults = []
+    said: dict[str, list[float]] = {}
+    for row in rows:
+        clip_id = row["clip_id"]
+        if clip_id in said:
+            faults.append(f"clip {clip_id!r} stands twice")
+        if columns[0] in row:
+            written = [row[column] or "0" for column in columns]
+            if not all(is_number(share) and 0 <= float(share) <= 1 for share in written):
+                faults.append(f"clip {clip_id!r}: a probability is no number from 0 to 1")
+                continue
+            said[clip_id] = [float(share) for share in written]
+        else:
+            label = row["label"]
+            if label and label not in classes:
+                faults.append(
+                    f"clip {clip_id!r}: unknown label {label!r}, the classes are "
+                    f"{', '.join(classes)}.{hint(label, classes)}"
+                )
+            said[clip_id] = [float(label == name) for name in classes]
+    if faults:
+        raise CorpusError("\n  ".join([f"{path}: {len(faults)} faults", *faults]))
+    nothing = [0.0] * len(classes)
+    shares = [said.get(clip_id, nothing) for clip_id in clip_ids]
+    return Opinion("tables", normalised(np.array(shares).reshape(-1, len(classes))), provenance)
 
 
 def of_polarity(polarity: Sequence[float | None], classes: Sequence[str]) -> Opinion:

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from ecmf import plugins
+from ecmf.decisions import Disagreement
 from ecmf.errors import MissingFileError, ParamsError
 from ecmf.sample.settings import MakeSample
 from ecmf.section import Section
@@ -170,13 +171,63 @@ class EnrichText(Section):
     error_budget: Share = 0.01
 
 
+class Table(Section):
+    """A csv file of the user's, known by its content."""
+
+    path: str
+    sha256: str = ""
+
+
+RESERVED = re.compile(r"given|llm|fusion|text_cues|trusted|annotator_.*")
+
+
+def _not_reserved(name: str) -> str:
+    if RESERVED.fullmatch(name):
+        raise ValueError(f"{name!r} is the name of another source of labels: choose one of its own")
+    return name
+
+
+TableName = Annotated[SourceName, AfterValidator(_not_reserved)]
+
+
+class PseudoLabels(Section):
+    """Which unlabelled clips are learned from, after `rounds` of self-training; 0 adds none.
+
+    A clip is taken for a class from `thresholds[class]` on, else from `threshold` on. `prior`
+    `training` first moves the probabilities to the classes' shares of the training split; `cap` is
+    how many times its share a class may take at most, null for no limit. `weight` is how much such
+    a clip counts; `soft` learns its probabilities instead of its class. A round whose models gain
+    no more than `least_gain` WAF out of fold is taken back, and is the last.
+    """
+
+    rounds: int = Field(0, ge=0)
+    threshold: Share = 0.8
+    thresholds: dict[str, Share] = Field(default_factory=dict)
+    prior: Literal["none", "training"] = "training"
+    cap: float | None = Field(1.5, gt=0)
+    weight: float = Field(0.5, gt=0)
+    soft: bool = False
+    least_gain: float = 0.0
+
+
 class RefineLabels(Section):
-    """Who decides on the labels of the training split. `folds` are those of the model votes."""
+    """Who decides on the labels of the training split, and what becomes of those not believed.
+
+    `folds` and `seed` are those of the models that vote; `fusion` is the one of all branches.
+    `tables` are votes made elsewhere, name -> csv; `trusted` a csv of training clips whose label is
+    known for sure.
+    """
 
     refiner: Annotated[str, member_of("refiners")] = "vote"
     options: Options = Field(default_factory=dict)
+    disagreement: Disagreement = "relabel"
+    least_confidence: Share = 0.0
     folds: int = Field(5, ge=2)
     seed: int = 0
+    fusion: Annotated[str, member_of("fusion")] = "ecmf"
+    tables: dict[TableName, Table] = Field(default_factory=dict)
+    trusted: Table | None = None
+    pseudo_labels: PseudoLabels = Field(default_factory=lambda: PseudoLabels.model_validate({}))
 
 
 Branch = Literal["frame", "face", "audio", "text"]
@@ -204,6 +255,13 @@ class TrainFusion(Section):
     mixup: float = Field(0.4, ge=0)
 
 
+class AuditLabels(Section):
+    """How many of the clips most in doubt are shown, and how many frames of each."""
+
+    clips: int = Field(40, ge=0)
+    frames: int = Field(3, ge=0)
+
+
 class EvaluateFusion(Section):
     """How sure a score is: resamplings of the clips, and their seed."""
 
@@ -228,6 +286,7 @@ class Params(Section):
     enrich_text: EnrichText
     encode_text: EncodeText
     refine_labels: RefineLabels
+    audit_labels: AuditLabels
     train_fusion: TrainFusion
     evaluate_fusion: EvaluateFusion
 

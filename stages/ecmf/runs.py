@@ -31,7 +31,7 @@ from ecmf.files import replacing, sha256
 from ecmf.manifest import Clip
 from ecmf.model import Model, build
 from ecmf.params import TrainFusion
-from ecmf.splits import Fold, make_folds
+from ecmf.splits import Fold, make_folds, with_pseudo_labels
 from ecmf.training import Epoch, Targets, fit
 from ecmf.workers import Failure
 
@@ -119,7 +119,8 @@ class Trainer:
         """Train, or take what an ended run has left."""
         weights = self.folder / f"{run.name}.safetensors"
         if not weights.is_file():
-            fitted = fit(self.dataset, self.targets, run.fold, run.seed, self.params)
+            fold = with_pseudo_labels(run.fold, self.clips, self.targets.weight)
+            fitted = fit(self.dataset, self.targets, fold, run.seed, self.params)
             state = {
                 name: tensor.cpu().contiguous()
                 for name, tensor in fitted.model.state_dict().items()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,20 @@ def make_folds(clips: Sequence[Clip], folds: int, test_folds: int, seed: int) ->
     ):
         made += _round(clips, number, rest, nobody, held_out, folds, seed)
     return made
+
+
+def with_pseudo_labels(fold: Fold, clips: Sequence[Clip], weight: NDArray[np.float32]) -> Fold:
+    """Let the fold also learn from the unlabelled clips of a `weight` (clips,) above 0.
+
+    One whose group is validated or tested here is left out: its speaker would stand on two sides.
+    """
+    apart = {clips[i].group for part in (fold.validation, fold.test) for i in part}
+    added = [
+        i
+        for i in np.flatnonzero(weight > 0).tolist()
+        if clips[i].split == "unlabelled" and clips[i].group not in apart
+    ]
+    return replace(fold, train=np.concatenate([fold.train, np.array(added, "int64")]))
 
 
 def _round(
