@@ -16,14 +16,21 @@ from ecmf import plugins
 from ecmf.errors import ParamsError, UserError
 from ecmf.indexing import index
 from ecmf.manifest import SPLITS, Clip, classes_of, write_manifest
+from ecmf.splits import hold_out
 
 MANIFESTS = Path("data/manifests")
 RAW = Path("data/raw")
+HOLD_OUT_SEED = 0
+"""The draw is written down in the manifest; another seed would only invite to choose one."""
+
 WORTH_HAVING = ("video", "transcript", "speaker", "label")
 
 
-def index_corpus(corpus: str, folder: Path, name: str) -> str:
-    """Write data/manifests/<name>.csv of the clips in `folder`; return a summary."""
+def index_corpus(corpus: str, folder: Path, name: str, held_out: float | None = None) -> str:
+    """Write data/manifests/<name>.csv of the clips in `folder`; return a summary.
+
+    `held_out` is the share of the training clips that becomes a test split (`splits.hold_out`).
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ParamsError(f"--name {name!r}: use letters, digits, - and _ only")
     if name != corpus and name in plugins.names("corpora"):
@@ -34,6 +41,8 @@ def index_corpus(corpus: str, folder: Path, name: str) -> str:
     if gated:
         _refuse_what_git_would_see(corpus, folder, name)
     clips = index(corpus, folder)
+    if held_out is not None:
+        clips = hold_out(clips, held_out, HOLD_OUT_SEED)
     manifest = MANIFESTS / f"{name}.csv"
     write_manifest(clips, manifest)
     said = [f"{manifest}: {summary(clips, classes_of(manifest, clips))}"]
@@ -84,10 +93,17 @@ def main() -> int:
     parser.add_argument("corpus", help=f"one of {', '.join(plugins.names('corpora'))}")
     parser.add_argument("folder", type=Path, help="where the corpus lies; nothing is copied")
     parser.add_argument("--name", help="name of the manifest, if not that of the corpus")
+    parser.add_argument(
+        "--hold-out",
+        type=float,
+        metavar="SHARE",
+        help="make a test split of this share of the training clips, by group, where there is none",
+    )
     given = parser.parse_args()
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
-        said = index_corpus(given.corpus, given.folder, given.name or given.corpus)
+        name = given.name or given.corpus
+        said = index_corpus(given.corpus, given.folder, name, given.hold_out)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

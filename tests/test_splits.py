@@ -3,7 +3,7 @@ import pytest
 
 from ecmf.errors import ParamsError
 from ecmf.manifest import Clip
-from ecmf.splits import make_folds
+from ecmf.splits import hold_out, make_folds
 
 
 def corpus(splits, speakers=12, each=6):
@@ -74,3 +74,26 @@ def test_more_folds_than_clips_of_any_class_are_refused():
 def test_one_fold_without_a_validation_split_is_refused():
     with pytest.raises(ParamsError, match="no validation split"):
         make_folds(WITHOUT_TEST, 1, 3, seed=0)
+
+
+def test_a_test_split_is_held_out_by_group_and_holds_about_its_share():
+    clips = [
+        *(Clip(f"{g}_{n}", group=f"g{g}", label="ab"[n % 2]) for g in range(20) for n in range(6)),
+        Clip("wild", group="g1", split="unlabelled"),
+    ]
+    made = hold_out(clips, 0.2, 0)
+    tested = {clip.group for clip in made if clip.split == "test"}
+    assert 3 <= len(tested) <= 5
+    assert not tested & {clip.group for clip in made if clip.split == "train"}
+    assert made[-1].split == "unlabelled"
+    assert made == hold_out(clips, 0.2, 0)
+
+
+def test_a_corpus_with_a_test_split_keeps_it_and_a_share_must_be_one():
+    clips = [Clip("a", group="a", label="x", split="test"), Clip("b", group="b", label="x")]
+    with pytest.raises(ParamsError, match="has a test split of its own"):
+        hold_out(clips, 0.2, 0)
+    with pytest.raises(ParamsError, match=r"give a share above 0 and up to 0\.5"):
+        hold_out(clips[1:], 0.7, 0)
+    with pytest.raises(ParamsError, match="inverse of --hold-out is 5, but the clips come from 1"):
+        hold_out(clips[1:], 0.2, 0)

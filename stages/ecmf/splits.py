@@ -57,10 +57,32 @@ def make_folds(clips: Sequence[Clip], folds: int, test_folds: int, seed: int) ->
     nobody = np.array([], dtype="int64")
     made: list[Fold] = []
     for number, (rest, held_out) in enumerate(
-        _grouped(clips, pool, test_folds, seed, "test_folds")
+        _grouped(clips, pool, test_folds, seed, "train_fusion.test_folds")
     ):
         made += _round(clips, number, rest, nobody, held_out, folds, seed)
     return made
+
+
+def hold_out(clips: Sequence[Clip], share: float, seed: int) -> list[Clip]:
+    """Make a test split of about a `share` of the training clips, never through a group.
+
+    A corpus that has none is else tested in folds over all its training clips, which leaves no clip
+    that models could vote on, or unlabelled ones be pseudo-labelled for, without telling what is to
+    be tested.
+
+    Raises:
+        ParamsError: the corpus has a test split, `share` is not within 0 to 0.5, or there are too
+            few groups for it.
+    """
+    if any(clip.split == "test" for clip in clips):
+        raise ParamsError("--hold-out: this corpus has a test split of its own: leave it out")
+    if not 0 < share <= 0.5:
+        raise ParamsError(f"--hold-out {share:g}: give a share above 0 and up to 0.5")
+    train = np.array([i for i, clip in enumerate(clips) if clip.split == "train"], "int64")
+    held = set(
+        _grouped(clips, train, round(1 / share), seed, "the inverse of --hold-out")[0][1].tolist()
+    )
+    return [replace(clip, split="test") if i in held else clip for i, clip in enumerate(clips)]
 
 
 def with_pseudo_labels(fold: Fold, clips: Sequence[Clip], weight: NDArray[np.float32]) -> Fold:
@@ -94,7 +116,9 @@ def _round(
         return [Fold(number, 0, train, validation, test)]
     return [
         Fold(number, fold, rest, held_out, test)
-        for fold, (rest, held_out) in enumerate(_grouped(clips, train, folds, seed, "folds"))
+        for fold, (rest, held_out) in enumerate(
+            _grouped(clips, train, folds, seed, "train_fusion.folds")
+        )
     ]
 
 
@@ -105,14 +129,12 @@ def _grouped(
     groups = [clips[i].group for i in among]
     if len(set(groups)) < folds:
         raise ParamsError(
-            f"train_fusion.{key} is {folds}, but the clips come from {len(set(groups))} groups "
+            f"{key} is {folds}, but the clips come from {len(set(groups))} groups "
             "(speakers, dialogues or films): lower it"
         )
     labels = [clips[i].label for i in among]
     if max(Counter(labels).values()) < folds:
-        raise ParamsError(
-            f"train_fusion.{key} is {folds}, but no class has as many clips to cut: lower it"
-        )
+        raise ParamsError(f"{key} is {folds}, but no class has as many clips to cut: lower it")
     cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return [
         (among[rest], among[held_out])
