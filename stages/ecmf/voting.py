@@ -76,6 +76,11 @@ class Ballot:
         """Names of the models: one per source of features, and the fusion."""
         return [*self.paths, FUSION]
 
+    @property
+    def training(self) -> TrainFusion:
+        """How the fusion that votes is trained: as any fusion is where nothing else is said."""
+        return TrainFusion.model_validate({"model": self.params.fusion})
+
     def provenance(self, voter: str) -> dict[str, object]:
         """Say what a voter is."""
         model = (
@@ -166,7 +171,7 @@ class Ballot:
             "features": {name: sha256(path) for name, path in self.paths.items()},
             "clips": cache.hashed([[clip.clip_id, clip.speaker] for clip in self.clips]),
             "classes": list(self.classes),
-            "fusion": self.params.fusion,
+            "training": self.training.model_dump(mode="json"),
             "seed": self.params.seed,
             "device": device.requested().partition(":")[0],
             "code": fingerprint.of("ecmf.voting", f"ecmf.fusion.{self.params.fusion}"),
@@ -189,7 +194,7 @@ class Voter:
     def sources(self) -> dict[str, Source]:
         """The features by name."""
         clips, paths = self.ballot.clips, dict(self.ballot.paths)
-        return {source.name: source for source in read_sources(paths, clips, self._training)}
+        return {source.name: source for source in read_sources(paths, clips, self.ballot.training)}
 
     @functools.cached_property
     def means(self) -> dict[str, NDArray[np.float64]]:
@@ -203,11 +208,6 @@ class Voter:
         """The features on the device."""
         return Dataset(list(self.sources.values()), torch.device(device.requested()))
 
-    @property
-    def _training(self) -> TrainFusion:
-        """How the fusion that votes is trained: as any fusion is where nothing else is said."""
-        return TrainFusion.model_validate({"model": self.ballot.params.fusion})
-
     def __call__(self, lesson: Lesson) -> Result:
         """Learn, and vote."""
         vote = self._fusion if lesson.voter == FUSION else self._classifier
@@ -216,7 +216,7 @@ class Voter:
     def _fusion(self, lesson: Lesson) -> Shares:
         seed = self.ballot.params.seed
         fold = Fold(0, 0, lesson.learn, lesson.stop, lesson.asked)
-        fitted = fit(self.dataset, self.targets, fold, seed, self._training)
+        fitted = fit(self.dataset, self.targets, fold, seed, self.ballot.training)
         return predict(fitted.model, self.dataset, lesson.asked)[0].astype("float64")
 
     def _classifier(self, lesson: Lesson) -> Shares:
