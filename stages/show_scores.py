@@ -8,6 +8,7 @@ from typing import Any
 from ecmf.errors import MissingFileError, UserError
 
 EVALUATION = Path("metrics/evaluation.json")
+LABELS = Path("metrics/labels.json")
 
 
 def table(report: dict[str, Any]) -> str:
@@ -25,15 +26,24 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(evaluation: Path) -> None:
-    """Print the table of `evaluation`."""
-    if not evaluation.is_file():
-        raise MissingFileError(f"no {evaluation}: `dvc repro` makes it")
-    sys.stdout.write(table(json.loads(evaluation.read_text(encoding="utf-8"))) + "\n")
+def decisions(audit: dict[str, Any]) -> str:
+    """Say in a line what became of the training labels, of what `audit_labels` wrote."""
+    done = ", ".join(f"{count} {name}" for name, count in audit["decisions"].items())
+    added = f", {audit['added']} unlabelled clips added" if audit["added"] else ""
+    return f"training labels: {done}{added}; why: metrics/doubts.html, data/labels.csv"
+
+
+def main(evaluation: Path, labels: Path) -> None:
+    """Print the table of `evaluation`, and what `labels` says was done to the training labels."""
+    for path in (evaluation, labels):
+        if not path.is_file():
+            raise MissingFileError(f"no {path}: `dvc repro` makes it")
+    read = [json.loads(path.read_text(encoding="utf-8")) for path in (evaluation, labels)]
+    sys.stdout.write(f"{table(read[0])}\n{decisions(read[1])}\n")
 
 
 if __name__ == "__main__":
     try:
-        main(EVALUATION)
+        main(EVALUATION, LABELS)
     except UserError as error:
         sys.exit(f"error: {error}")
