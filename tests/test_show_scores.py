@@ -8,7 +8,8 @@ import show_scores
 from ecmf.errors import MissingFileError
 
 SPLIT = {"waf": 0.9, "waf_low": 0.8, "waf_high": 0.95, "accuracy": 0.9, "uar": 0.9,
-         "macro_f1": 0.9, "clips": 60, "f1": {"sad": 0.75}, "waf_by_seed": {"0": 0.911}}  # fmt: skip
+         "macro_f1": 0.9, "clips": 60, "f1": {"sad": 0.75},
+         "waf_by_seed": {"0": 0.911}}  # fmt: skip
 REPORT = {"protocol": "test split", "test": SPLIT, "val": SPLIT}
 AUDIT = {"decisions": {"kept": 197, "relabelled": 43}, "added": 12}
 
