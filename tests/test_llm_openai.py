@@ -447,7 +447,7 @@ def echoing(request: Request) -> Response:
     if "Line 1." in request.told:
         return Response(f"<html>{key}</html>".encode(), headers={"X-Echo": key})
     if "Line 2." in request.told:
-        return refuses(400, f"{' ' * 1985}{key}")
+        return refuses(400, f"{' ' * 1935}{key}")
     if "Line 3." in request.told:
         return says(f"the key is {key}", model=key)
     return says(json.dumps(answer(cues=[key], paraphrase=key)), model=key, id=key)
