@@ -106,10 +106,12 @@ def test_a_reply_is_the_same_to_the_bit_whatever_company_it_keeps(
 
     class Watched(Held):
         def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-            for tokens, logits in zip(input_ids.tolist(), scores, strict=True):
-                seen.setdefault(tuple(tokens), set()).add(logits.numpy().tobytes())
+            for tokens, logits in zip(input_ids, scores, strict=True):
+                said = tuple(tokens[(tokens != padding).nonzero()[0] :].tolist())
+                seen.setdefault(said, set()).add(logits.numpy().tobytes())
             return super().__call__(input_ids, scores)
 
+    padding = tokenizer_of(pretrained(random)).eos_token_id
     monkeypatch.setattr(conversing, "Held", Watched)
     texts = [f"{text}{number}" for number in range(2) for text in TEXTS[:5]]
     chat = opened(random)
@@ -125,6 +127,27 @@ def test_a_reply_is_the_same_to_the_bit_whatever_company_it_keeps(
             assert same.model_dump(exclude=told) == alone.model_dump(exclude=told)
     assert len(seen) > 8 * len(texts) * 0.8
     assert {len(ways) for ways in seen.values()} == {1}
+
+
+def test_padding_is_not_read(random: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first: list[torch.Tensor] = []
+
+    class Watched(Held):
+        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            first.append(scores[0])
+            return super().__call__(input_ids, scores)
+
+    monkeypatch.setattr(conversing, "Held", Watched)
+    replies(opened(random, longest_answer=1), ["No."])
+    plain = pretrained(random).model(transformers.AutoModelForCausalLM)
+    encoded = tokenizer_of(pretrained(random)).apply_chat_template(
+        list(messages("No.")), add_generation_prompt=True, return_dict=True, return_tensors="pt"
+    )
+    assert encoded["input_ids"].shape[1] % conversing.TOKENS_PER_STEP
+    with torch.inference_mode():
+        logits = plain(**encoded).logits[0, -1]
+    assert torch.allclose(first[0], logits, atol=1e-4)
+    assert logits.std() > 0.1
 
 
 def test_a_prompt_that_is_too_long_costs_that_clip_alone(even: Path) -> None:
@@ -159,10 +182,12 @@ def test_decoding_is_greedy_whatever_the_folder_says(
         do_sample=True, temperature=9.0, repetition_penalty=5.0, max_new_tokens=3
     ).save_pretrained(wild)
     texts = TEXTS[:1]
-    tame, other = (replies(opened(folder), texts)[texts[0]] for folder in (random, wild))
+    tame, other = (
+        replies(opened(folder, longest_answer=40), texts)[texts[0]] for folder in (random, wild)
+    )
     assert isinstance(tame, Reply)
     assert isinstance(other, Reply)
-    assert (tame.text, tame.tokens_out) == (other.text, 8)
+    assert (tame.text, tame.tokens_out) == (other.text, 40)
 
 
 def test_a_network_that_gives_no_numbers_is_no_answer(even: Path, tmp_path: Path) -> None:
