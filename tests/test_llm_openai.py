@@ -446,8 +446,8 @@ def echoing(request: Request) -> Response:
         return refuses(500, key, **AT_ONCE, **{"X-Echo": key})
     if "Line 1." in request.told:
         return Response(f"<html>{key}</html>".encode(), headers={"X-Echo": key})
-    if "Line 2." in request.told:
-        return refuses(400, f"{' ' * 1935}{key}")
+    if "Line 2." in request.told:  # within the key, if it is cut before the key is taken out
+        return refuses(400, f"{' ' * 1960}{key}")
     if "Line 3." in request.told:
         return says(f"the key is {key}", model=key)
     return says(json.dumps(answer(cues=[key], paraphrase=key)), model=key, id=key)
