@@ -29,7 +29,8 @@ class Reply(BaseModel):
     """What came back of one request.
 
     `text` is cut behind MOST_CHARACTERS, which `answers.parse` refuses; `characters` counts all of
-    them. `model` is what the server calls itself. `ended` is false where the limit of tokens did.
+    them. `model` is what the server says it asked. `ended` is false where the limit of tokens cut
+    it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
