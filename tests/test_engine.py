@@ -1,4 +1,6 @@
+import functools
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -249,6 +251,30 @@ def test_a_clip_that_is_lost_after_it_was_worked_out_is_made_again():
         pack.unlink()
     assert [float(result[0].values[0, 0]) for _, result in results] == [0, 2, 4, 6, 8]
     assert "3" in recipe.shelf()
+
+
+def test_what_a_recipe_counts_stands_in_the_bar_beside_hits_and_misses(monkeypatch):
+    shown = []
+
+    class Bar(engine.tqdm):
+        def set_postfix(self, values, **more):
+            shown.append(dict(values))
+
+    @dataclass(frozen=True)
+    class Counting(InProcesses):
+        def shown(self):
+            return {"counted": f"{len(shown)}"}
+
+    monkeypatch.setattr(engine, "tqdm", Bar)
+    recipe = Counting("doubled", (Layout((1,)),), {}, double)
+    given = [Given(str(number), str(number), functools.partial(int, 1)) for number in range(3)]
+    engine.apply(recipe, given[:1])
+    engine.apply(recipe, given)
+    assert shown == [
+        {"hits": 0, "misses": 1, "counted": "0"},
+        {"hits": 1, "misses": 2, "counted": "1"},
+        {"hits": 1, "misses": 2, "counted": "2"},
+    ]
 
 
 def test_packs_are_written_when_they_are_full_or_large(monkeypatch):

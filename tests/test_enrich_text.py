@@ -1,19 +1,22 @@
 """What is added to a transcript: cues from its words, measured facts, nothing invented."""
 
 import csv
+import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny_chat
+from llm_double import KEY, answer, double, refuses, says
 from pydantic import ValidationError
 
-from ecmf import plugins
-from ecmf.enrichment import EnrichedText, compose, read_texts, write_texts
-from ecmf.errors import MissingFileError, ParamsError, StoreError
+from ecmf import files, plugins
+from ecmf.enrichment import EnrichedText, Line, compose, read_texts, write_texts
+from ecmf.errors import ErrorBudgetError, MissingFileError, ParamsError, StoreError
 from ecmf.facts import bounds, face_facts, measure_voice, voice_facts
 from ecmf.llms.base import Transcript
 from ecmf.manifest import Clip, write_manifest
@@ -25,20 +28,32 @@ from enrich_text import enrich_text, preceding_lines
 
 STAGES = Path(__file__).parents[1] / "stages"
 PROVIDERS = plugins.names("llms")
-CLASSES = ("neutral", "angry", "happy", "sad")
+CLASSES = ("angry", "happy")
 
 
 # --- every provider ---------------------------------------------------------------------------
 
 
 @pytest.fixture(params=PROVIDERS)
-def provider(request: pytest.FixtureRequest) -> Any:
-    return plugins.create("llms", "Provider", request.param, {})
+def provider(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """Each of them at work: a server for one, weights for another."""
+    shares = dict.fromkeys(CLASSES, 1 / len(CLASSES))
+    with double(lambda _: says(json.dumps(answer(probabilities=shares)))) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        monkeypatch.setenv("OPENAI_MODEL", "double")
+        options = {}
+        if request.param == "transformers":
+            folder = tiny_chat.even_handed(tmp_path)
+            options = {"folder": str(folder), "sha256": files.sha256(folder)}
+        yield plugins.create("llms", "Provider", request.param, options)
 
 
 def test_a_provider_answers_every_transcript_in_order_and_unchanged(provider: Any) -> None:
     asked = [
-        Transcript("a", "I hate this!", "en", ("loud voice",)),
+        Transcript("a", "I hate this!", "en", ("loud voice",), (Line(speaker="s", text="Well?"),)),
         Transcript("b", ""),
         Transcript("c", "你好", "zh"),
         Transcript("d", "nul \x00, \u2028 line, \N{FACE WITH TEARS OF JOY}", "en"),
@@ -50,7 +65,11 @@ def test_a_provider_answers_every_transcript_in_order_and_unchanged(provider: An
         assert record.facts == transcript.facts
         assert record.raw in record.enriched
         assert record.prompt_version == provider.prompt_version
+        assert record.context == transcript.context
+        assert set(record.probabilities) in (set(), set(CLASSES))
         assert record.reason or record.state == "whole"
+    assert [record.state for record in records][:2] == ["whole", "empty"]
+    assert provider(asked, CLASSES) == records
     assert provider([], CLASSES) == []
 
 
@@ -393,6 +412,52 @@ def test_two_runs_write_the_same_bytes(paths: dict[str, Path]) -> None:
     first = paths["text"].read_bytes()
     enriched_by(paths)
     assert paths["text"].read_bytes() == first
+
+
+def told(monkeypatch: pytest.MonkeyPatch, paths: dict[str, Path], **params: Any) -> list[str]:
+    """What a chat model is told of the clips, by its own words."""
+    shares = {"sad": 1.0}
+    with double(lambda _: says(json.dumps(answer(probabilities=shares)))) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        records = enriched_by(
+            paths, provider="openai", options={"openai": {"model": "double"}}, **params
+        )
+        assert {one.state for one in records.values() if one.raw} == {"whole"}
+        assert records["quiet"].probabilities == shares
+        return [request.told for request in server.requests]
+
+
+def test_text_alone_and_text_with_context_are_two_experiments(
+    paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialogue = [Clip(**{**vars(clip), "dialogue": "d", "speaker": "Ann"}) for clip in CLIPS]
+    write_manifest(dialogue, paths["manifest"])
+    alone = told(monkeypatch, paths, facts=False)
+    assert len(alone) == 2  # of four clips, two and two say the same
+    assert not any(word in text for text in alone for word in ("voice", "Ann"))
+    text = paths["text"].read_bytes()
+    assert told(monkeypatch, paths, facts=False) == []
+    assert paths["text"].read_bytes() == text
+    enriched = told(monkeypatch, paths, facts=True, context_lines=1, action_units="openface")
+    assert len(enriched) == 4
+    (loud,) = (one for one in enriched if "loud voice" in one)
+    assert 'said before it by "Ann": "I hate this."' in loud
+    assert 'measured: "loud voice", "eyebrows drawn together"' in loud
+
+
+def test_too_many_clips_without_an_answer_stop_the_stage(
+    paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with double(lambda _: refuses(400, "not this one")) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        monkeypatch.setenv("OPENAI_MODEL", "double")
+        with pytest.raises(ErrorBudgetError, match=r"4 of 5 clips failed.*(\n.*)*not this one"):
+            enriched_by(paths, provider="openai")
+        assert not paths["text"].exists()
+        records = enriched_by(paths, provider="openai", error_budget=0.8)
+        assert records["loud"].enriched == "I hate this. (loud voice)"
 
 
 def test_only_voices_of_the_training_split_set_the_measure(paths: dict[str, Path]) -> None:

@@ -56,6 +56,10 @@ class Recipe(ABC):
     def on_device(self) -> bool:
         """Whether it owns a GPU while it works."""
 
+    def shown(self) -> Mapping[str, str]:
+        """What a bar shows beside hits and misses, as it stands now."""
+        return {}
+
     def shelf(self) -> cache.Shelf:
         """Open what the cache holds of it."""
         return cache.Shelf(self.name, self.layouts, self.identity)
@@ -169,9 +173,10 @@ def apply(recipe: Recipe, clips: Sequence[Given], shard: Shard | None = None) ->
         recipe.name, share, len(asked), found, len(missing),
     )  # fmt: skip
     failed: dict[str, Result | Failure] = {}
+    counted = {"hits": found, "misses": len(missing)}
     with tqdm(
         total=len(asked), initial=found, desc=recipe.name, unit="clip", disable=None,
-        postfix={"hits": found, "misses": len(missing)},
+        postfix=counted,
     ) as progress:  # fmt: skip
         if missing and engine == "ray":
             from ecmf import cluster
@@ -183,6 +188,7 @@ def apply(recipe: Recipe, clips: Sequence[Given], shard: Shard | None = None) ->
         for key, failure in filled:
             if failure:
                 failed[missing[key].clip_id] = failure
+            progress.set_postfix({**counted, **recipe.shown()}, refresh=False)
             progress.update()
     if engine == "ray":  # other processes have written
         shelf = recipe.shelf()
