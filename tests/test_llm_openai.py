@@ -29,7 +29,7 @@ from llm_double import (
 )
 from test_prompting import INJECTIONS
 
-from ecmf import bounded, cache, endpoint, plugins
+from ecmf import bounded, cache, completions, endpoint, plugins
 from ecmf.enrichment import EnrichedText
 from ecmf.errors import ParamsError, UserError
 from ecmf.llms.base import Transcript
@@ -46,6 +46,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         monkeypatch.setenv("OPENAI_MODEL", "double")
+        monkeypatch.setattr(completions, "RETRIES", 2)  # the waits double every time
         yield server
 
 

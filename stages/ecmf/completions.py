@@ -22,8 +22,12 @@ from ecmf.errors import UserError
 from ecmf.prompting import Message
 from ecmf.workers import Failure
 
+RETRIES = 5
+"""By the client itself, after 429, 5xx, a time-out or a lost connection: from half a second on it
+waits twice as long every time, or as long as the server says."""
+
 ATTEMPTS = 3
-"""For a response that is broken; the client itself retries one that did not come, as often."""
+"""For a response that came and is broken."""
 
 SECONDS_BETWEEN = 0.5
 """Before the second attempt; twice that before the third."""
@@ -98,6 +102,7 @@ class Completions:
         self._client = openai.OpenAI(
             api_key=self._access.key,
             base_url=self.url,
+            max_retries=RETRIES,
             http_client=openai.DefaultHttpxClient(
                 timeout=httpx2.Timeout(self._seconds, connect=connecting),
                 follow_redirects=False,  # to wherever a server may say
