@@ -187,6 +187,33 @@ def test_another_corpus_runs_through_every_stage(clean):
     assert "the manifest names no video" in listed
 
 
+def test_a_corpus_of_text_alone_runs_through_every_stage(clean):
+    """Dialogues as tables, without any video or audio, and with official splits."""
+    said = {"joy": "That is wonderful!", "anger": "Leave me alone!", "neutral": "It is a chair."}
+    (clean.folder / "lines").mkdir()
+    for name, dialogues in (("train", 4), ("dev", 2), ("test", 3)):
+        lines = [
+            f"{words} {line},Ann,{emotion},{dialogue},{line}\n"
+            for dialogue in range(dialogues)
+            for line, (emotion, words) in enumerate(said.items())
+        ]
+        table = "Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID\n" + "".join(lines)
+        (clean.folder / "lines" / f"{name}_sent_emo.csv").write_text(table)
+    clean.run("python", "stages/index_corpus.py", "meld", "lines")
+    output = clean.dvc("exp", "run", "-S", "corpus=meld")
+    assert "make_sample" not in stages_run(output)
+    report = clean.evaluation()
+    assert report["protocol"] == "test split"
+    assert (report["test"]["clips"], report["val"]["clips"]) == (9, 6)
+    coverage = json.loads((clean.folder / "metrics/coverage.json").read_text())
+    for store in ("frames", "audio", "faces", "frame/motion", "face/gradients", "audio/librosa"):
+        assert coverage[store]["empty"] == 27
+    assert coverage["text/minilm"]["whole"] == 27
+    listed = (clean.folder / "metrics/coverage.csv").read_text()
+    assert "frames,train_dia0_utt0,empty,the manifest names no video" in listed
+    assert "audio,train_dia0_utt0,empty,the manifest names no audio" in listed
+
+
 def test_a_queued_experiment_uses_the_code_it_was_queued_with(clean):
     file = clean.folder / "stages/ecmf/scores.py"
     original = file.read_text()
