@@ -75,7 +75,7 @@ def _faults(clip: Clip, folder: Path, is_inside: IsInside) -> Iterator[str]:
             f"leading dot and at most {LONGEST_ID} bytes: rename it"
         )
     sources = clip.sources
-    if not sources and not clip.transcript.strip():
+    if not sources and not clip.transcript:
         yield f"{where}: it names no video and no audio and has no transcript: give one of them"
     for source in sources:
         fault = _file_fault(source, folder, is_inside)
