@@ -1,8 +1,9 @@
 """Several trainings on the same features, folds and seeds -> one table with intervals.
 
-The clips are tested in turn, in folds by speaker. A variant's score is its mean WAF over the seeds;
-its interval comes from drawing the speakers with replacement (percentile bootstrap, 95 %), as does
-that of its difference to the rival: both are drawn together, so that the difference is paired.
+The clips of the test split are scored, or where a corpus has none all in turn, in folds by group (a
+speaker or a dialogue). A variant's score is its mean WAF over the seeds; its interval comes from
+drawing the groups with replacement (percentile bootstrap, 95 %), as does that of its difference to
+the rival: both are drawn together, so that the difference is paired.
 """
 
 import logging
@@ -31,7 +32,7 @@ SEEDS = (0, 1, 2, 3, 4)
 DRAWS = 10_000
 
 Confusions = NDArray[np.int64]
-"""Clips per seed, speaker, true class and predicted class."""
+"""Clips per seed, group, true class and predicted class."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,6 @@ def confusions(
 ) -> Confusions:
     """Train a variant on every fold with every seed, and count what it says of the test folds."""
     sources = read_sources(dict(variant.paths), clips, variant.params)
-    groups = sorted({clip.group for clip in clips if clip.label})
     probabilities = np.zeros((len(variant.params.seeds), len(clips), len(classes)))
     device = torch.device("cpu")
     dataset = Dataset(sources, device)
@@ -61,23 +61,44 @@ def confusions(
         model = load_model(done.weights, variant.params, sources, len(classes), device)
         said, _ = predict(model, dataset, done.run.fold.test)
         probabilities[variant.params.seeds.index(done.run.seed), done.run.fold.test] += said
-    counted = np.zeros((len(probabilities), len(groups), len(classes), len(classes)), "int64")
-    for i, clip in enumerate(clips):
-        if clip.label:
-            truth, group = classes.index(clip.label), groups.index(clip.group)
-            for seed, said in enumerate(probabilities[:, i]):
-                counted[seed, group, truth, said.argmax()] += 1
+    counted = count(probabilities, clips, classes)
     log.info("%s: WAF by seed %s", variant.name, seed_scores(counted).round(3).tolist())
     return counted
 
 
+def count(
+    probabilities: NDArray[np.float64], clips: Sequence[Clip], classes: Sequence[str]
+) -> Confusions:
+    """Count what is said of the clips, (seeds, clips, classes); zeros mean that one was not tested.
+
+    Raises:
+        ValueError: a clip of the test split was not tested, or another one was beside it.
+    """
+    tested = probabilities.any(axis=2).all(axis=0)
+    split = [clip.split == "test" for clip in clips]
+    expected = np.array(split if any(split) else [bool(clip.label) for clip in clips])
+    if (tested != expected).any():
+        raise ValueError(f"{tested.sum()} clips were tested instead of {expected.sum()}")
+    groups = {
+        name: number
+        for number, name in enumerate(sorted({clips[i].group for i in np.flatnonzero(tested)}))
+    }
+    shape = (len(probabilities), len(groups), len(classes), len(classes))
+    counted = np.zeros(shape, "int64")
+    for i in np.flatnonzero(tested):
+        truth, group = classes.index(clips[i].label), groups[clips[i].group]
+        for seed, said in enumerate(probabilities[:, i]):
+            counted[seed, group, truth, said.argmax()] += 1
+    return counted
+
+
 def seed_scores(counted: Confusions) -> NDArray[np.float64]:
-    """WAF of each seed over all speakers, (seeds,)."""
+    """WAF of each seed over all groups, (seeds,)."""
     return waf_of_confusion(counted.sum(axis=1))
 
 
 def drawn_scores(counted: Confusions) -> NDArray[np.float64]:
-    """Mean WAF over the seeds, for each draw of the speakers, (draws,)."""
+    """Mean WAF over the seeds, for each draw of the groups, (draws,)."""
     groups = counted.shape[1]
     draws = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), size=DRAWS)
     cells = np.einsum("ng,sgij->nsij", draws, counted)

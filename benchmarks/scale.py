@@ -36,11 +36,9 @@ from ecmf.decoding import content_key
 from ecmf.encoding import (
     PICTURES,
     SOUND,
-    TEXT,
     Named,
     encode_pictures,
     encode_sound,
-    encode_transcripts,
     recipe_of,
 )
 from ecmf.engine import Given, InProcesses, Recipe
@@ -50,6 +48,7 @@ from ecmf.manifest import Clip, write_manifest
 from ecmf.params import AudioChoice, CropFaces, DecodeVideo, ImageChoice, TextChoice
 from ecmf.store import Layout, Result, Rows, Store
 from ecmf.store_writer import StoreWriter
+from ecmf.views import TEXT, encode_transcripts
 from ecmf.workers import Failure
 
 GIBIBYTE = 1 << 30

@@ -1,11 +1,11 @@
-"""Transcripts, raw or enriched -> features of one encoder."""
+"""Transcripts, in the view that is asked for -> features of one encoder."""
 
 from pathlib import Path
 
 from ecmf import stage
-from ecmf.encoding import encode_transcripts
 from ecmf.params import EncodeText, chosen
 from ecmf.shard import Shard
+from ecmf.views import encode_transcripts
 
 
 def encode_text(

@@ -35,11 +35,21 @@ def _published(folder: Path) -> None:
     (folder / "track_all_candidates.csv").write_text("name\na\n")
 
 
+def _tabled(folder: Path) -> None:
+    head = "Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID\n"
+    (folder / "train_sent_emo.csv").write_text(f"{head}Well.,Ann,joy,0,0\n")
+    (folder / "dev_sent_emo.csv").write_text(f"{head}No!,Bob,anger,0,0\n")
+    (folder / "test_sent_emo.csv").write_text(head)
+    (folder / "train_splits").mkdir()
+    (folder / "train_splits" / "dia0_utt0.mp4").write_bytes(b"first")
+
+
 SMALLEST: dict[str, Callable[[Path], None]] = {
     "folder": _listed,
     "sample": _listed,
     "ravdess": _named,
     "mer2025": _published,
+    "meld": _tabled,
 }
 
 
@@ -79,7 +89,7 @@ def test_a_corpus_names_files_of_its_folder_with_unique_ids(corpus: str, folder:
     found = clips(corpus, folder)
     assert len({clip.clip_id for clip in found}) == len(found) == 2
     for clip in found:
-        assert clip.sources
+        assert clip.sources or clip.transcript
         assert all((folder / source).is_file() for source in clip.sources)
         assert not any(source.is_absolute() for source in clip.sources)
 
@@ -117,6 +127,12 @@ def test_a_missing_split_is_train_where_there_is_a_label(tmp_path: Path) -> None
     assert [clip.split for clip in clips("folder", tmp_path)] == ["train", "unlabelled", "test"]
 
 
+def test_a_list_of_texts_alone_is_read(tmp_path: Path) -> None:
+    write(tmp_path, "clip_id,transcript,dialogue,label\na,Well.,d,x\nb,No!,d,x\n")
+    found = [(clip.transcript, clip.dialogue, clip.sources) for clip in clips("folder", tmp_path)]
+    assert found == [("Well.", "d", []), ("No!", "d", [])]
+
+
 def test_what_annotators_said_is_kept_under_their_names(tmp_path: Path) -> None:
     write(tmp_path, "clip_id,audio,label,annotator_1,annotator_2\na,a,x,x,\n")
     assert clips("folder", tmp_path)[0].annotators == {"annotator_1": "x", "annotator_2": ""}
@@ -132,7 +148,7 @@ def test_a_list_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
     [
         ("", "is empty or no csv"),
         ("audio,label\na,x\n", "no column clip_id"),
-        ("clip_id,label\na,x\n", "neither a column video nor a column audio"),
+        ("clip_id,label\na,x\n", "no column video, audio or transcript"),
         ("clip_id,audio,lable\na,a,x\n", "unknown column 'lable'.* Did you mean 'label'"),
         ("clip_id,audio,audio\na,a,a\n", "column 'audio' stands twice"),
         ("clip_id,audio,transcript\na,a,Yes, no\n", r"clip 1 \('a'\) has 4 fields, the header 3"),

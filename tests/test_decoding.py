@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from filming import cut, film, number_of, remux, scribbled, tone
 
-from ecmf.decoding import ClipDecoder, Decoded
+from ecmf.decoding import ClipDecoder, Decoded, content_key
 from ecmf.files import sha256
 from ecmf.manifest import Clip
 from ecmf.params import DecodeVideo
@@ -63,6 +63,16 @@ def test_an_empty_file_fails(tmp_path: Path) -> None:
     decoded = decode(tmp_path / "a.mp4")
     assert states(decoded) == ("failed", "failed")
     assert decoded.failure == f"{tmp_path}/a.mp4: the file is empty (0 bytes)"
+
+
+def test_a_clip_of_text_alone_has_neither_frames_nor_sound_and_says_why() -> None:
+    clip = Clip("a", transcript="Well.")
+    decoded = ClipDecoder(DecodeVideo())(clip)
+    assert states(decoded) == ("empty", "empty")
+    assert decoded.frames.reason == "the manifest names no video"
+    assert decoded.audio.reason == "the manifest names no audio"
+    assert (decoded.failure, decoded.flag) == ("", "")
+    assert content_key(clip) == content_key(Clip("b", transcript="No!"))  # decoded once for all
 
 
 def test_a_missing_file_fails(tmp_path: Path) -> None:

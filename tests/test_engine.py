@@ -7,12 +7,11 @@ import pytest
 
 from ecmf import cache, encoding, engine, plugins
 from ecmf.encoders.network import Network, Piece
-from ecmf.encoding import PICTURES, Named, encode_pictures, encode_transcripts
+from ecmf.encoding import PICTURES, Named, encode_pictures
 from ecmf.engine import Given, InProcesses, Packing
-from ecmf.enrichment import EnrichedText, write_texts
 from ecmf.errors import ClipError, CorpusError, ErrorBudgetError, UserError
 from ecmf.files import sha256
-from ecmf.params import Choice, ImageChoice, TextChoice
+from ecmf.params import Choice, ImageChoice
 from ecmf.pictures import encode_jpeg
 from ecmf.shard import Shard
 from ecmf.store import Layout, Rows, Store, no_rows
@@ -114,23 +113,6 @@ def test_imported_features_of_other_clips_are_refused(frames, tmp_path):
     choice = ImageChoice(member="imported", path=str(table), sha256=sha256(table))
     with pytest.raises(CorpusError, match="none of the 9 clips is among the imported features"):
         encode_pictures("face/mine", choice, frames, tmp_path / "out.h5", budget=0)
-
-
-def test_the_chosen_view_of_the_text_is_encoded(tmp_path):
-    told = {"provider": "lexicon", "prompt_version": "1"}
-    write_texts(
-        [EnrichedText(clip_id="a", raw="Oh no", enriched="Oh no (loud voice)", **told),
-         EnrichedText(clip_id="mute", raw="", enriched="(loud voice)", **told)],
-        tmp_path / "text.jsonl",
-    )  # fmt: skip
-    rows = {}
-    for view in ("raw", "enriched"):
-        choice = TextChoice(member="hashing", view=view)
-        encode_transcripts("text/h", choice, tmp_path / "text.jsonl", tmp_path / "out.h5", budget=0)
-        with Store(tmp_path / "out.h5") as features:
-            rows[view] = features["a"].values
-            assert len(features["mute"]) == (view == "enriched")
-    assert not np.array_equal(rows["raw"], rows["enriched"])
 
 
 def test_a_clip_more_costs_one_clip_and_a_clip_less_costs_none(tmp_path, picky):

@@ -46,6 +46,18 @@ def test_clips_get_paths_from_the_project_and_the_hash_of_their_files(folder: Pa
     assert sound.sha256 == hashlib.sha256(b"second sound").hexdigest()
 
 
+def test_a_clip_of_text_alone_has_neither_paths_nor_a_hash(folder: Path) -> None:
+    (folder / "clips.csv").write_text(
+        "clip_id,audio,transcript,label\na,,Well.,sad\nb,b.wav,,sad\n"
+    )
+    text, sound = index("sample", folder)
+    assert (text.video, text.audio, text.sha256, text.transcript) == ("", "", "", "Well.")
+    assert sound.sha256
+    (folder / "clips.csv").write_text("clip_id,transcript,label\na,  ,sad\n")
+    with pytest.raises(CorpusError, match="clip 'a': it names no video"):
+        index("sample", folder)
+
+
 def test_an_absolute_folder_in_the_project_gives_the_same_clips(folder: Path) -> None:
     relative = index_lines(folder, "a,a.mp4,,happy")
     assert index("sample", folder.absolute()) == relative
@@ -76,7 +88,7 @@ def test_what_is_indexed_can_be_written_and_read_back(folder: Path) -> None:
         ("x,,loop.wav,happy", "cannot be reached|is not in"),
         ("x,,inner,happy", "is not a plain file"),
         ("x,,pipe,happy", "is not a plain file"),
-        ("x,,,happy", "neither video nor audio"),
+        ("x,,,happy", "names no video and no audio and has no transcript: give one of them"),
         ("x,,b\x07.wav,happy", "has an unprintable character"),
         ("in/side,,b.wav,happy", "ids become file names"),
         ("in\\side,,b.wav,happy", "ids become file names"),

@@ -92,6 +92,19 @@ def test_a_table_is_never_empty_and_action_units_are_an_encoder_of_faces(tmp_pat
         load_params(changed(tmp_path, unknown))
 
 
+def test_a_dialogue_is_read_only_where_its_lines_are_kept(tmp_path):
+    def change(content):
+        content["encode_text"]["encoders"]["minilm"]["view"] = "context"
+
+    def mend(content):
+        change(content)
+        content["enrich_text"]["context_lines"] = 2
+
+    with pytest.raises(ParamsError, match=r"minilm has view 'context', but .*context_lines is 0"):
+        load_params(changed(tmp_path, change))
+    assert load_params(changed(tmp_path, mend)).enrich_text.context_lines == 2
+
+
 def test_text_that_is_no_yaml_and_an_absent_file_are_named(tmp_path):
     (tmp_path / "params.yaml").write_text("a: [1,")
     with pytest.raises(ParamsError, match=r"params\.yaml is not YAML"):

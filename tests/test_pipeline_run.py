@@ -140,6 +140,18 @@ def test_one_encoder_more_encodes_only_that_one(clean):
     assert "audio/windows" in [source["name"] for source in card["sources"]]
 
 
+def test_another_view_of_the_text_is_one_experiment_and_is_scored(clean):
+    output = clean.dvc("exp", "run", "-S", "encode_text.encoders.minilm.view=both")
+    assert stages_run(output) == {
+        "encode_text@minilm", "refine_labels", "audit_labels", "train_fusion",
+        "evaluate_fusion", "report_coverage",
+    }  # fmt: skip
+    card = yaml.safe_load((clean.folder / "models/fusion/card.yaml").read_text())
+    (text,) = (source for source in card["sources"] if source["name"] == "text/minilm")
+    assert text["dim"] == 2 * 384
+    assert re.search(r"evaluation\.json\s+test\.waf", clean.dvc("metrics", "diff", "--all"))
+
+
 def test_one_encoder_less_is_no_longer_read(clean):
     output = clean.dvc("exp", "run", "-S", "~encode_frames.encoders.motion")
     assert {"train_fusion", "evaluate_fusion"} <= stages_run(output)
@@ -185,6 +197,39 @@ def test_another_corpus_runs_through_every_stage(clean):
     listed = (clean.folder / "metrics/coverage.csv").read_text()
     assert listed.count("frames,03-01-") == 12
     assert "the manifest names no video" in listed
+
+
+def test_a_corpus_of_text_alone_runs_through_every_stage(clean):
+    """Dialogues as tables, without any video or audio, and with official splits."""
+    said = {"joy": "That is wonderful!", "anger": "Leave me alone!", "neutral": "It is a chair."}
+    (clean.folder / "lines").mkdir()
+    for name, dialogues in (("train", 4), ("dev", 2), ("test", 3)):
+        lines = [
+            f"{words} {line},Ann,{emotion},{dialogue},{line}\n"
+            for dialogue in range(dialogues)
+            for line, (emotion, words) in enumerate(said.items())
+        ]
+        table = "Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID\n" + "".join(lines)
+        (clean.folder / "lines" / f"{name}_sent_emo.csv").write_text(table)
+    clean.run("python", "stages/index_corpus.py", "meld", "lines")
+    context = (
+        "-S",
+        "enrich_text.context_lines=2",
+        "-S",
+        "encode_text.encoders.minilm.view=context",
+    )
+    output = clean.dvc("exp", "run", "-S", "corpus=meld", *context)
+    assert "make_sample" not in stages_run(output)
+    report = clean.evaluation()
+    assert report["protocol"] == "test split"
+    assert (report["test"]["clips"], report["val"]["clips"]) == (9, 6)
+    coverage = json.loads((clean.folder / "metrics/coverage.json").read_text())
+    for store in ("frames", "audio", "faces", "frame/motion", "face/gradients", "audio/librosa"):
+        assert coverage[store]["empty"] == 27
+    assert coverage["text/minilm"]["whole"] == 27
+    listed = (clean.folder / "metrics/coverage.csv").read_text()
+    assert "frames,train_dia0_utt0,empty,the manifest names no video" in listed
+    assert "audio,train_dia0_utt0,empty,the manifest names no audio" in listed
 
 
 def test_a_queued_experiment_uses_the_code_it_was_queued_with(clean):

@@ -35,7 +35,7 @@ def apply(name, params):
 
 
 def test_the_presets_that_are_promised_are_there():
-    assert {"sample", "mer2025", "english", "small"} <= set(preset.names())
+    assert {"sample", "mer2025", "english", "small", "meld"} <= set(preset.names())
 
 
 @pytest.mark.parametrize("name", preset.names())

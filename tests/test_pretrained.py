@@ -285,6 +285,16 @@ def test_layers_are_added_or_averaged_in_float32() -> None:
     assert torch.equal(averaged, torch.full((2, 3, 4), 1.5))
 
 
+def test_layers_come_to_stand_side_by_side_in_their_order() -> None:
+    states = [torch.full((2, 3, 4), float(number)).half() for number in (1, 2, 3)]
+    wide = Layers(layers=(2, 0), combine="concat")
+    joined = wide.combined(states)
+    assert joined.dtype == torch.float32
+    assert joined.shape == (2, 3, wide.dim(4))
+    assert joined[0, 0].tolist() == [3.0] * 4 + [1.0] * 4
+    assert Layers(layers=(2, 0)).dim(4) == 4
+
+
 # --- the hub ----------------------------------------------------------------------------------
 
 

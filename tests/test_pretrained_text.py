@@ -86,6 +86,58 @@ def test_numbers_are_those_of_a_transformers_call_on_the_text_alone(
         np.testing.assert_allclose(features.values[0], expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_layers_side_by_side_are_each_layer_by_itself(folders: Folders, kind: str) -> None:
+    each = [rows(folders(kind), layers=[layer]) for layer in (0, 3, -1)]
+    joined = rows(folders(kind), layers=[0, 3, -1], combine="concat")
+    assert joined.shape[1] == encoder(folders(kind), layers=[0, 3, -1], combine="concat").dim == 96
+    np.testing.assert_array_equal(joined, np.hstack(each))
+
+
+BEFORE = ("Kids are talking.", "Dogs are sitting by the door!")
+
+
+@pytest.mark.parametrize(
+    ("pooling", "special_tokens"),
+    [("mean", True), ("mean", False), ("last", True), ("last", False), ("cls", True)],
+)
+@pytest.mark.parametrize("kind", ["bert", "roberta", "llama", "qwen2"])
+def test_a_text_behind_other_lines_is_read_with_them_and_pooled_without_them(
+    folders: Folders, kind: str, pooling: str, special_tokens: bool
+) -> None:
+    if pooling == "cls" and kind in ("llama", "qwen2"):
+        pytest.skip("has no first token that has seen the whole text")
+    tokenizer, network = _loaded(folders(kind))
+    inputs = tokenizer("\n".join(BEFORE), "No. Yes!", return_tensors="pt")
+    owner = inputs.sequence_ids(0)
+    with torch.inference_mode():
+        states = network(**inputs).last_hidden_state[0].numpy()
+    behind = range(owner.index(1), len(owner))
+    own = [number for number in behind if special_tokens or owner[number] == 1]
+    expected = {"mean": states[own].mean(axis=0), "last": states[own[-1]], "cls": states[0]}
+    options = {"pooling": pooling, "special_tokens": special_tokens}
+    (found,) = rows(folders(kind), [Text("x", "No. Yes!", BEFORE)], **options)
+    np.testing.assert_allclose(found, expected[pooling], rtol=1e-5, atol=1e-5)
+    assert not np.allclose(found, rows(folders(kind), [Text("x", "No. Yes!")], **options)[0])
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "qwen2"])
+def test_the_earliest_lines_go_first_where_there_is_no_room(folders: Folders, kind: str) -> None:
+    long = "I can't believe you did that again. " * 10
+    text = "No. Yes, I am so happy for you."
+    whole = rows(folders(kind), [Text("x", text, BEFORE[1:])])
+    assert np.array_equal(whole, rows(folders(kind), [Text("x", text, (long, *BEFORE[1:]))]))
+    alone = rows(folders(kind), [Text("x", text)])
+    assert np.array_equal(alone, rows(folders(kind), [Text("x", text, (*BEFORE, long))]))
+    cut = rows(folders(kind), [Text("x", long)])
+    assert np.array_equal(cut, rows(folders(kind), [Text("x", long, BEFORE)]))
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_lines_before_a_text_without_words_make_none_of_it(folders: Folders, kind: str) -> None:
+    assert rows(folders(kind), [Text("x", " \u200b", BEFORE)]).shape == (0, 32)
+
+
 @pytest.mark.parametrize("kind", tiny_text.KINDS)
 def test_the_last_layer_is_the_last_hidden_state_by_either_name(
     folders: Folders, kind: str

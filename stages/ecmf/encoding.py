@@ -1,25 +1,24 @@
-"""An encoder of a branch's table, applied to what stands in a store or among the texts."""
+"""An encoder of a branch's table, applied to what stands in a store."""
 
 import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from ecmf import batching, device, engine, fingerprint, plugins
 from ecmf.budget import check_budget
 from ecmf.encoders.base import Encoder, Features
 from ecmf.encoders.network import Network
-from ecmf.engine import Given, InProcesses, Read, Recipe
-from ecmf.enrichment import read_texts
+from ecmf.engine import Given, InProcesses, Read, Recipe, Results
 from ecmf.errors import CorpusError
 from ecmf.media import Pictures, Sound, Text
-from ecmf.params import Choice, TextChoice
+from ecmf.params import Choice
 from ecmf.pictures import decode_jpeg
 from ecmf.shard import Shard
 from ecmf.store import Layout, Result, Rows, Store, no_rows
@@ -143,7 +142,6 @@ def as_sound(clip_id: str, rows: Rows) -> Sound:
 
 PICTURES = Branch("encoders.image", as_pictures, "ecmf.pictures", ("opencv-python", "numpy"))
 SOUND = Branch("encoders.audio", as_sound, packages=("librosa", "numpy", "scipy"))
-TEXT = Branch("encoders.text", Text)
 
 
 def encode_pictures(
@@ -170,42 +168,28 @@ def encode_sound(
     _encode_store(source, Named(SOUND, choice), audio, features, budget, shard)
 
 
-def encode_transcripts(
-    source: str,
-    choice: TextChoice,
-    texts: Path,
-    features: Path,
-    budget: float,
-    shard: Shard | None = None,
-) -> None:
-    """Encode the chosen view of the texts of `enrich_text`."""
-    named = Named(TEXT, choice)
-    clips = []
-    for record in read_texts(texts):
-        text: str = getattr(record, choice.view)
-        key = sha256(text.encode()).hexdigest()
-        read = functools.partial(_told, record.clip_id, text)
-        clips.append(Given(record.clip_id, key, read, _empty(named, len(text), record.reason)))
-    encode(source, named, clips, features, budget, shard)
-
-
 def encode(
     source: str,
     named: Named,
-    clips: Sequence[Given],
+    views: Sequence[Sequence[Given]],
     features: Path,
     budget: float,
     shard: Shard | None = None,
 ) -> None:
     """Encode the clips with one encoder and write the store `features`, or fill a shard's cache.
 
+    Each of the `views` is all clips, seen in another way: a clip's rows of all views come to stand
+    side by side.
+
     A clip with nothing to encode has no rows and says why; so has one the encoder refuses
     (ClipError), which is counted against `budget`, the share of clips that may fail.
     """
-    layout = named.layout
+    layout = replace(named.layout, shape=(named.encoder.dim * len(views),))
+    clips = views[0]
     results: Iterable[tuple[str, Result | Failure]] | None
     if named.encoder.needs_rows:
-        results = engine.apply(recipe_of(source, named), clips, shard)
+        recipe = recipe_of(source, named)
+        results = _side_by_side([engine.apply(recipe, view, shard) for view in views], layout)
     else:
         results = None if shard else _looked_up(source, named, clips)
     if results is None:
@@ -235,6 +219,33 @@ def recipe_of(source: str, named: Named) -> Recipe:
     return InProcesses(*shape, named)
 
 
+def _side_by_side(
+    views: Sequence[Results | None], layout: Layout
+) -> Iterable[tuple[str, Result | Failure]] | None:
+    """Join the results of each clip; none where a side has none, for half a row is no row."""
+    found = [view for view in views if view is not None]
+    if len(found) < len(views):  # only the share of a shard was worked out
+        return None
+    return found[0] if len(found) == 1 else _joined(found, layout)
+
+
+def _joined(
+    views: Sequence[Iterable[tuple[str, Result | Failure]]], layout: Layout
+) -> Iterator[tuple[str, Result | Failure]]:
+    for sides in zip(*views, strict=True):
+        clip_id = sides[0][0]
+        results = [result for _, result in sides]
+        whole = [result[0] for result in results if not isinstance(result, Failure)]
+        lacking = [rows for rows in whole if not len(rows)]
+        if len(whole) < len(results):
+            yield clip_id, next(result for result in results if isinstance(result, Failure))
+        elif lacking:
+            yield clip_id, (no_rows(layout, "empty", lacking[0].reason),)
+        else:
+            values = np.hstack([np.asarray(rows.values) for rows in whole])
+            yield clip_id, (Rows(values, whole[0].times),)
+
+
 def _looked_up(
     source: str, named: Named, clips: Sequence[Given]
 ) -> Iterator[tuple[str, Result | Failure]]:
@@ -248,7 +259,7 @@ def _encode_store(
 ) -> None:
     with Store(given) as store:
         clips = [_stored(named, store, clip_id) for clip_id in store]
-        encode(source, named, clips, features, budget, shard)
+        encode(source, named, [clips], features, budget, shard)
 
 
 def _stored(named: Named, store: Store, clip_id: str) -> Given:
@@ -257,17 +268,14 @@ def _stored(named: Named, store: Store, clip_id: str) -> Given:
         clip_id,
         store.digest(clip_id),
         functools.partial(_rows, store, clip_id),
-        _empty(named, store.count(clip_id), reason),
+        None if store.count(clip_id) else nothing(named, reason),
     )
 
 
-def _empty(named: Named, count: int, reason: str) -> Result | None:
-    return None if count else (no_rows(named.layout, "empty", reason or "nothing to encode"),)
+def nothing(named: Named, reason: str) -> Result:
+    """Make the result of a clip that an encoder is not even shown."""
+    return (no_rows(named.layout, "empty", reason or "nothing to encode"),)
 
 
 def _rows(store: Store, clip_id: str) -> tuple[str, Rows]:
     return clip_id, store[clip_id]
-
-
-def _told(clip_id: str, text: str) -> tuple[str, str]:
-    return clip_id, text

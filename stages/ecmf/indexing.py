@@ -75,8 +75,8 @@ def _faults(clip: Clip, folder: Path, is_inside: IsInside) -> Iterator[str]:
             f"leading dot and at most {LONGEST_ID} bytes: rename it"
         )
     sources = clip.sources
-    if not sources:
-        yield f"{where}: neither video nor audio is named: name at least one"
+    if not sources and not clip.transcript:
+        yield f"{where}: it names no video and no audio and has no transcript: give one of them"
     for source in sources:
         fault = _file_fault(source, folder, is_inside)
         if fault:
@@ -130,7 +130,8 @@ def _hashed(clips: Sequence[Clip], folder: Path) -> tuple[list[Clip], list[str]]
     def finished(clip: Clip) -> Clip:
         digest = ""
         try:
-            digest = sha256(*(root / source for source in clip.sources))
+            if clip.sources:
+                digest = sha256(*(root / source for source in clip.sources))
         except OSError as error:
             faults.append(f"clip {clip.clip_id!r}: cannot be read ({error}): mend its permissions")
         video, audio = (

@@ -29,10 +29,12 @@ ANNOTATOR_PREFIX = "annotator_"
 class Clip:
     """One line of the manifest. An empty string is what the corpus does not have.
 
-    `video` and `audio` are paths from the project's root, absolute if the corpus lies outside.
+    `video` and `audio` are paths from the project's root, absolute if the corpus lies outside; a
+    clip with neither is its transcript alone.
     `group` is what must not be cut by a split: the speaker, the dialogue or the film.
     `dialogue` names a conversation, whose clips stand in the order in which they were said.
-    `sha256` is the content of the video, or of the audio, or of both one after the other.
+    `sha256` is the content of the video, or of the audio, or of both one after the other; empty for
+    neither.
     """
 
     clip_id: str

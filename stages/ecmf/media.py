@@ -38,7 +38,11 @@ class Sound:
 
 @dataclass(frozen=True)
 class Text:
-    """What is said in one clip; an empty string where there is no transcript."""
+    """What is said in one clip; an empty string where there is no transcript.
+
+    `before` are the lines of its dialogue that an encoder is to read along, the latest last.
+    """
 
     clip_id: str
     text: str
+    before: tuple[str, ...] = ()

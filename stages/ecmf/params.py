@@ -78,11 +78,17 @@ class AudioChoice(Choice):
     member: Annotated[str, member_of("encoders.audio")]
 
 
+View = Literal["raw", "enriched", "both", "context"]
+
+
 class TextChoice(Choice):
-    """An encoder of text, and which text it reads: the transcript, or the enriched one."""
+    """An encoder of text, and what it reads: the transcript, the enriched one, both, or a dialogue.
+
+    What each view is stands in `ecmf.views`.
+    """
 
     member: Annotated[str, member_of("encoders.text")]
-    view: Literal["raw", "enriched"] = "raw"
+    view: View = "raw"
 
 
 def _not_empty(table: dict[str, Any]) -> dict[str, Any]:
@@ -297,6 +303,16 @@ class Params(Section):
             raise ValueError(
                 f"enrich_text.action_units is {named!r}, encode_faces.encoders has "
                 f"{', '.join(table)}.{plugins.hint(named, table)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _context_is_kept(self) -> Self:
+        readers = [name for name, one in self.encode_text.encoders.items() if one.view == "context"]
+        if readers and not self.enrich_text.context_lines:
+            raise ValueError(
+                f"encode_text.encoders.{readers[0]} has view 'context', but "
+                "enrich_text.context_lines is 0: set it to how many lines are to be read, e.g. 4"
             )
         return self
 

@@ -1,12 +1,14 @@
 """Any folder with a `clips.csv` in it: one line per clip, files named relative to the folder.
 
-Columns: clip_id, video and/or audio, and as far as they are known transcript, language, speaker,
-group, split, label, valence and one `annotator_<name>` per annotator. A group not given is the
-speaker, or else the clip itself; a split not given is train, or unlabelled where there is no label.
+Columns: clip_id, one or more of video, audio and transcript, and as far as they are known language,
+speaker, group, dialogue, split, label, valence and one `annotator_<name>` per annotator. A group
+not given is the speaker, or else the clip itself; a split not given is train, or unlabelled where
+there is no label.
 """
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +18,8 @@ from ecmf.manifest import ANNOTATOR_PREFIX, COLUMNS, Clip
 
 LIST = "clips.csv"
 KNOWN = [column for column in COLUMNS if column != "sha256"]
+SAYING = ("video", "audio", "transcript")
+"""Columns of which a list needs one."""
 
 
 class Corpus:
@@ -35,8 +39,9 @@ class Corpus:
         table = folder / LIST
         if not table.is_file():
             raise MissingFileError(
-                f"no {LIST} in {folder}: list the clips there, with the columns clip_id, video "
-                f"and/or audio, and any of {', '.join(KNOWN[3:])}, {ANNOTATOR_PREFIX}<name>"
+                f"no {LIST} in {folder}: list the clips there, with the columns clip_id, one "
+                f"of {', '.join(SAYING)}, and any of {', '.join(KNOWN[4:])}, "
+                f"{ANNOTATOR_PREFIX}<name>"
             )
         rows = read_rows(table, _header_faults)
         faults = _faults(rows)
@@ -77,12 +82,35 @@ def read_rows(
     return [dict(zip(header, line, strict=True)) for line in lines]
 
 
+def read_tables(
+    folder: Path, columns: Mapping[str, Sequence[str]]
+) -> dict[str, list[dict[str, str]]]:
+    """Read several csv files, name -> the columns it must have; any further ones may stand there.
+
+    Raises:
+        CorpusError: `read_rows` refuses one; names all faults of all of them.
+    """
+    tables, broken = {}, []
+    for name, needed in columns.items():
+        try:
+            tables[name] = read_rows(folder / name, partial(_missing, needed))
+        except CorpusError as error:
+            broken.append(str(error))
+    if broken:
+        raise CorpusError("\n".join(broken))
+    return tables
+
+
+def _missing(needed: Sequence[str], header: Sequence[str]) -> list[str]:
+    return [f"no column {name}" for name in needed if name not in header]
+
+
 def _header_faults(header: Sequence[str]) -> list[str]:
     faults = []
     if "clip_id" not in header:
         faults.append("no column clip_id")
-    if not {"video", "audio"} & set(header):
-        faults.append("neither a column video nor a column audio")
+    if not set(SAYING) & set(header):
+        faults.append(f"no column {', '.join(SAYING[:-1])} or {SAYING[-1]}")
     faults.extend(
         f"unknown column {name!r}: rename it, or take it out.{plugins.hint(name, KNOWN)}"
         for name in header

@@ -20,12 +20,11 @@ academic research alone, and neither the clips nor files made from its labels ma
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from ecmf import plugins
-from ecmf.corpora.folder import is_number, read_rows
+from ecmf.corpora.folder import is_number, read_tables
 from ecmf.errors import CorpusError, MissingFileError
 from ecmf.manifest import Clip, Split
 
@@ -86,19 +85,7 @@ def _tables(folder: Path) -> Tables:
         raise MissingFileError(
             f"no {', '.join(absent)} in {folder}: it must hold MER2025 as it is published"
         )
-    tables, broken = {}, []
-    for name, columns in COLUMNS.items():
-        try:
-            tables[name] = read_rows(folder / name, partial(_missing_columns, columns))
-        except CorpusError as error:
-            broken.append(str(error))
-    if broken:
-        raise CorpusError("\n".join(broken))
-    return tables
-
-
-def _missing_columns(needed: Sequence[str], header: Sequence[str]) -> list[str]:
-    return [f"no column {name}" for name in needed if name not in header]
+    return read_tables(folder, COLUMNS)
 
 
 def _recordings(folder: Path, kind: str, suffix: str) -> tuple[Recordings, list[str]]:

@@ -33,11 +33,12 @@ class Layers(Section):
     """Which hidden states make a vector, and how: mixed into the `Options` of a member.
 
     `layers` counts as transformers' `hidden_states` do: 0 is what the first block reads, -1 what
-    the last one gives. The field's speech and text features are the `sum` of [-4, -3, -2, -1].
+    the last one gives. The field's speech and text features are the `sum` of [-4, -3, -2, -1];
+    `concat` puts the layers side by side, so that a row is as many times as wide.
     """
 
     layers: tuple[int, ...] = Field((-1,), min_length=1)
-    combine: Literal["sum", "mean"] = "sum"
+    combine: Literal["sum", "mean", "concat"] = "sum"
 
     def check(self, count: int) -> None:
         """Raise ParamsError if one of the layers is not among `count` hidden states."""
@@ -49,9 +50,16 @@ class Layers(Section):
             )
 
     def combined(self, hidden_states: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Combine the chosen layers in float32, each (..., dim) as the result."""
-        chosen = torch.stack([hidden_states[layer].float() for layer in self.layers])
-        return chosen.sum(dim=0) if self.combine == "sum" else chosen.mean(dim=0)
+        """Combine the chosen layers, each (..., hidden), in float32: (..., self.dim(hidden))."""
+        chosen = [hidden_states[layer].float() for layer in self.layers]
+        if self.combine == "concat":
+            return torch.cat(chosen, dim=-1)
+        stacked = torch.stack(chosen)
+        return stacked.sum(dim=0) if self.combine == "sum" else stacked.mean(dim=0)
+
+    def dim(self, hidden: int) -> int:
+        """Width of a row, where a layer is `hidden` wide."""
+        return hidden * len(self.layers) if self.combine == "concat" else hidden
 
     @property
     def inner(self) -> bool:

@@ -3,6 +3,9 @@
 Numbers are those of a plain transformers call of tokenizer and network on the text alone. Padding
 stands on the right, where masked attention does not see it, causal attention has not yet come to
 it, and it shifts no position; pooling leaves it out.
+
+Lines said before a text are the first of a pair whose second is the text: the network reads both,
+and its attention carries over what the lines tell, but pooling leaves them out.
 """
 
 import functools
@@ -10,7 +13,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import tokenizers
@@ -52,6 +55,9 @@ class Reading(Layers):
     `special_tokens` says whether those that the tokenizer puts around a text ([CLS], </s>) count in
     the mean, and as the last. A text of more than `longest` tokens, those included, is cut at its
     end; the default is what the network was made for, at most 512. `normalise` scales to length 1.
+
+    With lines before a text those special tokens count that stand behind them. The earliest lines
+    are left out until all fits into `longest`, whatever the text alone would be cut to.
     """
 
     pooling: Literal["mean", "cls", "last"] = "mean"
@@ -68,6 +74,8 @@ class Reading(Layers):
 
 class TextNetwork(Network[Text]):
     """Texts in, one row per text at time 0 out; none for a text without any visible character."""
+
+    reads_before: ClassVar[bool] = True
 
     def __init__(self, pretrained: Pretrained, reading: Reading) -> None:
         self._pretrained = pretrained
@@ -95,7 +103,7 @@ class TextNetwork(Network[Text]):
         self._tokenizer: tokenizers.Tokenizer = tokenizer.backend_tokenizer
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self._longest)
-        self.dim = dim
+        self.dim = reading.dim(dim)
         self.dtype = pretrained.dtype
         self.provenance: Mapping[str, Any] = {
             **pretrained.provenance,
@@ -109,7 +117,7 @@ class TextNetwork(Network[Text]):
         if not any(sign.isprintable() and not sign.isspace() for sign in clip.text):
             return []
         try:
-            found = self._tokenizer.encode(clip.text)
+            found = self._encoded(clip)
         except TypeError as error:
             raise ClipError(f"the text is no valid Unicode ({error}): write it anew") from error
         special = np.array(found.special_tokens_mask, bool)
@@ -120,7 +128,8 @@ class TextNetwork(Network[Text]):
                 "clip %r: the last %d tokens of the text are not read (longest: %d)",
                 clip.clip_id, cut, self._longest,
             )  # fmt: skip
-        inputs = {"input_ids": np.array(found.ids), "pooled": self._pooled(special)}
+        before = found.sequence_ids.index(1) if 1 in found.sequence_ids else 0
+        inputs = {"input_ids": np.array(found.ids), "pooled": self._pooled(special, before)}
         if self._with_types:
             inputs["token_type_ids"] = np.array(found.type_ids)
         if self._alone:
@@ -134,11 +143,24 @@ class TextNetwork(Network[Text]):
         # Padding is token 0, which every vocabulary has: a token for it is lacking in many.
         return [Piece({name: np.pad(row, (0, length - tokens)) for name, row in inputs.items()})]
 
-    def _pooled(self, special: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Say which tokens make the vector, given which are special; (tokens,) both."""
+    def _encoded(self, clip: Text) -> tokenizers.Encoding:
+        """Tokens of a text behind as many of the lines before it, the latest, as have room."""
+        for first in range(len(clip.before)):
+            pair = self._tokenizer.encode("\n".join(clip.before[first:]), clip.text)
+            if not pair.overflowing and 1 in pair.sequence_ids:
+                return pair
+        return self._tokenizer.encode(clip.text)
+
+    def _pooled(self, special: NDArray[np.bool_], before: int) -> NDArray[np.bool_]:
+        """Say which tokens make the vector, given which are special; (tokens,) both.
+
+        The first `before` tokens are not the text's own.
+        """
         pooled = np.ones_like(special) if self._reading.special_tokens else ~special
+        pooled[:before] = False
         if self._reading.pooling == "cls":
-            pooled[1:] = False
+            pooled[:] = False
+            pooled[0] = True
         elif self._reading.pooling == "last":
             pooled[: np.flatnonzero(pooled)[-1]] = False
         return pooled

@@ -78,7 +78,7 @@ class Encoder(Network[Sound]):
         if options.pooling == "tokens" and not isinstance(self._kind, Patches):
             raise ParamsError(f"{config.model_type} has no summary tokens: leave out `pooling`")
         self._most = self._kind.steps_within(options.window_seconds)
-        self.dim = int(config.hidden_size)
+        self.dim = options.dim(config.hidden_size)
         self.dtype = self._pretrained.dtype
         self.provenance: Mapping[str, Any] = {
             **self._pretrained.provenance,

@@ -58,7 +58,7 @@ class Encoder(Network[Pictures]):
                 f"the {type(self._processor).__name__} in {self._pretrained.folder} makes {found} "
                 f"of a clip, but the network reads {expected}: take the one of these weights"
             )
-        self.dim = int(config.hidden_size)
+        self.dim = options.dim(config.hidden_size)
         self.dtype = self._pretrained.dtype
         self.provenance = {
             **self._pretrained.provenance,
