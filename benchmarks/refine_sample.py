@@ -47,6 +47,8 @@ VARIANTS = [
     Variant("vote, softened", {"refiner": "vote", "disagreement": "soften"}),
     Variant("vote, dropped", {"refiner": "vote", "disagreement": "drop"}),
     Variant("dawid_skene", {"refiner": "dawid_skene"}),
+    Variant("dawid_skene, models too",
+            {"refiner": "dawid_skene", "options": {"dawid_skene": {"models": True}}}),
     Variant("agreement of two annotators",
             {"refiner": "agreement", "options": {"agreement": {"sources": PEOPLE}}}),
     Variant("models alone: agreement with the fusion",

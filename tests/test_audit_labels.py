@@ -62,10 +62,11 @@ def test_decisions_are_counted_per_class_and_per_source():
     }  # fmt: skip
     assert report["classes"]["sad"]["added"] == report["classes"]["sad"]["learned_as"] == 1
     assert report["sources"]["fusion"]["decisions"] == {
-        "added": {"for": 1}, "dropped": {"against": 1},
+        "added": {"for": 1}, "dropped": {"for": 1},
         "kept": {"for": 2}, "relabelled": {"for": 1},
     }  # fmt: skip
     assert report["sources"]["given"]["decisions"]["relabelled"] == {"against": 1}
+    assert report["sources"]["given"]["decisions"]["dropped"] == {"against": 1}
     assert report["sources"]["llm"]["decisions"]["dropped"] == {"silent": 1}
     assert report["sources"]["llm"]["answered_by"] == ["m"]
     assert report["rounds"] == VOTES.rounds

@@ -53,6 +53,13 @@ def test_probabilities_are_moved_to_the_shares_of_the_training_split():
     assert before == {0} and len({int(np.argmax(made.soft)) for made in after}) == 3
 
 
+def test_a_class_that_nothing_is_believed_to_be_spoils_nothing():
+    sure = np.eye(3)[[0, 1, 0, 1, 0, 0]]
+    prior = np.array([0.4, 0.4, 0.2])
+    assert len(chosen(sure, prior, moved_to="training", threshold=0.6)) == 6
+    assert moved(np.empty((0, 3)), prior).shape == (0, 3)
+
+
 def test_a_pseudo_label_is_a_class_or_soft_and_weighs_what_was_set():
     hard, soft = (chosen(threshold=0.8, soft=soft, weight=0.3)[0] for soft in (False, True))
     assert (hard.soft, hard.weight, hard.name) == ((1.0, 0.0, 0.0), 0.3, "added")
@@ -67,7 +74,8 @@ def test_a_pseudo_labelled_clip_joins_no_fold_that_judges_its_speaker():
         Clip("d", group="g3", split="unlabelled"),
         Clip("e", group="g4", split="unlabelled"),
         Clip("f", group="g5", split="val", label="sad"),
+        Clip("g", group="g5", split="unlabelled"),
     ]
     fold = Fold(0, 0, np.array([0]), np.array([1]), np.array([], "int64"))
-    weight = np.array([1, 1, 0.5, 0.5, 0, 1], "float32")
+    weight = np.array([1, 1, 0.5, 0.5, 0, 1, 0.5], "float32")
     assert with_pseudo_labels(fold, clips, weight).train.tolist() == [0, 3]

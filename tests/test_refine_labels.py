@@ -15,7 +15,7 @@ from ecmf.files import sha256
 from ecmf.labels import read_labels
 from ecmf.manifest import WITHOUT_LABEL
 from ecmf.params import AuditLabels, RefineLabels
-from ecmf.store import Layout, no_rows
+from ecmf.store import Layout, Store, no_rows
 from ecmf.store_writer import StoreWriter
 from refine_labels import refine_labels
 
@@ -98,7 +98,7 @@ def test_keep_believes_every_label(tmp_path):
 def test_every_decision_can_be_read_back(tmp_path):
     path, _ = refined(make_corpus(tmp_path, change=wrong), tmp_path)
     rows = {row["clip_id"]: row for row in read_table(path)}
-    said = dict(word.split("=") for word in rows["s4_0"]["sources"].split())
+    said = dict(word.split("=") for word in rows["s4_0"]["sources"].split("; "))
     assert said["given"] == "sad" and said["annotator_1"] == "angry"
     assert said["face/mine"] in CLASSES and said["audio/mine"] in CLASSES
 
@@ -117,7 +117,7 @@ def test_a_model_never_votes_on_a_speaker_it_learned_from(tmp_path):
         corpus = make_corpus(tmp_path / name, change=change)
         _, labels = refined(corpus, tmp_path / name)
         own = [label.sources for label in labels if label.clip_id.startswith("s9")]
-        said.append([dict(w.split("=") for w in words.split())["audio/mine"] for words in own])
+        said.append([dict(w.split("=") for w in words.split("; "))["audio/mine"] for words in own])
     assert said[0] == said[1]
 
 
@@ -247,17 +247,18 @@ def test_a_broken_table_names_every_fault(tmp_path):
         refined(make_corpus(tmp_path), tmp_path, tables=tables)
 
 
-@pytest.mark.parametrize("name", ["llm", "given", "annotator_1", "fusion"])
+@pytest.mark.parametrize("name", ["llm", "given", "annotator_1", "fusion", "models"])
 def test_a_table_cannot_pass_for_another_source(name):
     with pytest.raises(ValueError, match="name of another source"):
         RefineLabels.model_validate({"tables": {name: {"path": "x"}}})
 
 
-def test_what_is_known_for_sure_stands_above_every_vote(tmp_path):
+@pytest.mark.parametrize("refiner", REFINERS)
+def test_what_is_known_for_sure_stands_above_every_vote(refiner, tmp_path):
     table = tmp_path / "gold.csv"
     table.write_text("clip_id,label\ns4_0,happy\ns0_0,sad\n")
     trusted = {"path": str(table), "sha256": sha256(table)}
-    _, labels = refined(make_corpus(tmp_path), tmp_path, trusted=trusted)
+    _, labels = refined(make_corpus(tmp_path), tmp_path, refiner=refiner, trusted=trusted)
     by_name = {label.clip_id: label for label in labels}
     assert (by_name["s4_0"].label, by_name["s4_0"].decision) == ("happy", "trusted")
     assert by_name["s0_0"].decision == "untouched"  # of the test split, whatever the file says
@@ -316,7 +317,7 @@ def test_only_unlabelled_clips_get_a_pseudo_label(split, tmp_path):
 
 
 def test_a_refiner_that_asks_no_model_has_nothing_to_pseudo_label_with(tmp_path):
-    with pytest.raises(ParamsError, match="'keep' asks no model"):
+    with pytest.raises(ParamsError, match="'keep' with its options asks no model"):
         refined(make_corpus(tmp_path), tmp_path, refiner="keep", pseudo_labels={"rounds": 1})
 
 
@@ -324,3 +325,58 @@ def test_there_are_no_pseudo_labels_where_the_training_clips_are_tested_in_turn(
     corpus = make_corpus(tmp_path, test_split=False, wild=6)
     _, labels = refined(corpus, tmp_path, pseudo_labels=SURE)
     assert not any(label.decision == "added" for label in labels)
+
+
+@pytest.mark.parametrize(
+    "options", [{"dawid_skene": {}}, {"agreement": {"sources": ["annotator_1"]}}]
+)
+def test_a_refiner_whose_options_ask_no_model_says_so_instead_of_adding_nothing(options, tmp_path):
+    (refiner,) = options
+    with pytest.raises(ParamsError, match=f"'{refiner}' with its options asks no model"):
+        refined(make_corpus(tmp_path), tmp_path, refiner=refiner, options=options,
+                pseudo_labels={"rounds": 1})  # fmt: skip
+
+
+def test_votes_on_added_clips_are_those_their_pseudo_labels_are_of(tmp_path):
+    corpus = make_corpus(tmp_path, wild=9)
+    _, labels = refined(corpus, tmp_path, pseudo_labels=SURE)
+    votes = read_table(tmp_path / "votes.csv")
+    fusion = {row["clip_id"]: row for row in votes if row["source"] == "fusion"}
+    for label in labels:
+        if label.decision == "added":
+            assert fusion[label.clip_id]["said"] == label.label
+
+
+def test_a_model_has_no_opinion_on_a_clip_without_any_feature(tmp_path):
+    corpus = make_corpus(tmp_path)
+    for branch in ("face", "audio"):
+        path = corpus.features / branch / "mine.h5"
+        with Store(path) as store:
+            kept = {name: store[name] for name in store}
+            layout = store.layout
+        with StoreWriter(path, layout, {"member": "made"}) as out:
+            for name, rows in kept.items():
+                out.append(name, no_rows(layout, "empty", "nothing") if name == "s5_0" else rows)
+    refined(corpus, tmp_path)
+    votes = read_table(tmp_path / "votes.csv")
+    assert {row["kind"] for row in votes if row["clip_id"] == "s5_0"} == {"given", "annotators"}
+
+
+def test_as_many_folds_as_speakers_are_possible(tmp_path):
+    _, labels = refined(make_corpus(tmp_path), tmp_path, folds=6)
+    assert sum("fusion=" in label.sources for label in labels) == 54
+
+
+def test_a_rule_that_leaves_nothing_to_learn_from_is_refused(tmp_path):
+    table = tmp_path / "theirs.csv"
+    corpus = make_corpus(tmp_path)
+    turned = {"angry": "sad", "sad": "happy", "happy": "angry"}
+    table.write_text("clip_id,label\n" + "".join(
+        f"{clip.clip_id},{turned[clip.label]}\n" for clip in corpus.clips if clip.split == "train"
+    ))  # fmt: skip
+    with pytest.raises(ParamsError, match="drop leaves no training clip to learn from"):
+        refined(
+            corpus, tmp_path, disagreement="drop",
+            options={"vote": {"tables": 9.0, "out_of_fold": 0.0}},
+            tables={"theirs": {"path": str(table), "sha256": sha256(table)}},
+        )  # fmt: skip

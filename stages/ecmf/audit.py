@@ -11,6 +11,9 @@ from ecmf.labels import Label
 from ecmf.refiners.base import Opinion
 from ecmf.votes import Votes
 
+AGAINST_THE_LABEL = ("dropped", "weighed_down")
+"""Decisions that leave a label where it was and believe it less."""
+
 FEWEST_SHARED = 2
 """Clips both of two sources must speak of before their agreement is worth a number."""
 
@@ -69,12 +72,16 @@ def _of_class(
 def _of_source(
     one: Opinion, asked: Sequence[Label], given: Opinion, classes: Sequence[str]
 ) -> dict[str, Any]:
-    """How often a source spoke, and for each decision whether it was for it or against it."""
+    """How often a source spoke, and for each decision whether it was for it or against it.
+
+    Who is for a label that was dropped or weighed down is against that.
+    """
     voices: dict[str, Counter[str]] = {}
     for label, said in zip(asked, one.said, strict=True):
         if label.decision == "unlabelled":
             continue
-        voice = "silent" if said < 0 else "for" if classes[said] == label.label else "against"
+        agrees = (classes[said] == label.label) != (label.decision in AGAINST_THE_LABEL)
+        voice = "silent" if said < 0 else "for" if agrees else "against"
         voices.setdefault(label.decision, Counter())[voice] += 1
     return {
         "kind": one.kind,

@@ -81,9 +81,9 @@ def page(
 
 def _article(one: Contested, classes: Sequence[str], frames: Store, pictures: int) -> str:
     label, clip = one.label, one.clip
-    given = f"given {clip.label}" if clip.label else "no label"
-    title = f"{clip.clip_id}: {given}, {label.decision}"
-    if label.label and label.label != clip.label:
+    given = clip.label if "given" in one.opinions else ""
+    title = f"{clip.clip_id}: {f'given {given}' if given else 'no label'}, {label.decision}"
+    if label.label and label.label != given:
         title += f" as {label.label}"
     said = f"<blockquote>{html.escape(clip.transcript)}</blockquote>" if clip.transcript else ""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in classes)

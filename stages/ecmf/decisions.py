@@ -17,6 +17,10 @@ keeps its label and counts as much as that is believed. `relabel`: it gets the c
 """
 
 
+ROUNDING = 1e-9
+"""Sums of the same weights in another order differ by less."""
+
+
 @dataclass(frozen=True)
 class Decision:
     """What becomes of a clip: its distribution over the classes, its weight, what was done, why."""
@@ -61,7 +65,7 @@ def _decide(
     if not believed.any():
         return Decision(label, 1.0, "kept", "nothing else is believed")
     why = f"{classes[winner]} {believed[winner]:.2f}"
-    if believed[own] >= believed[winner]:  # the given label wins a tie
+    if believed[own] >= believed[winner] - ROUNDING:  # the given label wins a tie
         return Decision(label, 1.0, "kept", f"{classes[own]} {believed[own]:.2f}")
     why += f" against {classes[own]} {believed[own]:.2f}"
     if believed[winner] < least_confidence:

@@ -20,7 +20,7 @@ class Label:
     `soft` is a probability per class, in the corpus's order; zeros for a clip without label.
     `weight` is how much the clip counts in training; 0 leaves it out. `decision` names what was
     done with the given label (or the split of a clip that has none), `reason` why, `sources` what
-    every source said, as `name=class` separated by spaces.
+    every source said, as `name=class` separated by `; `.
     """
 
     clip_id: str

@@ -85,8 +85,9 @@ def of_table(
 
     def header_faults(header: Sequence[str]) -> list[str]:
         faults = [] if "clip_id" in header else ["no column clip_id"]
-        if "label" not in header and not set(columns) <= set(header):
-            faults.append(f"neither a column label nor all of {', '.join(columns)}")
+        lacking = [name for name in columns if name not in header]
+        if lacking and ("label" not in header or len(lacking) < len(columns)):
+            faults.append(f"no column {', '.join(lacking)}: name all classes so, or give a label")
         return faults
 
     rows = read_rows(path, header_faults)

@@ -184,7 +184,7 @@ class Table(Section):
     sha256: str = ""
 
 
-RESERVED = re.compile(r"given|llm|fusion|text_cues|trusted|annotator_.*")
+RESERVED = re.compile(r"given|llm|fusion|models|text_cues|trusted|annotator_.*")
 
 
 def _not_reserved(name: str) -> str:

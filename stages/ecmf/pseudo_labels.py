@@ -70,6 +70,9 @@ class Selector:
 def moved(shares: Shares, prior: NDArray[np.float64]) -> Shares:
     """Scale the classes until their mean probability over all clips is `prior`."""
     scale = np.ones(len(prior))
-    for _ in range(STEPS):
-        scale = scale * prior / np.maximum(normalised(shares * scale).mean(axis=0), TINY)
+    for _ in range(STEPS if len(shares) else 0):
+        mean = normalised(shares * scale).mean(axis=0)
+        # A class that nothing is believed to be stays so, whatever it is scaled by.
+        scale = scale * np.where(mean > TINY, prior / np.maximum(mean, TINY), 1)
+        scale = np.maximum(scale / scale.max(), TINY)
     return normalised(shares * scale)

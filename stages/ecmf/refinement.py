@@ -13,7 +13,7 @@ from ecmf import opinions as said
 from ecmf import plugins
 from ecmf.decisions import Decision, decide
 from ecmf.enrichment import EnrichedText
-from ecmf.errors import ParamsError
+from ecmf.errors import ParamsError, StoreError
 from ecmf.files import verified
 from ecmf.labels import Label, given_label
 from ecmf.manifest import WITHOUT_LABEL, Clip
@@ -98,7 +98,16 @@ class Refinement:
         return refiner
 
     def __call__(self) -> Refined:
-        """Decide on the training split, then add pseudo-labels where they are asked for."""
+        """Decide on the training split, then add pseudo-labels where they are asked for.
+
+        Raises:
+            StoreError: the texts are not those of the clips.
+            ParamsError: the parameters leave nothing to learn from, or do not fit the corpus.
+        """
+        if [text.clip_id for text in self.texts] != [clip.clip_id for clip in self.clips]:
+            raise StoreError(
+                "the texts are not those of the manifest in its order: `dvc repro` makes them anew"
+            )
         opinions = self._gather()
         given = opinions["given"].shares[: len(self.train)]
         believed = self.refiner(opinions, self.classes)
@@ -111,11 +120,17 @@ class Refinement:
         )
         if "trusted" in opinions:
             decisions = _with_trusted(decisions, opinions["trusted"].shares)
+        if not any(made.weight for made in decisions):
+            raise ParamsError(
+                f"refine_labels: {self.params.disagreement} leaves no training clip to learn from: "
+                "choose another disagreement, or a least_confidence above 0"
+            )
         made = dict(zip(self.train.tolist(), decisions, strict=True))
         rounds: list[Round] = []
         if len(self.unlabelled):
-            added, rounds = self._self_train(opinions, made)
+            added, rounds, models = self._self_train(opinions, made)
             made |= added
+            opinions |= {name: self._joined(opinions[name], one) for name, one in models.items()}
         row = {int(clip): number for number, clip in enumerate(self.asked)}
         labels = [
             self._label(clip, made.get(i), _heard(opinions, row.get(i), self.classes))
@@ -148,7 +163,7 @@ class Refinement:
                 path = verified(table.path, table.sha256, REMEDY)
                 about = {"file": path.name, "sha256": table.sha256}
                 opinions[name] = said.of_table(path, about, clip_ids, self.classes)
-        if "trusted" in kinds and self.params.trusted is not None:
+        if self.params.trusted is not None:
             path = verified(self.params.trusted.path, self.params.trusted.sha256, REMEDY)
             about = {"file": path.name, "sha256": self.params.trusted.sha256}
             known = said.of_table(path, about, clip_ids, self.classes)
@@ -175,9 +190,9 @@ class Refinement:
             return False
         if "out_of_fold" not in self.refiner.reads:
             raise ParamsError(
-                f"refine_labels.refiner {self.params.refiner!r} asks no model, so there is nothing "
-                "to pseudo-label with: choose another and `disagreement: keep`, or set "
-                "pseudo_labels.rounds to 0"
+                f"refine_labels.refiner {self.params.refiner!r} with its options asks no model, so "
+                "there is nothing to pseudo-label with: choose another (with `disagreement: keep` "
+                "it changes no label), or set pseudo_labels.rounds to 0"
             )
         if not self._has_test:
             log.info("no test split: no pseudo-labels, the training clips will be tested in turn")
@@ -190,36 +205,49 @@ class Refinement:
 
     def _self_train(
         self, opinions: dict[str, Opinion], refined: dict[int, Decision]
-    ) -> tuple[dict[int, Decision], list[Round]]:
-        """Add pseudo-labels in rounds, as long as the models get better on the training split."""
+    ) -> tuple[dict[int, Decision], list[Round], dict[str, Opinion]]:
+        """Add pseudo-labels in rounds, as long as the models get better on the training split.
+
+        Returns:
+            Clip -> its pseudo-label, the rounds, and the models that these pseudo-labels are of.
+        """
         truth = np.array([np.argmax(refined[i].soft) for i in self.train])
         counted = np.array([refined[i].weight > 0 for i in self.train])
         prior = np.bincount(truth[counted], minlength=len(self.classes)) / counted.sum()
         params = self.params.pseudo_labels
         select = Selector(params, self.classes, prior)
 
-        def vote(added: dict[int, Decision]) -> tuple[Shares, float]:
+        def vote(added: dict[int, Decision]) -> tuple[dict[str, Opinion], Shares, float]:
             models = self.ballot.opinions(self._targets(refined | added))
             together = joint(models)[: len(self.train)].argmax(axis=1)
             believed = self.refiner(opinions | models, self.classes)
-            return believed[len(self.train) :], weighted_f1(truth[counted], together[counted])
+            waf = weighted_f1(truth[counted], together[counted])
+            return models, believed[len(self.train) :], waf
 
-        believed, best = vote({})
+        models, believed, best = vote({})
         rounds = [Round(0, best, True)]
         accepted: dict[int, Decision] = {}
+        deciding = models
         for _ in range(params.rounds):
             chosen = select(believed)
             added = {int(self.unlabelled[row]): made for row, made in chosen.items()}
-            if added == accepted:
+            if _learned(added) == _learned(accepted):
                 break
-            believed, waf = vote(added)
+            proposing = models
+            models, believed, waf = vote(added)
             gained = waf > best + params.least_gain
             rounds.append(Round(len(added), waf, gained))
             log.info("%d pseudo-labels: WAF out of fold %.4f, before %.4f", len(added), waf, best)
             if not gained:
                 break
-            accepted, best = added, waf
-        return accepted, rounds
+            accepted, best, deciding = added, waf, proposing
+        return accepted, rounds, deciding
+
+    def _joined(self, training: Opinion, unlabelled: Opinion) -> Opinion:
+        """Votes on training clips from one opinion, on unlabelled ones from another."""
+        split = len(self.train)
+        shares = np.concatenate([training.shares[:split], unlabelled.shares[split:]])
+        return Opinion(training.kind, shares, training.provenance)
 
     # --- labels -------------------------------------------------------------------------------
 
@@ -247,9 +275,14 @@ def _heard(opinions: Mapping[str, Opinion], row: int | None, classes: Sequence[s
     """What each source that has an opinion on this clip finds most likely."""
     if row is None:
         return ""
-    return " ".join(
+    return "; ".join(
         f"{name}={classes[one.said[row]]}" for name, one in opinions.items() if one.speaks[row]
     )
+
+
+def _learned(decisions: Mapping[int, Decision]) -> dict[int, tuple[tuple[float, ...], float]]:
+    """What is learned of clips, whatever the reason."""
+    return {clip: (made.soft, made.weight) for clip, made in decisions.items()}
 
 
 def _with_trusted(decisions: list[Decision], trusted: Shares) -> list[Decision]:

@@ -66,6 +66,8 @@ def make_folds(clips: Sequence[Clip], folds: int, test_folds: int, seed: int) ->
 def hold_out(clips: Sequence[Clip], share: float, seed: int) -> list[Clip]:
     """Make a test split of about a `share` of the training clips, never through a group.
 
+    It is a fold: a half, a third, a fourth, … of the clips, whichever is nearest.
+
     A corpus that has none is else tested in folds over all its training clips, which leaves no clip
     that models could vote on, or unlabelled ones be pseudo-labelled for, without telling what is to
     be tested.
@@ -88,9 +90,11 @@ def hold_out(clips: Sequence[Clip], share: float, seed: int) -> list[Clip]:
 def with_pseudo_labels(fold: Fold, clips: Sequence[Clip], weight: NDArray[np.float32]) -> Fold:
     """Let the fold also learn from the unlabelled clips of a `weight` (clips,) above 0.
 
-    One whose group is validated or tested here is left out: its speaker would stand on two sides.
+    One whose group is validated or tested, here or by the corpus's own splits, is left out: its
+    speaker would stand on two sides.
     """
     apart = {clips[i].group for part in (fold.validation, fold.test) for i in part}
+    apart |= {clip.group for clip in clips if clip.split in ("val", "test")}
     added = [
         i
         for i in np.flatnonzero(weight > 0).tolist()

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ecmf.dataset import Dataset
+from ecmf.errors import ParamsError
 from ecmf.fusion.base import Batch
 from ecmf.model import Model, build
 from ecmf.params import TrainFusion
@@ -82,6 +83,11 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
     )
     uniform = torch.full_like(soft[0], 1 / soft.shape[1])
     judged = fold.validation[targets.weight[fold.validation] > 0]
+    if not len(judged) or not len(train):
+        raise ParamsError(
+            f"{fold.name} has {len(train)} clips to learn from and {len(judged)} to stop at: the "
+            "others have no weight in the labels. Choose fewer folds, or drop fewer labels"
+        )
     truth = targets.soft[judged].argmax(axis=1)
     order = np.random.default_rng([seed, fold.round, fold.fold])
 

@@ -39,7 +39,7 @@ def write_votes(votes: Votes, classes: Sequence[str], table: Path, about: Path) 
     for row, clip_id in enumerate(votes.clip_ids):
         for name, one in votes.opinions.items():
             if one.speaks[row]:
-                shares = (format(share, ".5g") for share in one.shares[row])
+                shares = (format(share, ".9g") for share in one.shares[row])
                 writer.writerow([clip_id, name, one.kind, classes[one.said[row]], *shares])
     write_text(table, lines.getvalue())
     sources = {name: {"kind": one.kind, **one.provenance} for name, one in votes.opinions.items()}

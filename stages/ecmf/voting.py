@@ -1,9 +1,10 @@
-"""Models that vote on labels: only on clips of groups that they did not learn from.
+"""Models that vote on labels: on labelled clips only of groups that they did not learn from.
 
 A classifier per source of features, and a fusion of all of them, learn from all folds of the
 training split but one and vote on that one; the folds are cut by group. Unlabelled clips get the
-mean of what the models of all folds say. Each model's votes are kept in the cache by all that
-decides them, so a killed run goes on where it was.
+mean of what the models of all folds say, in later rounds of self-training also models that learned
+from their pseudo-labels. Each model's votes are kept in the cache by all that decides them, so a
+killed run goes on where it was.
 """
 
 import functools
@@ -38,6 +39,23 @@ from ecmf.workers import Failure
 
 REGULARISATION = 0.01
 """Inverse strength C of the classifiers: few clips, some of them labelled wrongly."""
+
+PACKAGES = ("numpy", "scikit-learn", "scipy", "torch")
+"""Whose versions decide a vote to the last bits."""
+
+TRAINING: Mapping[str, object] = {
+    "folds": 1,
+    "standardise": "corpus",
+    "epochs": 40,
+    "patience": 10,
+    "batch": 32,
+    "learning_rate": 3e-3,
+    "weight_decay": 0.5,
+    "modality_dropout": 0.3,
+    "mixup": 0.4,
+}
+"""How the fusion that votes is trained, as `train_fusion` is by default. Its parameters stand here,
+for a vote must not change with every experiment on the training."""
 
 Indices = NDArray[np.int64]
 """Positions of clips in the manifest."""
@@ -78,8 +96,13 @@ class Ballot:
 
     @property
     def training(self) -> TrainFusion:
-        """How the fusion that votes is trained: as any fusion is where nothing else is said."""
-        return TrainFusion.model_validate({"model": self.params.fusion})
+        """How the fusion that votes is trained."""
+        return TrainFusion.model_validate({"model": self.params.fusion, **TRAINING})
+
+    @functools.cached_property
+    def features(self) -> dict[str, str]:
+        """Source -> the hash of its file."""
+        return {name: sha256(path) for name, path in self.paths.items()}
 
     def provenance(self, voter: str) -> dict[str, object]:
         """Say what a voter is."""
@@ -121,32 +144,36 @@ class Ballot:
         }
 
     def _lessons(self, targets: Targets) -> Iterator[Lesson]:
-        """List who learns from what; pseudo-labelled clips are learned from, never voted by."""
+        """List who learns from what; pseudo-labelled clips are learned from and judge nothing."""
         pupils = self.pupils[targets.weight[self.pupils] > 0]
         added = self.others[targets.weight[self.others] > 0]
         silent = self.pupils[targets.weight[self.pupils] <= 0]
-        for rest, votes in self._cut(pupils, targets):
+        for rest, votes in self._cut(pupils, targets, self.params.folds):
             asked = np.concatenate([votes, self._of_groups(silent, votes), self.others])
             own = np.concatenate([rest, self._apart(added, votes)])
             for voter in self.paths:
                 yield Lesson(voter, own, own[:0], asked)
-            inner, stop = next(self._cut(rest, targets))
+            left = len({self.clips[i].group for i in rest})
+            inner, stop = next(self._cut(rest, targets, min(self.params.folds, left)))
             learn = np.concatenate([inner, self._apart(added, np.concatenate([votes, stop]))])
             yield Lesson(FUSION, learn, stop, asked)
 
-    def _cut(self, among: Indices, targets: Targets) -> Iterator[tuple[Indices, Indices]]:
+    def _cut(
+        self, among: Indices, targets: Targets, folds: int
+    ) -> Iterator[tuple[Indices, Indices]]:
         labels = targets.soft[among].argmax(axis=1)
         groups = [self.clips[i].group for i in among]
-        folds = self.params.folds
-        if len(set(groups)) < folds or np.bincount(labels, minlength=1).max() < folds:
+        most = min(len(set(groups)), np.bincount(labels, minlength=1).max())
+        if most < folds or folds < 2:
             raise ParamsError(
-                f"refine_labels.folds is {folds}, but models would learn from {len(set(groups))} "
-                f"groups (speakers, dialogues or films) and {len(among)} clips: lower it, or "
-                "choose a refiner that asks no model"
+                f"refine_labels.folds is {self.params.folds}, but models would learn from "
+                f"{len(set(groups))} groups (speakers, dialogues or films) and {len(among)} clips: "
+                "lower it, or choose a refiner that asks no model"
             )
         cut = StratifiedGroupKFold(folds, shuffle=True, random_state=self.params.seed)
         for rest, votes in cut.split(np.zeros(len(among)), labels, groups):
-            yield among[rest], among[votes]
+            if len(rest) and len(votes):  # few large groups may leave a fold empty
+                yield among[rest], among[votes]
 
     def _of_groups(self, clips: Indices, votes: Indices) -> Indices:
         groups = {self.clips[i].group for i in votes}
@@ -168,14 +195,16 @@ class Ballot:
 
     def _recipe(self, targets: Targets) -> InProcesses:
         identity = {
-            "features": {name: sha256(path) for name, path in self.paths.items()},
+            "features": self.features,
             "clips": cache.hashed([[clip.clip_id, clip.speaker] for clip in self.clips]),
             "classes": list(self.classes),
             "training": self.training.model_dump(mode="json"),
             "seed": self.params.seed,
             "device": device.requested().partition(":")[0],
             "code": fingerprint.of("ecmf.voting", f"ecmf.fusion.{self.params.fusion}"),
-            "versions": {name: version(name) for name in ("numpy", "scikit-learn", "torch")},
+            "versions": {
+                name: version(name) for name in ("numpy", "scikit-learn", "scipy", "torch")
+            },
         }
         layout = Layout((len(self.classes),), "float64", rate=1.0)
         return InProcesses(
@@ -217,7 +246,9 @@ class Voter:
         seed = self.ballot.params.seed
         fold = Fold(0, 0, lesson.learn, lesson.stop, lesson.asked)
         fitted = fit(self.dataset, self.targets, fold, seed, self.ballot.training)
-        return predict(fitted.model, self.dataset, lesson.asked)[0].astype("float64")
+        shares = predict(fitted.model, self.dataset, lesson.asked)[0].astype("float64")
+        seen = np.any([source.present[lesson.asked] for source in self.sources.values()], axis=0)
+        return np.asarray(shares * seen[:, None])  # of a clip without any source it knows nothing
 
     def _classifier(self, lesson: Lesson) -> Shares:
         """Logistic regression on the mean row; no vote on a clip without the source."""

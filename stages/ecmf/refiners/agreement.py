@@ -5,14 +5,13 @@ the same.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from ecmf.errors import ParamsError
 from ecmf.plugins import hint
-from ecmf.refiners.base import KINDS, Kind, Opinion, Shares
+from ecmf.refiners.base import FUSION, KINDS, Kind, Opinion, Shares
 from ecmf.section import Section
 
 
@@ -25,11 +24,11 @@ class Options(Section):
 class Refiner:
     """All named sources must speak of a clip and say the same class, else nothing is believed."""
 
-    reads: ClassVar[frozenset[Kind]] = KINDS
-
     def __init__(self, options: Options) -> None:
-        """Take the names."""
+        """Take the names; without that of a model, none is asked."""
         self._names = options.sources
+        models = any(name == FUSION or "/" in name for name in self._names)
+        self.reads: frozenset[Kind] = KINDS if models else KINDS - {"out_of_fold"}
 
     def __call__(self, opinions: Mapping[str, Opinion], classes: Sequence[str]) -> Shares:
         """Give the agreed class, else nothing.

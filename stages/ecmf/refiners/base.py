@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 Kind = Literal["given", "annotators", "out_of_fold", "llm", "tables", "text_cues", "trusted"]
 """Where an opinion comes from.
 
-`out_of_fold` is a model that did not see the clip's group, `tables` a file of the user's, `trusted`
-what is known for sure of a few clips.
+`out_of_fold` is a model that, if the clip is labelled, learned from no clip of its group, `tables`
+a file of the user's, `trusted` what is known for sure of a few clips.
 """
 
 FUSION = "fusion"
@@ -52,8 +52,8 @@ class Refiner(Protocol):
     refiner's to say (see `decisions.py`).
     """
 
-    reads: ClassVar[frozenset[Kind]]
-    """The kinds of sources it asks for; others are not worked out."""
+    reads: frozenset[Kind]
+    """The kinds of sources it asks for, with its options; others are not worked out."""
 
     def __call__(self, opinions: Mapping[str, Opinion], classes: Sequence[str]) -> Shares:
         """Weigh the opinions. The source `given` is always there."""

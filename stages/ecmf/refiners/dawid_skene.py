@@ -5,7 +5,6 @@ with a Dirichlet prior, so that a source that spoke of few clips is not taken fo
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,29 +23,27 @@ TINY = 1e-10
 class Options(Section):
     """`smoothing`: clips added to every cell of a source's confusion matrix.
 
-    `models`: whether models vote. They learned from the given labels and from one another's inputs,
-    while the method takes all sources for independent.
+    `models`: whether models vote. They learned from the given labels, while the method takes all
+    sources for independent: where nobody but models speaks beside these, it follows the models.
     """
 
     iterations: int = Field(100, ge=1)
     tolerance: float = Field(1e-6, gt=0)
     smoothing: float = Field(0.1, ge=0)
-    models: bool = True
+    models: bool = False
 
 
 class Refiner:
     """Probabilities of the classes of each clip, by the most likely votes of all sources."""
 
-    reads: ClassVar[frozenset[Kind]] = INDEPENDENT | {"out_of_fold"}
-
     def __init__(self, options: Options) -> None:
         """Take the options."""
         self._options = options
+        self.reads: frozenset[Kind] = INDEPENDENT | ({"out_of_fold"} if options.models else set())
 
     def __call__(self, opinions: Mapping[str, Opinion], classes: Sequence[str]) -> Shares:
-        """Fit the matrices and return the posteriors; the models count as one voice."""
-        kinds = self.reads if self._options.models else INDEPENDENT
-        votes = [one.said for one in voices(opinions).values() if one.kind in kinds]
+        """Fit the matrices and return the posteriors; models count as one voice, if at all."""
+        votes = [one.said for one in voices(opinions).values() if one.kind in self.reads]
         options = self._options
         posterior, _ = fit(
             np.array(votes), len(classes), options.iterations, options.tolerance, options.smoothing

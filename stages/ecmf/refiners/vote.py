@@ -5,12 +5,12 @@ and how they are weighed is not stated there, and is ours.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from ecmf.refiners.base import KINDS, Kind, Opinion, Shares, normalised, voices
+from ecmf.refiners.base import KINDS, Opinion, Shares, normalised, voices
 from ecmf.section import Section
 
 FEWEST_CLIPS = 10
@@ -39,11 +39,10 @@ class Options(Section):
 class Refiner:
     """Add up what the sources say."""
 
-    reads: ClassVar[frozenset[Kind]] = KINDS
-
     def __init__(self, options: Options) -> None:
         """Take the weights."""
         self._options = options
+        self.reads = frozenset(kind for kind in KINDS if getattr(options, kind, 1.0))
 
     def __call__(self, opinions: Mapping[str, Opinion], classes: Sequence[str]) -> Shares:
         """Return the share of the votes that each class gets."""
