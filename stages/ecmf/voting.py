@@ -202,9 +202,7 @@ class Ballot:
             "seed": self.params.seed,
             "device": device.requested().partition(":")[0],
             "code": fingerprint.of("ecmf.voting", f"ecmf.fusion.{self.params.fusion}"),
-            "versions": {
-                name: version(name) for name in ("numpy", "scikit-learn", "scipy", "torch")
-            },
+            "versions": {name: version(name) for name in PACKAGES},
         }
         layout = Layout((len(self.classes),), "float64", rate=1.0)
         return InProcesses(
