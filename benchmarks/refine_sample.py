@@ -68,7 +68,7 @@ VARIANTS = [
 
 
 def main(names: list[str]) -> int:
-    """Print the table; `names` choose some of its lines beside the two rivals."""
+    """Print the table; `names` choose some of its lines beside the rivals and the vote."""
     params = load_params()
     clips = read_manifest(MANIFEST)
     classes = classes_of(MANIFEST, clips)
@@ -81,7 +81,7 @@ def main(names: list[str]) -> int:
         Path("data/text.jsonl"),
         params.train_fusion.model_copy(update={"seeds": (0,), "folds": INNER_FOLDS}),
         [one for one in VARIANTS
-         if not names or one.name in (CLEAN, NOISY) or any(name in one.name for name in names)],
+         if not names or one.name in (CLEAN, NOISY, CLAIMED) or any(name in one.name for name in names)],
         truth,
     )  # fmt: skip
     chosen = splits(clips, REPEATS, FOLDS, WRONG, partial(_other, classes=classes))
