@@ -38,6 +38,7 @@ WANTED = 0.5
 PEOPLE = ("annotator_1", "annotator_2")
 ROUNDS = {"rounds": 2}
 CLAIMED, PSEUDO = "vote", "vote and pseudo-labels"
+ALWAYS = (CLEAN, NOISY, CLAIMED)
 VARIANTS = [
     Variant(CLEAN, {"refiner": "keep"}, true_labels=True),
     Variant(NOISY, {"refiner": "keep"}),
@@ -81,7 +82,7 @@ def main(names: list[str]) -> int:
         Path("data/text.jsonl"),
         params.train_fusion.model_copy(update={"seeds": (0,), "folds": INNER_FOLDS}),
         [one for one in VARIANTS
-         if not names or one.name in (CLEAN, NOISY, CLAIMED) or any(name in one.name for name in names)],
+         if not names or one.name in ALWAYS or any(name in one.name for name in names)],
         truth,
     )  # fmt: skip
     chosen = splits(clips, REPEATS, FOLDS, WRONG, partial(_other, classes=classes))
