@@ -236,7 +236,7 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, sign: signal.Signals) -> 
     script.write_text(
         textwrap.dedent(
             """
-            import os, time
+            import os, signal, time
             from ecmf import workers
 
             def name_then_sleep(number):
@@ -245,6 +245,8 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, sign: signal.Signals) -> 
                 time.sleep(3)
 
             if __name__ == "__main__":
+                # A job in the background is born deaf to Ctrl-C.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
                 results = workers.run(name_then_sleep, [0, 1, 2], workers=1, seconds_per_item=60)
                 print(next(results), flush=True)
                 next(results)
