@@ -380,3 +380,14 @@ def test_a_rule_that_leaves_nothing_to_learn_from_is_refused(tmp_path):
             options={"vote": {"tables": 9.0, "out_of_fold": 0.0}},
             tables={"theirs": {"path": str(table), "sha256": sha256(table)}},
         )  # fmt: skip
+
+
+def test_a_branch_without_any_row_does_not_stop_self_training(tmp_path):
+    corpus = make_corpus(tmp_path, wild=9)
+    path = corpus.features / "face/mine.h5"
+    with StoreWriter(path, Layout((4,)), {"member": "made"}) as out:
+        for clip in corpus.clips:
+            out.append(clip.clip_id, no_rows(Layout((4,)), "empty", "no video stream"))
+    _, labels = refined(corpus, tmp_path, pseudo_labels=SURE)
+    assert any(label.decision == "added" for label in labels)
+    assert not any("face/mine=" in label.sources for label in labels)

@@ -17,7 +17,7 @@ from ecmf.errors import ParamsError, StoreError
 from ecmf.files import verified
 from ecmf.labels import Label, given_label
 from ecmf.manifest import WITHOUT_LABEL, Clip
-from ecmf.params import RefineLabels
+from ecmf.params import RefineLabels, Table
 from ecmf.pseudo_labels import Selector
 from ecmf.refiners.base import Kind, Opinion, Refiner, Shares, joint
 from ecmf.scores import weighted_f1
@@ -130,7 +130,11 @@ class Refinement:
         if len(self.unlabelled):
             added, rounds, models = self._self_train(opinions, made)
             made |= added
-            opinions |= {name: self._joined(opinions[name], one) for name, one in models.items()}
+            opinions |= {
+                name: self._joined(opinions[name], one)
+                for name, one in models.items()
+                if name in opinions  # a branch without any row is no source
+            }
         row = {int(clip): number for number, clip in enumerate(self.asked)}
         labels = [
             self._label(clip, made.get(i), _heard(opinions, row.get(i), self.classes))
@@ -160,17 +164,18 @@ class Refinement:
             opinions["text_cues"] = said.of_polarity([one.polarity for one in texts], self.classes)
         if "tables" in kinds:
             for name, table in self.params.tables.items():
-                path = verified(table.path, table.sha256, REMEDY)
-                about = {"file": path.name, "sha256": table.sha256}
-                opinions[name] = said.of_table(path, about, clip_ids, self.classes)
+                opinions[name] = self._of_table(table, clip_ids)
         if self.params.trusted is not None:
-            path = verified(self.params.trusted.path, self.params.trusted.sha256, REMEDY)
-            about = {"file": path.name, "sha256": self.params.trusted.sha256}
-            known = said.of_table(path, about, clip_ids, self.classes)
-            opinions["trusted"] = Opinion("trusted", known.shares, about)
+            known = self._of_table(self.params.trusted, clip_ids)
+            opinions["trusted"] = replace(known, kind="trusted")
         if "out_of_fold" in kinds:
             opinions |= self.ballot.opinions(self._targets({}))
         return {name: one for name, one in opinions.items() if name == "given" or one.speaks.any()}
+
+    def _of_table(self, table: Table, clip_ids: Sequence[str]) -> Opinion:
+        path = verified(table.path, table.sha256, REMEDY)
+        about = {"file": path.name, "sha256": table.sha256}
+        return said.of_table(path, about, clip_ids, self.classes)
 
     @property
     def _kinds(self) -> set[Kind]:
