@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import pad
 
 from ecmf import plugins
 from ecmf.dataset import Dataset
 from ecmf.features import Source
-from ecmf.fusion.base import Batch
+from ecmf.fusion.base import Batch, Target
 from ecmf.model import build
 
 MEMBERS = plugins.names("fusion")
@@ -42,6 +44,13 @@ def everyone():
     return torch.arange(CLIPS)
 
 
+def made_target():
+    """Classes in turn, and a valence of every second clip."""
+    valence = torch.linspace(-2, 2, CLIPS)
+    valence[::2] = torch.nan
+    return Target(torch.eye(CLASSES)[torch.arange(CLIPS) % CLASSES], valence)
+
+
 @pytest.mark.parametrize("name", MEMBERS)
 def test_one_row_of_finite_logits_per_clip(name, dataset):
     output = model_of(name, dataset)(dataset.batch(everyone()))
@@ -49,6 +58,8 @@ def test_one_row_of_finite_logits_per_clip(name, dataset):
     assert output.logits.isfinite().all()
     if output.weights is not None:
         assert output.weights.shape == (CLIPS, 4)
+    if output.valence is not None:
+        assert output.valence.shape == (CLIPS,) and output.valence.isfinite().all()
 
 
 @pytest.mark.parametrize("name", MEMBERS)
@@ -68,6 +79,42 @@ def test_what_stands_in_the_padding_changes_nothing(name, dataset):
 
 
 @pytest.mark.parametrize("name", MEMBERS)
+def test_padded_steps_may_stand_in_any_order_and_number(name, dataset):
+    model = model_of(name, dataset)
+    batch = dataset.batch(everyone())
+    longer = Batch(
+        {key: pad(rows, (0, 0, 0, 3)) for key, rows in batch.rows.items()},
+        {key: pad(mask, (0, 3)) for key, mask in batch.masks.items()},
+    )
+    for key, rows in longer.rows.items():
+        rows[:, -3:] = torch.tensor([1.0, 2.0, 3.0])[torch.randperm(3)][:, None]
+        assert not longer.masks[key][:, -3:].any()
+    assert torch.allclose(model(batch).logits, model(longer).logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_saved_and_loaded_it_says_the_same(name, dataset, tmp_path):
+    model = model_of(name, dataset)
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    again = build(name, {}, dataset.shapes, CLASSES, seed=2).eval()
+    again.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    first, second = (one(dataset.batch(everyone())).logits for one in (model, again))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("count", [1, 6])
+def test_any_number_of_sources_is_fused(name, count):
+    rng = np.random.default_rng(1)
+    branches = ("text", "frame", "face", "audio", "audio", "text")
+    made = [made_source(f"{branches[i]}/{i}", 3 + i, rng, absent=(i,)) for i in range(count)]
+    found = Dataset(made, torch.device("cpu"))
+    output = model_of(name, found)(found.batch(everyone()), made_target())
+    assert output.logits.shape == (CLIPS, CLASSES) and output.logits.isfinite().all()
+    assert all(loss.isfinite().all() for loss in output.losses.values())
+
+
+@pytest.mark.parametrize("name", MEMBERS)
 @pytest.mark.parametrize("hidden", range(16))
 def test_any_subset_of_the_sources_may_be_absent(name, hidden, dataset):
     model = model_of(name, dataset)
@@ -76,8 +123,10 @@ def test_any_subset_of_the_sources_may_be_absent(name, hidden, dataset):
         key: mask & torch.tensor(not hidden >> number & 1)
         for number, (key, mask) in enumerate(batch.masks.items())
     }
-    output = model(Batch(batch.rows, masks))
+    output = model(Batch(batch.rows, masks), made_target())
     assert output.logits.isfinite().all()
+    for loss in output.losses.values():
+        assert loss.shape == (CLIPS,) and loss.isfinite().all()
     if output.weights is not None:
         present = Batch(batch.rows, masks).present()
         assert (output.weights[~present] == 0).all()
@@ -87,11 +136,14 @@ def test_any_subset_of_the_sources_may_be_absent(name, hidden, dataset):
 def test_gradients_reach_every_parameter(name, dataset):
     model = model_of(name, dataset).train()
     torch.manual_seed(0)
-    target = torch.eye(CLASSES)[torch.arange(CLIPS) % CLASSES]
-    output = model(dataset.batch(everyone()), target)
+    batch = dataset.batch(everyone())
+    output = model(batch, made_target())
     for name_of_loss, loss in output.losses.items():
         assert loss.shape == (CLIPS,), name_of_loss
-    (output.logits.square().sum() + sum(map(torch.sum, output.losses.values()))).backward()
+    total = output.logits.square().sum() + sum(map(torch.sum, output.losses.values()))
+    if output.valence is not None:
+        total = total + output.valence.square().sum()
+    total.backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, key
 
@@ -129,7 +181,7 @@ def test_every_switch_of_ecmf_changes_what_it_says(switch, dataset):
 
 
 def test_the_source_loss_of_ecmf_asks_each_present_source_alone(dataset):
-    target = torch.eye(CLASSES)[torch.arange(CLIPS) % CLASSES]
+    target = made_target()
     batch = dataset.batch(everyone())
     once, twice = (
         model_of("ecmf", dataset, source_loss=weight)(batch, target).losses["source"]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ecmf import plugins
-from ecmf.fusion.base import Batch, Fusion, Output, SourceShape
+from ecmf.fusion.base import Batch, Fusion, Output, SourceShape, Target
 
 
 class Model(nn.Module):
@@ -28,7 +28,7 @@ class Model(nn.Module):
             self.get_buffer(f"mean_{number}").copy_(mean)
             self.get_buffer(f"deviation_{number}").copy_(deviation)
 
-    def forward(self, batch: Batch, target: Tensor | None = None) -> Output:
+    def forward(self, batch: Batch, target: Target | None = None) -> Output:
         """Scale the rows and fuse them."""
         rows = {
             name: (values - self.get_buffer(f"mean_{self._names[name]}"))

@@ -13,6 +13,12 @@ def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     return weights * mask
 
 
+def masked_mean(rows: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the real steps: (clips, steps, width) -> (clips, width); of none, zeros."""
+    count = mask.sum(dim=1, keepdim=True).clamp(min=1)
+    return (rows * mask.unsqueeze(-1)).sum(dim=1) / count
+
+
 class AttentionPooling(nn.Module):
     """Weigh the steps of a sequence: `α = softmax_t(w^T tanh(W x_t))`, `Σ_t α_t x_t`.
 
@@ -38,8 +44,7 @@ class MeanPooling(nn.Module):
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Pool over the steps."""
-        count = mask.sum(dim=1, keepdim=True).clamp(min=1)
-        return (rows * mask.unsqueeze(-1)).sum(dim=1) / count
+        return masked_mean(rows, mask)
 
 
 INPUT_DROPOUT = 0.1

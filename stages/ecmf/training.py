@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ecmf.dataset import Dataset
 from ecmf.errors import ParamsError
-from ecmf.fusion.base import Batch
+from ecmf.fusion.base import Batch, Target
 from ecmf.model import Model, build
 from ecmf.params import TrainFusion
 from ecmf.scores import weighted_f1
@@ -34,6 +34,13 @@ class Targets:
 
     soft: NDArray[np.float32]
     weight: NDArray[np.float32]
+    valence: NDArray[np.float32] | None = None
+
+    def of_valence(self) -> NDArray[np.float32]:
+        """Return the valence of each clip, (clips,); NaN where it is not known."""
+        if self.valence is None:
+            return np.full(len(self.weight), np.nan, "float32")
+        return self.valence
 
 
 class Epoch(NamedTuple):
@@ -81,6 +88,7 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
     weight = torch.from_numpy(targets.weight * _balance(targets, train, params.class_weights)).to(
         device
     )
+    valence = torch.from_numpy(targets.of_valence()).to(device)
     uniform = torch.full_like(soft[0], 1 / soft.shape[1])
     judged = fold.validation[targets.weight[fold.validation] > 0]
     if not len(judged) or not len(train):
@@ -99,11 +107,15 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
         total = 0.0
         for clips in _batches(order.permutation(train), params.batch):
             batch, target, counts = _mix(
-                dataset.batch(clips), soft[clips], weight[clips], params.mixup, order
+                dataset.batch(clips),
+                Target(soft[clips], valence[clips]),
+                weight[clips],
+                params.mixup,
+                order,
             )
-            target = target.lerp(uniform, params.label_smoothing)
+            target = target._replace(soft=target.soft.lerp(uniform, params.label_smoothing))
             output = model(_drop_sources(batch, params.modality_dropout), target)
-            losses = functional.cross_entropy(output.logits, target, reduction="none")
+            losses = functional.cross_entropy(output.logits, target.soft, reduction="none")
             losses = losses + sum(output.losses.values())
             loss = (losses * counts).sum() / counts.sum()
             optimiser.zero_grad()
@@ -143,17 +155,17 @@ def _batches(clips: NDArray[np.int64], count: int) -> Iterator[Tensor]:
 
 
 def _mix(
-    batch: Batch, soft: Tensor, weight: Tensor, alpha: float, chance: np.random.Generator
-) -> tuple[Batch, Tensor, Tensor]:
+    batch: Batch, target: Target, weight: Tensor, alpha: float, chance: np.random.Generator
+) -> tuple[Batch, Target, Tensor]:
     """Blend each clip with another of the batch, label and weight too (mixup, arXiv 1710.09412).
 
     The share of the other clip is drawn from Beta(alpha, alpha), once per batch. A row that only
     one of the two clips has stays as it is.
     """
     if not alpha:
-        return batch, soft, weight
+        return batch, target, weight
     share = float(chance.beta(alpha, alpha))
-    other = torch.from_numpy(chance.permutation(len(soft))).to(soft.device)
+    other = torch.from_numpy(chance.permutation(len(weight))).to(weight.device)
     rows = {
         name: torch.where(
             (batch.masks[name] & batch.masks[name][other])[..., None],
@@ -163,7 +175,8 @@ def _mix(
         for name, values in batch.rows.items()
     }
     mixed = Batch(rows, batch.masks)
-    return mixed, soft.lerp(soft[other], share), weight.lerp(weight[other], share)
+    blended = Target(*(part.lerp(part[other], share) for part in target))
+    return mixed, blended, weight.lerp(weight[other], share)
 
 
 def _drop_sources(batch: Batch, share: float) -> Batch:

@@ -14,12 +14,18 @@ class SourceShape(NamedTuple):
     name: str
     dim: int
 
+    @property
+    def branch(self) -> str:
+        """The branch it belongs to: frame, face, audio or text."""
+        return self.name.partition("/")[0]
+
 
 @dataclass(frozen=True)
 class Batch:
     """Some clips: per source the rows (clips, steps, dim), and which are real, (clips, steps).
 
-    A clip without a real step in a source does not have that source.
+    Rows that are not real are zeros by the time a member sees them. A clip without a real step in a
+    source does not have that source.
     """
 
     rows: Mapping[str, Tensor]
@@ -30,18 +36,43 @@ class Batch:
         return torch.stack([mask.any(dim=1) for mask in self.masks.values()], dim=1)
 
 
+class Target(NamedTuple):
+    """What clips are to be: a distribution (clips, classes), and a valence (clips,), or NaN."""
+
+    soft: Tensor
+    valence: Tensor
+
+
 @dataclass(frozen=True)
 class Output:
     """What a model says of a batch.
 
     `logits` is (clips, classes); `weights` (clips, sources) says how much each source counted, if
-    the model knows; `losses` are further terms to minimise, by name, each (clips,): the training
-    weighs them clip by clip like its own.
+    the model knows; `valence` (clips,) is there if the model tells it; `losses` are further terms
+    to minimise, by name, each (clips,): the training weighs them clip by clip like its own.
     """
 
     logits: Tensor
     weights: Tensor | None = None
+    valence: Tensor | None = None
     losses: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Pretext(nn.Module):
+    """What a model practises on clips without labels before it is trained, for so many `epochs`.
+
+    Its parameters are those it practises with, the model's own among them; whatever else it holds
+    is forgotten afterwards.
+    """
+
+    epochs: int
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss of each clip, (clips,)."""
+        raise NotImplementedError
+
+    def step(self) -> None:
+        """Do what is to be done after each step of the optimiser, nothing by default."""
 
 
 class Fusion(nn.Module):
@@ -56,10 +87,14 @@ class Fusion(nn.Module):
         self.sources = tuple(sources)
         self.classes = classes
 
-    def forward(self, batch: Batch, target: Tensor | None = None) -> Output:
+    def forward(self, batch: Batch, target: Target | None = None) -> Output:
         """Fuse the sources of each clip.
 
-        `target` (clips, classes) is what the clips are to be, in training alone: for the further
-        losses of a member that has some, never for its logits.
+        `target` is what the clips are to be, in training alone: for the further losses of a member
+        that has some, never for its logits.
         """
         raise NotImplementedError
+
+    def pretext(self) -> Pretext | None:
+        """Return what this model practises without labels first, if anything."""
+        return None

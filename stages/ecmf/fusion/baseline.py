@@ -38,7 +38,7 @@ class Fusion(base.Fusion):
         self.weights = nn.Linear(width, len(self.sources))
         self.classifier = nn.Linear(width, classes)
 
-    def forward(self, batch: base.Batch, target: Tensor | None = None) -> base.Output:
+    def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""
         present = batch.present().unsqueeze(-1)
         vectors = [

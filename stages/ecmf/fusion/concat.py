@@ -6,7 +6,7 @@ What `ecmf` keeps as original representations, without anything that weighs them
 from collections.abc import Sequence
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from ecmf.fusion import base
 from ecmf.pooling import Projection
@@ -30,6 +30,6 @@ class Fusion(base.Fusion):
         self.dropout = nn.Dropout(options.dropout)
         self.classifier = nn.Linear(options.width * len(self.sources), classes)
 
-    def forward(self, batch: base.Batch, target: Tensor | None = None) -> base.Output:
+    def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""
         return base.Output(self.classifier(self.dropout(self.projection(batch).flatten(1))))

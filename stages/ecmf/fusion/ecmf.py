@@ -63,7 +63,7 @@ class Fusion(base.Fusion):
         self.dropout = nn.Dropout(options.dropout)
         self.classifier = nn.Linear(width * (1 + kept), classes)
 
-    def forward(self, batch: base.Batch, target: Tensor | None = None) -> base.Output:
+    def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""
         present = batch.present()
         original = self.projection(batch)
@@ -73,10 +73,11 @@ class Fusion(base.Fusion):
         if self.options.keep_original:
             fused = torch.cat([fused, original.flatten(1)], dim=1)
         logits = self.classifier(self.dropout(fused))
-        return base.Output(logits, weights, self._source_losses(original, present, target))
+        losses = self._source_losses(original, present, target)
+        return base.Output(logits, weights, losses=losses)
 
     def _source_losses(
-        self, original: Tensor, present: Tensor, target: Tensor | None
+        self, original: Tensor, present: Tensor, target: base.Target | None
     ) -> dict[str, Tensor]:
         """Cross entropy of what the classifier says of each present source's `h_m` alone."""
         options = self.options
@@ -84,7 +85,7 @@ class Fusion(base.Fusion):
             return {}
         own = self.classifier.weight[:, options.width :].view(self.classes, -1, options.width)
         alone = torch.einsum("bmd,cmd->bmc", original, own) + self.classifier.bias
-        loss = -(target[:, None] * alone.log_softmax(dim=-1)).sum(dim=-1)
+        loss = -(target.soft[:, None] * alone.log_softmax(dim=-1)).sum(dim=-1)
         per_clip = (loss * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
         return {"source": options.source_loss * per_clip}
 
