@@ -1,4 +1,4 @@
-"""Graphs whose nodes are steps: each node gathers from all nodes of its graph (arXiv 1710.10903)."""
+"""Graphs whose nodes are steps: each gathers from all nodes of its graph (arXiv 1710.10903)."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,11 +16,10 @@ class GraphAttention(nn.Module):
     zeros for a node that is not real. W is left to the caller: it may differ by kind of node.
     """
 
-    def __init__(self, width: int, dropout: float) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.receive = nn.Linear(width, 1, bias=False)
         self.send = nn.Linear(width, 1, bias=False)
-        self.dropout = nn.Dropout(dropout)
 
     def weights(self, nodes: Tensor, mask: Tensor) -> Tensor:
         """Return how much each node hears of each, (clips, nodes, nodes); rows sum to one."""
@@ -29,5 +28,5 @@ class GraphAttention(nn.Module):
 
     def forward(self, nodes: Tensor, mask: Tensor) -> Tensor:
         """Gather once."""
-        gathered = self.dropout(self.weights(nodes, mask)) @ nodes
+        gathered = self.weights(nodes, mask) @ nodes
         return functional.elu(gathered) * mask.unsqueeze(-1)

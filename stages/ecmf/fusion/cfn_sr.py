@@ -1,20 +1,23 @@
-"""CFN-SR (arXiv 2111.02172, "A cross-modal fusion network based on self-attention and residual
-structure"): the voice says where in the other sources to look, and a residual keeps what they said.
+"""CFN-SR (arXiv 2111.02172): the voice says where in the other sources to look.
 
-From the paper: a transformer reads the audio, and its last step is the guide `y`; every position of
-the video is scored, `e_p = w^T tanh(W_x x_p + W_y y)`, `α = softmax_p(e)`, `x'_p = α_p x_p + x_p`;
-the classifier reads the mean of `x'` beside the original audio. Five layers and eight heads are the
-published code's.
+"A cross-modal fusion network based on self-attention and residual structure for multimodal emotion
+recognition"; ECMF's fusion descends from it.
+
+From the paper: a transformer reads the audio, and its last step is the guide `y`; every position
+of the video is scored, `e_p = w^T tanh(W_x x_p + W_y y)`, `α = softmax_p(e)`; a residual keeps what
+the position said, `x'_p = α_p x_p + x_p`; the classifier reads the mean of `x'` beside the original
+audio. Five layers and eight heads are the published code's.
 
 Ours: every source that does not guide is guided. The guides are the sources of the first branch in
-`GUIDES` that the model has: audio, unless it has none. Several guides give their mean. The positions
-of all guided sources of a clip stand in one softmax, so that the guide also chooses between sources,
-and has something to choose where a source is a single vector. A clip without its guide has `y = 0`:
-each position is then scored by what it says itself. In a model of one branch the guides guide
-themselves. Steps are numbered before the transformer. The published code sums its maps over the
-batch; here a clip's map is its own.
+`GUIDES` that the model has: audio, unless it has none. Several guides give their mean. The
+positions of all guided sources of a clip stand in one softmax, so that the guide also chooses
+between sources, and has something to choose where each is a single vector. A clip without its guide
+has `y = 0`: each position is then scored by what it says itself. In a model of one branch the
+guides guide themselves. Steps are numbered before the transformer. The published code sums its maps
+over the batch; here a clip's map is its own. There are no weights of the sources to report: the
+guide has none.
 
-Left out: the paper's 3-D convolutions and spectral features, which are the encoders' part here.
+Left out: the paper's video and audio networks, which are encoders here.
 """
 
 from collections.abc import Sequence

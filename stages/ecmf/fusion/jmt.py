@@ -1,4 +1,6 @@
-"""JMT (arXiv 2403.10488, "Joint Multimodal Transformer for Emotion Recognition in the Wild").
+"""JMT (arXiv 2403.10488): every stream asks every other, and a joint stream of all of them.
+
+"Joint Multimodal Transformer for Emotion Recognition in the Wild", workshops of CVPR 2024.
 
 From the paper: beside the streams of the sources stands a joint one, made of all of them at every
 step, `j = W[v; a; t]`; each stream has its transformer encoder; every ordered pair of streams meets
@@ -6,12 +8,12 @@ in cross-attention, with one attention module per stream that asks; what comes o
 for a linear layer, or goes through self-attention first (`self_attention`). Inputs are
 L2-normalised. The loss is cross entropy for classes and `1 - CCC` for dimensions.
 
-Ours: sources of different rates are brought to one number of steps, with which the joint stream is
+Ours: sources of different rates are brought to one number of steps, on which the joint stream is
 defined; an answer is the mean over the steps of `LN(q + attention(q, k))`; an answer counts where
 both of its streams are there, and an absent source gives the joint stream nothing. The published
-code knows two modalities, and so two sources and their joint stream; here any number. The one
-dimension of a target is valence, and `1 - CCC` is told clip by clip, `(x - y)² / D`, whose mean over
-a batch it is. Widths, layers, steps and the weight of that loss are ours.
+code knows two sources; here any number. The one dimension of a target is valence, and `1 - CCC` is
+told clip by clip, `(x - y)² / D`, whose mean over the batch it is. Widths, layers, steps and the
+weight of that loss are ours.
 
 Left out: the paper's backbones, which are encoders here.
 """

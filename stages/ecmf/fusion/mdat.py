@@ -1,14 +1,16 @@
-"""MDAT (arXiv 2306.13804, multimodal dual attention transformer for speech emotion recognition).
+"""MDAT (arXiv 2306.13804): graph attention within each source, co-attention between every two.
+
+"Cross-Language Speech Emotion Recognition Using Multimodal Dual Attention Transformers".
 
 From the paper: graph attention inside each modality, all of its steps being nodes that hear each
 other; co-attention between two modalities, `A = softmax(h_a W h_t^T)`; a transformer encoder; a
 classifier.
 
-Ours: every pair of sources has one `W`, read in both directions, its scores scaled by the root of
-the width; a source takes the mean of what the others that are there have for it, with a residual. The transformer reads the steps of all sources as
-one sequence, each with its number and a learned vector of its source, and the classifier reads each
-source's mean. Graph attention has one head and a residual. A model of one source has no
-co-attention. Widths, layers and dropout are ours.
+Ours: every two sources have one `W`, read in both directions, its scores scaled by the root of the
+width; a source takes the mean of what the others that are there have for it, with a residual. The
+transformer reads the steps of all sources as one sequence, each with its number and a learned
+vector of its source, and the classifier reads each source's mean. Graph attention has one head and
+a residual. A model of one source has no co-attention. Widths, layers and dropout are ours.
 
 Left out: the adaptation to another language by a few examples, and the paper's encoders.
 """
@@ -37,10 +39,10 @@ class Options(AttentionOptions):
 class GraphEncoder(nn.Module):
     """The steps of one source hear each other: `LN(h + GAT(W h))`."""
 
-    def __init__(self, width: int, dropout: float) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.linear = nn.Linear(width, width)
-        self.attention = GraphAttention(width, dropout)
+        self.attention = GraphAttention(width)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
@@ -75,7 +77,7 @@ class Fusion(base.Fusion):
         super().__init__(sources, classes)
         width, dropout = options.width, options.dropout
         self.projection = StepProjection(self.sources, width, dropout)
-        self.graphs = nn.ModuleList(GraphEncoder(width, dropout) for _ in self.sources)
+        self.graphs = nn.ModuleList(GraphEncoder(width) for _ in self.sources)
         self.pairs = list(combinations(range(len(self.sources)), 2))
         self.co_attention = nn.ModuleList(CoAttention(width) for _ in self.pairs)
         self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in self.sources)

@@ -1,16 +1,17 @@
-"""Sync-TVA (arXiv 2507.21395): graphs of two modalities each, then cross-attention to all of them.
+"""Sync-TVA (arXiv 2507.21395): every two sources share a graph, and each source asks all graphs.
 
 From the paper: every modality is enhanced, `h' = h + sigmoid(W_g h) · MLP(h)`; each two modalities
-share a heterogeneous graph with graph attention, `α = softmax(LeakyReLU(a^T[W h_i ‖ W h_j]))`; a
+have a heterogeneous graph with graph attention, `α = softmax(LeakyReLU(a^T[W h_i ‖ W h_j]))`;
 cross-attention fuses them.
 
 Ours: the nodes of a graph are the steps of its two sources; all of them hear each other, and W is
-one per source and graph, which is what makes the graph heterogeneous. Every two sources have a graph,
-and a model of one source the graph of its own steps. In the cross-attention each source, as the mean
-of its enhanced steps, asks the nodes of all graphs at once, so that it can take up what two others
-found between them; the classifier reads what each source made of that. Widths and dropout are ours.
+one per source and graph, which is what makes the graph heterogeneous. Every two sources have a
+graph, and a model of one source the graph of its own steps. In the cross-attention each source, as
+the mean of its enhanced steps, asks the nodes of all graphs at once, so that it can take up what
+two others found between them; the classifier reads what each source made of that. Widths and
+dropout are ours.
 
-Left out: the paper's encoders.
+Left out: the paper's encoders, and the dialogue around a clip.
 """
 
 from collections.abc import Sequence
@@ -47,10 +48,10 @@ class Enhancement(nn.Module):
 class HeterogeneousGraph(nn.Module):
     """The steps of some sources as nodes of one graph, with a W for each source: `LN(h + GAT)`."""
 
-    def __init__(self, count: int, width: int, dropout: float) -> None:
+    def __init__(self, count: int, width: int) -> None:
         super().__init__()
         self.linear = nn.ModuleList(nn.Linear(width, width) for _ in range(count))
-        self.attention = GraphAttention(width, dropout)
+        self.attention = GraphAttention(width)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, streams: Streams) -> tuple[Tensor, Tensor]:
@@ -73,9 +74,7 @@ class Fusion(base.Fusion):
         self.projection = StepProjection(self.sources, width, dropout)
         self.enhancement = nn.ModuleList(Enhancement(width, dropout) for _ in self.sources)
         self.groups = list(combinations(range(count), min(2, count)))
-        self.graphs = nn.ModuleList(
-            HeterogeneousGraph(len(group), width, dropout) for group in self.groups
-        )
+        self.graphs = nn.ModuleList(HeterogeneousGraph(len(group), width) for group in self.groups)
         self.cross_attention = TransformerLayer(width, options.heads, dropout)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(width * count, classes)
