@@ -60,7 +60,7 @@ class Augmentation(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Augment each sequence by what its picture shows."""
-        picture = rows.transpose(1, 2).unflatten(2, (self.side, self.side))
+        picture = torch.unflatten(rows.transpose(1, 2), 2, (self.side, self.side))
         seen = [self.point(picture)]
         for reduce, convolve in zip(self.reduce, self.convolve, strict=True):
             seen.append(convolve(functional.gelu(reduce(picture))))

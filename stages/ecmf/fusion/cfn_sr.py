@@ -75,7 +75,7 @@ class Fusion(base.Fusion):
         parts += [masked_mean(*streams[place]) for place in self.guides]
         return base.Output(self.classifier(self.dropout(torch.cat(parts, dim=1))))
 
-    def attention(self, streams: Streams) -> tuple[Tensor, ...]:
+    def attention(self, streams: Streams) -> list[Tensor]:
         """Return how the guide weighs the steps of each guided source, (clips, steps) each.
 
         Over all guided sources of a clip they sum to one.
@@ -85,7 +85,8 @@ class Fusion(base.Fusion):
         mask = torch.cat([mask for _, mask in guided], dim=1)
         hidden = torch.tanh(self.position(rows) + self.guide(self._last_steps(streams))[:, None])
         weights = masked_softmax(self.score(hidden).squeeze(-1), mask)
-        return weights.split([mask.shape[1] for _, mask in guided], dim=1)
+        counts = [mask.shape[1] for _, mask in guided]
+        return list(torch.split_with_sizes(weights, counts, dim=1))
 
     def _last_steps(self, streams: Streams) -> Tensor:
         """Mean over the guides a clip has of what the transformer says at their last real step."""
