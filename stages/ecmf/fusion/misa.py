@@ -111,7 +111,7 @@ def moment_discrepancy(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
     The sum of the norms of the differences of the means and of the central moments (CMD).
     """
     means = [_mean(rows, mask) for rows in (first, second)]
-    total = torch.linalg.vector_norm(means[0] - means[1])
+    total: Tensor = torch.linalg.vector_norm(means[0] - means[1])
     for order in range(2, MOMENTS + 1):
         moments = [
             _mean((rows - mean) ** order, mask)
@@ -127,8 +127,8 @@ def overlap(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
         functional.normalize(rows - _mean(rows, mask), dim=1, eps=1e-6) * mask.unsqueeze(-1)
         for rows in (first, second)
     )
-    together: Tensor = one.T @ other / mask.sum().clamp(min=1)
-    return together.square().sum()
+    overlapping: Tensor = (one.T @ other / mask.sum().clamp(min=1)).square().sum()
+    return overlapping
 
 
 def _each(modules: nn.ModuleList, vectors: Tensor) -> Tensor:
@@ -143,5 +143,6 @@ def _mean(rows: Tensor, mask: Tensor) -> Tensor:
 
 def _per_clip(pairs: Pairs) -> Tensor:
     """Return the mean of the losses of the pairs that each clip has; zero where it has none."""
-    losses, masks = (torch.stack(parts, dim=-1) for parts in zip(*pairs, strict=True))
+    losses = torch.stack([loss for loss, _ in pairs])
+    masks = torch.stack([mask for _, mask in pairs], dim=1)
     return masked_mean(losses.expand(masks.shape)[..., None], masks)[:, 0]

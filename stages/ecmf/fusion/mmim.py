@@ -88,12 +88,13 @@ class Fusion(base.Fusion):
             contrast(vectors[:, number], predict(fused), present[:, number])
             for number, predict in enumerate(self.predictions)
         ]
-        losses = {"with_fused": self.options.with_fused * _mean(contrasts, present.unbind(dim=1))}
+        has = list(present.unbind(dim=1))
+        losses = {"with_fused": self.options.with_fused * _mean(contrasts, has)}
         if self.pairs:
             densities, both = [], []
             for (given, told), density in zip(self.pairs, self.densities, strict=True):
                 densities.append(density(vectors[:, given], vectors[:, told].detach()))
-                both.append(present[:, given] & present[:, told])
+                both.append(has[given] & has[told])
             losses["between_sources"] = -self.options.between_sources * _mean(densities, both)
         return losses
 
@@ -112,6 +113,6 @@ def _network(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
 
-def _mean(values: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+def _mean(values: list[Tensor], masks: list[Tensor]) -> Tensor:
     """Mean of what each clip has: each of (clips,) -> (clips,)."""
     return masked_mean(torch.stack(values, dim=1)[..., None], torch.stack(masks, dim=1))[:, 0]

@@ -7,9 +7,9 @@ side by side go through a transformer over its own steps; the last step of each 
 a classifier reads them all. Our reading: any number of sources, the layers normalised before each
 part as in the published code, a single source goes to its own transformer directly, a pair whose
 other source is absent leaves the target to its residual, and a target that is absent gives zeros.
-Widths, layers, heads and dropout are ours. Left out: the residual block before the classifier,
-which grows with the fourth power of the number of sources, dropout rates per modality, and the
-mask of future steps, which the published code has as an option.
+Widths, layers, heads and dropout are ours; a target is `width` times the number of its pairs wide,
+so `width` is small. Left out: the residual block before the classifier, whose weights grow with
+the fourth power of the number of sources, and separate dropout rates for each part.
 """
 
 from collections.abc import Sequence
@@ -18,18 +18,16 @@ from itertools import permutations
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ecmf.fusion import base
-from ecmf.pooling import INPUT_DROPOUT
 from ecmf.section import Section
-from ecmf.sequences import Streams, Transformer, with_positions
+from ecmf.sequences import Streams, Transformer, TransformerLayer, with_positions
 
 
 class Options(Section):
     """Width of a step, `kernel` steps of the convolution, and the size of each transformer."""
 
-    width: int = Field(64, ge=1)
+    width: int = Field(32, ge=1)
     kernel: int = Field(3, ge=1)
     heads: int = Field(4, ge=1)
     layers: int = Field(1, ge=1)
@@ -42,6 +40,31 @@ class Options(Section):
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} has no middle step: take an odd number")
         return self
+
+
+class LastStep(nn.Module):
+    """The last real step of each sequence after a transformer, (clips, width); of none, zeros.
+
+    In the last layer no other step asks, for none is kept.
+    """
+
+    def __init__(self, width: int, heads: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.before = nn.ModuleList(
+            TransformerLayer(width, heads, dropout) for _ in range(layers - 1)
+        )
+        self.layer = TransformerLayer(width, heads, dropout)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
+        """Go through the layers."""
+        for layer in self.before:
+            rows = layer(rows, mask)
+        place = (mask.sum(dim=1) - 1).clamp(min=0)[:, None, None]
+        last = rows.gather(1, place.expand(-1, 1, rows.shape[-1]))
+        some = mask.any(dim=1, keepdim=True)
+        end: Tensor = self.norm(self.layer(last, some, (rows, mask))).squeeze(1) * some
+        return end
 
 
 class Fusion(base.Fusion):
@@ -59,7 +82,7 @@ class Fusion(base.Fusion):
         self.pairs = list(permutations(range(len(self.sources)), 2))
         self.crossmodal = nn.ModuleList(Transformer(options.width, *size) for _ in self.pairs)
         joined = options.width * max(others, 1)
-        self.temporal = nn.ModuleList(Transformer(joined, *size) for _ in self.sources)
+        self.temporal = nn.ModuleList(LastStep(joined, *size) for _ in self.sources)
         self.dropout = nn.Dropout(options.dropout)
         self.classifier = nn.Linear(joined * len(self.sources), classes)
 
@@ -72,7 +95,7 @@ class Fusion(base.Fusion):
         ends = []
         for (rows, mask), results, temporal in zip(streams, informed, self.temporal, strict=True):
             joined = torch.cat(results or [rows], dim=-1)
-            ends.append(_last(temporal(joined, mask), mask))
+            ends.append(temporal(joined, mask))
         return base.Output(self.classifier(self.dropout(torch.cat(ends, dim=1))))
 
     def _streams(self, batch: base.Batch) -> Streams:
@@ -80,13 +103,6 @@ class Fusion(base.Fusion):
         for convolution, rows, mask in zip(
             self.convolutions, batch.rows.values(), batch.masks.values(), strict=True
         ):
-            dropped = functional.dropout(rows, INPUT_DROPOUT, self.training)
-            steps = with_positions(convolution(dropped.transpose(1, 2)).transpose(1, 2))
+            steps = with_positions(convolution(rows.transpose(1, 2)).transpose(1, 2))
             streams.append((self.dropout(steps) * mask.unsqueeze(-1), mask))
         return streams
-
-
-def _last(rows: Tensor, mask: Tensor) -> Tensor:
-    """Take the last real step of each sequence, (clips, width); of none, the zeros there are."""
-    last = (mask.sum(dim=1) - 1).clamp(min=0)
-    return rows.gather(1, last[:, None, None].expand(-1, 1, rows.shape[-1])).squeeze(1)
