@@ -7,7 +7,7 @@ Our reading: `h_m` is the pooled and projected source; `f` is as wide as `h_m` a
 classifier reads it; the weights of the constant start at one and the others small, so that the
 model starts near the sum of its sources, however many there are. A source that is absent has
 `h_m = 0` and leaves the weights of its constant. Left out: the learned weights of the ranks in the
-published code, which say nothing that `w_m^i` could not, and its recurrent network over the words.
+published code, which say nothing that `w_m^i` could not, and the paper's network per modality.
 """
 
 import functools

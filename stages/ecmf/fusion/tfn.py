@@ -7,7 +7,7 @@ kept small by `tensor_width`, the entries of `z_m`, and has no more than `most_p
 `z_m = tanh(A_m h_m)`, so that a product of many is never larger than its factors; `h_m` is the
 pooled and projected source, `width` is that of `h_m` and of the hidden layers. A source that is
 absent has `z_m = 0` and leaves its constant 1, so the products of the others remain. Left out: the
-recurrent network over the words and the convolutions of the paper's ablations.
+paper's own network for each modality, a recurrent one for the words.
 """
 
 from collections.abc import Sequence
