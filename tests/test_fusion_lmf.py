@@ -1,10 +1,16 @@
 """Low-rank fusion says what tensor fusion would, without the tensor."""
 
+import pytest
 import torch
 from fusion_batches import made_batch, made_shapes
 
 from ecmf.fusion.lmf import Fusion, LowRankProduct, Options
 from ecmf.tensor_product import outer_product, with_one
+
+
+@pytest.fixture(autouse=True)
+def the_same_chance_every_time():
+    torch.manual_seed(0)
 
 
 def made_product(sources):

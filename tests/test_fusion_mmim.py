@@ -1,5 +1,6 @@
 """MMIM keeps what the sources know of each other and of the result."""
 
+import pytest
 import torch
 from fusion_batches import made_batch, made_shapes, made_target
 from torch.nn import functional
@@ -7,6 +8,11 @@ from torch.nn import functional
 from ecmf.fusion.mmim import Fusion, Gaussian, Options, contrast
 
 SHAPES = made_shapes(5, 4, 3)
+
+
+@pytest.fixture(autouse=True)
+def the_same_chance_every_time():
+    torch.manual_seed(0)
 
 
 def test_the_density_is_that_of_a_gaussian_without_its_constant():
@@ -19,7 +25,6 @@ def test_the_density_is_that_of_a_gaussian_without_its_constant():
 
 
 def test_the_density_learns_how_much_one_vector_says_of_another():
-    torch.manual_seed(0)
     given = torch.randn(256, 3)
     reached = []
     for told in (given.flip(1), torch.randn(256, 3)):

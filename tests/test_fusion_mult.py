@@ -12,6 +12,11 @@ from ecmf.sequences import Transformer
 SHAPES = made_shapes(5, 4, 3)
 
 
+@pytest.fixture(autouse=True)
+def the_same_chance_every_time():
+    torch.manual_seed(0)
+
+
 @pytest.mark.parametrize("reader", range(3))
 def test_a_target_reads_every_step_of_every_source_whatever_their_number(reader):
     fusion = Fusion(SHAPES, 4, Options()).eval()
@@ -26,13 +31,14 @@ def test_a_target_reads_every_step_of_every_source_whatever_their_number(reader)
         assert (rows.grad.abs().sum(dim=2) > 0).all(), name
 
 
+@pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("number", range(3))
-def test_the_order_of_the_steps_matters(number):
-    fusion = Fusion(SHAPES, 4, Options()).eval()
+def test_the_order_of_the_steps_before_the_last_matters(number, kernel):
+    fusion = Fusion(SHAPES, 4, Options(kernel=kernel)).eval()
     batch = made_batch(SHAPES, steps=5)
     name = SHAPES[number].name
-    backwards = Batch({**batch.rows, name: batch.rows[name].flip(1)}, batch.masks)
-    assert not torch.allclose(fusion(batch).logits, fusion(backwards).logits, atol=1e-3)
+    swapped = Batch({**batch.rows, name: batch.rows[name][:, [0, 2, 1, 3, 4]]}, batch.masks)
+    assert not torch.allclose(fusion(batch).logits, fusion(swapped).logits, atol=1e-4)
 
 
 def test_asking_for_the_last_step_alone_says_what_the_whole_transformer_says():

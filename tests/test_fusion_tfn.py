@@ -10,6 +10,11 @@ from ecmf.fusion.tfn import Fusion, Options
 SHAPES = made_shapes(5, 4, 3)
 
 
+@pytest.fixture(autouse=True)
+def the_same_chance_every_time():
+    torch.manual_seed(0)
+
+
 def products_of(fusion, batch):
     """The products as a cube: one axis per source, its constant first."""
     return fusion.products(batch).unflatten(1, (3, 3, 3))
