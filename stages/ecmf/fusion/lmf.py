@@ -1,0 +1,65 @@
+"""Low-rank Multimodal Fusion (arXiv 1806.00064, ACL 2018): tensor fusion without the tensor.
+
+Taken from the paper: the linear map of the outer product of all `[1; h_m]` has a weight tensor of
+rank r, `Σ_i ⊗_m w_m^i`, so that `f = Σ_i Π_m (w_m^i [1; h_m]) + b` says the same without either
+tensor being written out: the cost grows with the number of sources and no longer with its power.
+Our reading: `h_m` is the pooled and projected source; `f` is as wide as `h_m` and a linear
+classifier reads it; the weights of the constant start at one and the others small, so that the
+model starts near the sum of its sources, however many there are. A source that is absent has
+`h_m = 0` and leaves the weights of its constant. Left out: the learned weights of the ranks in the
+published code, which say nothing that `w_m^i` could not, and the paper's network per modality.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ecmf.fusion import base
+from ecmf.pooling import Projection
+from ecmf.section import Section
+from ecmf.tensor_product import with_one
+
+
+class Options(Section):
+    """Width of the sources and of the result, rank of the weight tensor, dropout."""
+
+    width: int = Field(64, ge=1)
+    rank: int = Field(4, ge=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
+
+
+class LowRankProduct(nn.Module):
+    """A linear map of an outer product, from its factors: (clips, sources, n) -> (clips, out)."""
+
+    def __init__(self, sources: int, width: int, rank: int, out: int) -> None:
+        super().__init__()
+        factors = torch.randn(sources, rank, 1 + width, out) / (width * rank) ** 0.5
+        factors[:, :, 0] = 1
+        self.factors = nn.Parameter(factors)  # (sources, rank, 1 + width, out)
+        self.bias = nn.Parameter(torch.zeros(out))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Multiply what each source says in each rank, and add up the ranks."""
+        said = torch.einsum("bmi,mrio->mbro", with_one(vectors), self.factors)
+        return functools.reduce(torch.mul, said.unbind(dim=0)).sum(dim=1) + self.bias
+
+
+class Fusion(base.Fusion):
+    """Multiply the sources in a few ranks."""
+
+    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
+        """Build for these sources."""
+        super().__init__(sources, classes)
+        width = options.width
+        self.projection = Projection(self.sources, width, options.dropout)
+        self.product = LowRankProduct(len(self.sources), width, options.rank, width)
+        self.dropout = nn.Dropout(options.dropout)
+        self.classifier = nn.Linear(width, classes)
+
+    def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
+        """Fuse the sources of each clip."""
+        fused = self.product(self.projection(batch))
+        return base.Output(self.classifier(self.dropout(fused)))

@@ -1,0 +1,88 @@
+"""Tensor Fusion Network (arXiv 1707.07250, EMNLP 2017): the outer product of all sources.
+
+Taken from the paper: each source becomes a vector `z_m`; the outer product of all `[1; z_m]` holds
+what one source says, what two say together, and so on up to all of them; a network of two hidden
+layers reads the class from it. Our reading: any number of sources, not three, so the product is
+kept small by `tensor_width`, the entries of `z_m`, and has no more than `most_products` numbers;
+`z_m = tanh(A_m h_m)`, so that a product of many is never larger than its factors; `h_m` is the
+pooled and projected source, `width` is that of `h_m` and of the hidden layers. A source that is
+absent has `z_m = 0` and leaves its constant 1, so the products of the others remain. Left out: the
+paper's own network for each modality, a recurrent one for the words.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ecmf.errors import ParamsError
+from ecmf.fusion import base
+from ecmf.pooling import Projection
+from ecmf.section import Section
+from ecmf.tensor_product import outer_product, with_one
+
+
+class Options(Section):
+    """Widths, and how large the product may be.
+
+    Without a `tensor_width` it is the largest that `most_products` allows, `width` at most.
+    """
+
+    width: int = Field(64, ge=1)
+    tensor_width: int | None = Field(None, ge=1)
+    most_products: int = Field(4096, ge=2)
+    dropout: float = Field(0.3, ge=0, lt=1)
+
+
+class Fusion(base.Fusion):
+    """Read the class from the products of all choices of sources."""
+
+    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
+        """Build for these sources; their product must not exceed `most_products`."""
+        super().__init__(sources, classes)
+        width = options.width
+        narrow = _tensor_width(len(self.sources), options)
+        self.projection = Projection(self.sources, width, options.dropout)
+        self.narrowing = nn.ModuleList(nn.Linear(width, narrow) for _ in self.sources)
+        self.classifier = nn.Sequential(
+            nn.Dropout(options.dropout),
+            nn.Linear((1 + narrow) ** len(self.sources), width),
+            nn.ReLU(),
+            nn.Dropout(options.dropout),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, classes),
+        )
+
+    def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
+        """Fuse the sources of each clip."""
+        return base.Output(self.classifier(self.products(batch)))
+
+    def products(self, batch: base.Batch) -> Tensor:
+        """Multiply the sources of each clip: (clips, (1 + tensor_width)^sources)."""
+        narrowed = [
+            torch.tanh(linear(vector))
+            for linear, vector in zip(
+                self.narrowing, self.projection(batch).unbind(dim=1), strict=True
+            )
+        ]
+        present = batch.present().unsqueeze(-1)
+        return outer_product(with_one(torch.stack(narrowed, dim=1) * present).unbind(dim=1))
+
+
+def _tensor_width(sources: int, options: Options) -> int:
+    """Choose the entries per source, or check those asked for."""
+    most = options.most_products
+    if options.tensor_width is None:
+        fitting = (some for some in range(options.width, 0, -1) if (1 + some) ** sources <= most)
+        width = next(fitting, 1)
+    else:
+        width = options.tensor_width
+    if (1 + width) ** sources > most:
+        raise ParamsError(
+            f"options of fusion member 'tfn': {sources} sources with tensor_width {width} have "
+            f"{(1 + width) ** sources} products, and most_products allows {most}: lower "
+            "tensor_width, choose fewer sources, or take the member lmf, which needs no product"
+        )
+    return width

@@ -1,0 +1,80 @@
+"""MISA tells what the sources share from what each has to itself."""
+
+import numpy as np
+import pytest
+import torch
+from fusion_batches import made_batch, made_shapes, made_target
+from pydantic import ValidationError
+from scipy.stats import moment
+
+from ecmf.fusion.misa import Fusion, Options, moment_discrepancy, overlap
+
+SHAPES = made_shapes(5, 4, 3)
+ALL = torch.ones(4, dtype=torch.bool)
+
+
+@pytest.fixture(autouse=True)
+def the_same_chance_every_time():
+    torch.manual_seed(0)
+
+
+def test_the_discrepancy_sums_the_differences_of_mean_and_five_central_moments():
+    first, second = torch.rand(2, 4, 3)
+    expected = np.linalg.norm((first - second).mean(dim=0)) + sum(
+        np.linalg.norm(moment(first.numpy(), order) - moment(second.numpy(), order))
+        for order in (2, 3, 4, 5)
+    )
+    assert moment_discrepancy(first, second, ALL).item() == pytest.approx(expected, rel=1e-5)
+    assert moment_discrepancy(first, first[[1, 3, 0, 2]], ALL).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_rows_that_vary_apart_do_not_overlap_and_equal_ones_do():
+    signs = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    one, other = signs[:, :1] * torch.tensor([1.0, 0.0]), signs[:, 1:] * torch.tensor([0.0, 1.0])
+    assert overlap(one, 3 + other, ALL).item() == pytest.approx(0, abs=1e-6)
+    assert overlap(one, 3 + 2 * one, ALL).item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("compare", [moment_discrepancy, overlap])
+def test_clips_that_lack_one_of_a_pair_are_not_compared(compare):
+    first, second = torch.rand(2, 6, 3)
+    some = torch.tensor([True, True, False, True, True, False])
+    within = compare(first[some], second[some], ALL)
+    assert torch.allclose(compare(first * some[:, None], second * some[:, None], some), within)
+
+
+def test_only_what_a_clip_has_enters_its_losses():
+    fusion = Fusion(SHAPES, 4, Options()).eval()
+    absent = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2)]
+    losses = fusion(made_batch(SHAPES, absent=absent), made_target()).losses
+    assert set(losses) == {"similarity", "difference", "reconstruction"}
+    assert all(loss[0] == 0 and (loss[2:] > 0).all() for loss in losses.values())
+    assert losses["similarity"][1] == 0
+    assert losses["difference"][1] > 0 and losses["reconstruction"][1] > 0
+
+
+@pytest.mark.parametrize("name", ["similarity", "difference", "reconstruction"])
+def test_each_loss_can_be_learned_away(name):
+    fusion = Fusion(SHAPES, 4, Options(dropout=0)).eval()
+    batch = made_batch(SHAPES, clips=32)
+    optimiser = torch.optim.Adam(fusion.parameters(), lr=3e-3)
+    history = []
+    for _ in range(40):
+        loss = fusion(batch, made_target(32)).losses[name].mean()
+        history.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert history[-1] < history[0] / 2
+
+
+def test_a_batch_of_one_clip_has_finite_gradients():
+    fusion = Fusion(SHAPES, 4, Options()).train()
+    output = fusion(made_batch(SHAPES, clips=1), made_target(1))
+    (output.logits.sum() + sum(map(torch.sum, output.losses.values()))).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in fusion.parameters())
+
+
+def test_heads_that_do_not_share_the_width_are_refused():
+    with pytest.raises(ValidationError, match="width 30 is no multiple of heads 4"):
+        Options(width=30)

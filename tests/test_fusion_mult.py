@@ -1,0 +1,63 @@
+"""In MulT every source reads every other one, step by step."""
+
+import pytest
+import torch
+from fusion_batches import made_batch, made_shapes
+from pydantic import ValidationError
+
+from ecmf.fusion.base import Batch
+from ecmf.fusion.mult import Fusion, LastStep, Options
+from ecmf.sequences import Transformer
+
+SHAPES = made_shapes(5, 4, 3)
+
+
+@pytest.fixture(autouse=True)
+def the_same_chance_every_time():
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("reader", range(3))
+def test_a_target_reads_every_step_of_every_source_whatever_their_number(reader):
+    fusion = Fusion(SHAPES, 4, Options()).eval()
+    batch = made_batch(SHAPES, steps=(2, 9, 5))
+    for rows in batch.rows.values():
+        rows.requires_grad_()
+    with torch.no_grad():  # hear this target alone
+        parts = fusion.classifier.weight.unflatten(1, (3, -1))
+        parts[:, [other for other in range(3) if other != reader]] = 0
+    fusion(batch).logits.square().sum().backward()
+    for name, rows in batch.rows.items():
+        assert (rows.grad.abs().sum(dim=2) > 0).all(), name
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("number", range(3))
+def test_the_order_of_the_steps_before_the_last_matters(number, kernel):
+    fusion = Fusion(SHAPES, 4, Options(kernel=kernel)).eval()
+    batch = made_batch(SHAPES, steps=5)
+    name = SHAPES[number].name
+    swapped = Batch({**batch.rows, name: batch.rows[name][:, [0, 2, 1, 3, 4]]}, batch.masks)
+    assert not torch.allclose(fusion(batch).logits, fusion(swapped).logits, atol=1e-4)
+
+
+def test_asking_for_the_last_step_alone_says_what_the_whole_transformer_says():
+    whole, last = (kind(8, 2, 3, 0.0).eval() for kind in (Transformer, LastStep))
+    last.before.load_state_dict(whole.layers[:2].state_dict())
+    last.layer.load_state_dict(whole.layers[2].state_dict())
+    last.norm.load_state_dict(whole.norm.state_dict())
+    counts = torch.tensor([4, 1, 0, 3])
+    mask = torch.arange(4) < counts[:, None]
+    rows = torch.randn(4, 4, 8) * mask[..., None]
+    expected = whole(rows, mask)[torch.arange(4), (counts - 1).clamp(min=0)]
+    assert torch.allclose(last(rows, mask), expected, atol=1e-6)
+    assert (last(rows, mask)[2] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [({"kernel": 4}, "kernel 4 has no middle step"), ({"width": 30}, "no multiple of heads 4")],
+)
+def test_sizes_that_do_not_fit_are_refused(options, fault):
+    with pytest.raises(ValidationError, match=fault):
+        Options(**options)
