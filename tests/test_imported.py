@@ -146,7 +146,7 @@ def test_only_files_of_a_known_kind_are_read(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"neither a \.csv or \.npz file nor a folder"):
         imported(tmp_path / "features.pkl")
     (tmp_path / "features.npz").write_bytes(b"no archive")
-    with pytest.raises(UserError, match="is no npz file"):
+    with pytest.raises(UserError, match="is no npz file of plain arrays"):
         imported(tmp_path / "features.npz")
 
 
