@@ -12,7 +12,6 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 from ecmf import plugins
 from ecmf.errors import CorpusError, ParamsError, UserError
@@ -104,11 +103,11 @@ def _taken(given: Sequence[str]) -> dict[str, Branch]:
         branch, _, name = take.partition("=")
         if branch not in BRANCHES or not name:
             raise ParamsError(
-                f"--take {take!r}: write <branch>=<encoder>, the branch one of {', '.join(BRANCHES)}"
+                f"--take {take!r}: write <branch>=<encoder>, with a branch of {', '.join(BRANCHES)}"
             )
         if name in wanted:
             raise ParamsError(f"--take {take!r}: {name} is taken already, for {wanted[name]}")
-        wanted[name] = cast("Branch", branch)
+        wanted[name] = branch
     return wanted
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ecmf.encoders.archive import write_archive
@@ -22,8 +23,11 @@ from ecmf.files import write_text
 from ecmf.foreign_features.base import ForeignSource, Read, Renaming
 from ecmf.manifest import Clip
 
-MISSING, ABSENT, UNUSABLE, UNKNOWN = "missing", "absent", "unusable", "unknown"
-"""A clip nothing stands for, or zeros, or what cannot be used; a foreign id that is no clip."""
+MISSING, ABSENT, UNUSABLE, PARTIAL = "missing", "absent", "unusable", "partial"
+"""A clip nothing stands for, or only zeros, or what cannot be used at all or in some rows."""
+
+UNKNOWN = "unknown"
+"""A foreign id that is no clip."""
 
 EXAMPLES = 3
 
@@ -56,8 +60,8 @@ def import_source(
 ) -> Imported:
     """Write the rows of `source` that the manifest's clips have, in the order of the manifest.
 
-    A row of zeros is what others write for nothing: it becomes no row. A clip whose rows cannot be
-    used (no numbers, another width, NaN or infinity) has none either.
+    A row of zeros is what others write for nothing: it becomes no row, and neither does one with
+    NaN or infinity. A clip whose rows cannot be used (no numbers, another width) has none.
 
     Raises:
         CorpusError: no foreign id is a clip, two are the same one, or no clip has a row; nothing
@@ -131,13 +135,16 @@ def _rows(
             continue
         foreign_id, read = found[clip.clip_id]
         try:
-            rows = _checked(read, done)
+            rows, not_finite = _checked(read, done)
         except ClipError as error:
             done.left_out.append((UNUSABLE, clip.clip_id, foreign_id, str(error)))
             continue
         if not len(rows):
             done.left_out.append((ABSENT, clip.clip_id, foreign_id, "nothing but zeros, or empty"))
             continue
+        if not_finite:
+            reason = f"{not_finite} rows with NaN or infinity left out"
+            done.left_out.append((PARTIAL, clip.clip_id, foreign_id, reason))
         done.clips += 1
         done.rows += len(rows)
         yield clip.clip_id, rows
@@ -146,28 +153,37 @@ def _rows(
         raise CorpusError(f"{done.encoder}: no clip of the manifest has a row: {states}")
 
 
-def _checked(read: Read, done: Imported) -> Vectors:
-    """Give rows (rows, dim) without those of zeros; raises ClipError if they cannot be used."""
-    read_rows = read()
-    if not read_rows.size:
-        return np.empty((0, done.dim), "float32")
-    if read_rows.dtype.kind not in "fiub":
-        raise ClipError(f"holds {read_rows.dtype}, not numbers")
-    if read_rows.ndim not in (1, 2):
-        raise ClipError(f"has shape {read_rows.shape}, not (dim,) or (rows, dim)")
-    with np.errstate(over="ignore"):  # said below, as not finite
-        rows = np.atleast_2d(read_rows).astype("float32")
-    filled = rows.any(axis=1)
-    if not filled.any():
-        return rows[:0]
+def _checked(read: Read, done: Imported) -> tuple[Vectors, int]:
+    """Give the rows (rows, dim) that say something, and how many were not finite.
+
+    Raises:
+        ClipError: they are no rows of numbers, are of another width, or none is finite.
+    """
+    found = read()
+    if not found.size:
+        return np.empty((0, done.dim), "float32"), 0
+    if found.dtype.kind not in "fiub":
+        raise ClipError(f"holds {found.dtype}, not numbers")
+    if found.ndim not in (1, 2):
+        raise ClipError(f"has shape {found.shape}, not (dim,) or (rows, dim)")
+    with np.errstate(over="ignore"):  # found below, as not finite
+        rows = np.atleast_2d(found).astype("float32")
+    rows, zeros = _split(rows, rows.any(axis=1))
+    if not len(rows):
+        return rows, 0
     if done.dim and rows.shape[1] != done.dim:
         raise ClipError(f"is {rows.shape[1]} numbers wide, not {done.dim} as the clips before it")
-    faults = int((~np.isfinite(rows)).any(axis=1).sum())
-    if faults:
-        raise ClipError(f"holds NaN or infinity in {faults} of {len(rows)} rows")
+    rows, not_finite = _split(rows, np.isfinite(rows).all(axis=1))
+    if not len(rows):
+        raise ClipError("holds NaN or infinity in every row")
     done.dim = rows.shape[1]
-    done.zeros += int((~filled).sum())
-    return rows[filled]
+    done.zeros += zeros
+    return rows, not_finite
+
+
+def _split(rows: Vectors, good: NDArray[np.bool_] | np.bool_) -> tuple[Vectors, int]:
+    kept = rows[good]
+    return kept, len(rows) - len(kept)
 
 
 def _examples(ids: Sequence[str]) -> str:

@@ -155,11 +155,16 @@ def _encode(text: Any, encoding: Any) -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    return b""
+
+
 NDARRAY = _StandIn()
 PERMITTED: dict[tuple[str, str], _StandIn] = {
     ("numpy", "ndarray"): NDARRAY,
     ("numpy", "dtype"): _StandIn(_dtype),
-    ("_codecs", "encode"): _StandIn(_encode),
+    ("_codecs", "encode"): _StandIn(_encode),  # how protocol 2 writes bytes
+    ("__builtin__", "bytes"): _StandIn(_no_bytes),  # and how it writes none
 }
 for core in ("numpy.core", "numpy._core"):  # before and since numpy 2
     PERMITTED[f"{core}.multiarray", "_reconstruct"] = _StandIn(_reconstruct)
