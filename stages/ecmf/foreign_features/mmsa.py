@@ -5,8 +5,9 @@
     audio, vision    (clips, steps, dim), `audio_lengths` and `vision_lengths` where not aligned
 
 Only `text`, `audio` and `vision` are features: labels and raw text are those of the manifest, and
-so are the splits. Padding is cut by the lengths; rows of zeros, all the padding there is without
-any, stand for nothing anyway. MMSA does not name the encoder: it goes by the name of the pickle.
+so are the splits. Padding behind is cut by the lengths. Padding in front, and any where no lengths
+are given, is zeros, which stand for nothing anyway. MMSA does not name the encoder: it goes by the
+name of the pickle.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -116,8 +117,5 @@ def _unpadded(clips: Sequence[Any], place: int, length: int | None) -> NDArray[A
         raise ClipError(f"holds no plain array of numbers: {error}") from error
     if length is None or rows.ndim != 2 or rows.dtype.kind not in "biuf":
         return rows
-    if rows[length:].any() and not rows[:length].any():
-        raise ClipError(
-            f"the first {length} rows are zeros, those behind are not: padded in front?"
-        )
-    return rows[:length]
+    padded_in_front = len(rows) > 0 and rows[-1].any() and not rows[0].any()
+    return rows if padded_in_front else rows[:length]
