@@ -263,6 +263,7 @@ GLOBAL_NDARRAY = b"cnumpy\nndarray\n"
 GLOBAL_DTYPE = b"cnumpy\ndtype\n"
 RECONSTRUCT = b"cnumpy._core.multiarray\n_reconstruct\n"
 FROM_BUFFER = b"cnumpy._core.numeric\n_frombuffer\n"
+EMPTY_ARRAY = RECONSTRUCT + b"(" + GLOBAL_NDARRAY + b"K\x00\x85U\x01btR"
 F8 = GLOBAL_DTYPE + b"(U\x02f8tR"
 
 
@@ -313,6 +314,32 @@ HOSTILE = {
         "fills an array from _Array",
     ),
     "more than there is": (FROM_BUFFER + b"(C\x08AAAAAAAA" + F8 + b"K\x09\x85U\x01CtR.", "reshape"),
+    "a short list": (
+        EMPTY_ARRAY + b"(K\x01K\x3a\x85" + GLOBAL_DTYPE + b"(U\x02O8tR\x89]Natb.",
+        r"fills an array \(58,\) from 1 entries",
+    ),
+    "short bytes": (
+        EMPTY_ARRAY + b"(K\x01K\x09\x85" + F8 + b"\x89C\x08AAAAAAAAtb.",
+        r"fills an array \(9,\) from 8 entries",
+    ),
+    "lengths below nothing": (
+        EMPTY_ARRAY
+        + b"(K\x01J\xff\xff\xff\xffJ\xff\xff\xff\xff\x86"
+        + F8
+        + b"\x89C\x08AAAAAAAAtb.",
+        r"fills an array \(-1, -1\) from 8 entries",
+    ),
+    "no shape": (EMPTY_ARRAY + b"(K\x01K\x01" + F8 + b"\x89C\x08AAAAAAAAtb.", "of no shape"),
+    "filled twice": (
+        EMPTY_ARRAY
+        + b"(K\x01K\x01\x85"
+        + F8
+        + b"\x89C\x08AAAAAAAAtb"
+        + b"(K\x01K\x01\x85"
+        + F8
+        + b"\x89C\x08AAAAAAAAtb.",
+        "fills an array from bytes",
+    ),
     "no type": (FROM_BUFFER + b"(C\x08AAAAAAAAU\x02f8K\x01\x85U\x01CtR.", "takes str for the type"),
     "changes a stand-in": (GLOBAL_DTYPE + b"N}U\x05_make" + GLOBAL_NDARRAY + b"s\x86b.", "its own"),
     "fills a stand-in": (GLOBAL_DTYPE + b"}U\x05_make" + GLOBAL_NDARRAY + b"sb.", "__dict__"),

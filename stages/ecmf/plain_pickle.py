@@ -6,6 +6,7 @@ stand-ins below, which make arrays of numbers, text or plain data and nothing el
 stand-in is a class or takes an attribute, so that none can be changed from inside the pickle.
 """
 
+import math
 import pickle
 import re
 import resource
@@ -95,10 +96,16 @@ class _Array(np.ndarray[Any, Any]):
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, content = state
-        wanted = list if _real(dtype).hasobject else bytes
-        if self.size or type(content) is not wanted:
+        real = _real(dtype)
+        if self.size or type(content) is not (list if real.hasobject else bytes):
             raise pickle.UnpicklingError(f"it fills an array from {type(content).__name__}")
-        state = (1, shape, _real(dtype), bool(fortran), content)
+        if type(shape) is not tuple or any(type(length) is not int for length in shape):
+            raise pickle.UnpicklingError("it makes an array of no shape")
+        # numpy itself would go on behind the end of a list that is too short
+        wanted = math.prod(shape) * (1 if real.hasobject else real.itemsize)
+        if min(shape, default=0) < 0 or len(content) != wanted:
+            raise pickle.UnpicklingError(f"it fills an array {shape} from {len(content)} entries")
+        state = (1, shape, real, bool(fortran), content)
         super().__setstate__(state)
 
 
