@@ -6,6 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ecmf import plugins
+from ecmf.encoders.archive import Archive, write_archive
 from ecmf.encoders.base import Features
 from ecmf.encoders.imported import Encoder
 from ecmf.errors import CorpusError, MissingFileError, ParamsError, UserError
@@ -81,6 +82,62 @@ def test_an_npz_file_may_hold_ids_and_values(tmp_path: Path) -> None:
     assert look_up(imported(npz_file(tmp_path, **arrays)), "b")[0].values.tolist() == [[0, 1]]
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_npz_file_may_hold_ids_and_the_rows_of_all_clips(save: Any, tmp_path: Path) -> None:
+    ragged = {
+        "clip_ids": np.array(["a", "b", "c"]),
+        "values": np.arange(8.0).reshape(4, 2),
+        "starts": np.array([0, 1, 1, 4]),
+    }
+    save(tmp_path / "features.npz", **ragged)
+    a, b, c = look_up(imported(tmp_path / "features.npz"), "a", "b", "c")
+    assert a.values.tolist() == [[0, 1]]
+    assert b.values.shape == (0, 2)
+    assert (c.values.tolist(), c.times.tolist()) == ([[2, 3], [4, 5], [6, 7]], [0, 1, 2])
+
+
+def test_rows_of_a_written_archive_are_read_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "mine.npz"
+    rows = {"ü": np.float32([[1, 2], [3, 4]]), "b": np.float32([[5, 6]])}
+    write_archive(path, "wavlm-base", rows.items())
+    with np.load(path) as arrays:  # it is an npz file like any other
+        assert arrays["values"].tolist() == [[1, 2], [3, 4], [5, 6]]
+    archive = Archive(path)
+    assert isinstance(archive["b"], np.memmap)
+    assert {clip_id: archive[clip_id].tolist() for clip_id in archive} == {
+        clip_id: values.tolist() for clip_id, values in rows.items()
+    }
+
+
+def test_what_made_the_features_is_named_by_the_file_or_by_its_name(tmp_path: Path) -> None:
+    write_archive(tmp_path / "mine.npz", "wavlm-base", [("a", np.ones((1, 2), "float32"))])
+    assert imported(tmp_path / "mine.npz").provenance["encoder"] == "wavlm-base"
+    assert imported(csv_file(tmp_path, "a,1,2")).provenance["encoder"] == "features"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (
+            {"starts": np.array([0, 2])},
+            r"is int64 \(2,\), not 3 whole numbers for 2 clip_ids",
+        ),
+        ({"starts": np.array([0.0, 1, 2])}, r"starts is float64 \(3,\), not 3 whole numbers"),
+        ({"starts": np.array([0, 3, 2])}, "starts does not rise from 0 to the 2 rows"),
+        ({"starts": np.array([0, 1, 3])}, "starts does not rise from 0 to the 2 rows"),
+        ({"starts": np.array([-1, 1, 2])}, "starts does not rise from 0 to the 2 rows"),
+        ({"values": np.array([{}, {}])}, "is no npz file of plain arrays"),
+        ({"values": np.ones(2)}, r"values has shape \(2,\), not \(rows, dim\)"),
+    ],
+)
+def test_an_archive_that_contradicts_itself_is_refused(
+    arrays: dict[str, NDArray[Any]], message: str, tmp_path: Path
+) -> None:
+    given = {"clip_ids": np.array(["a", "b"]), "values": np.eye(2), **arrays}
+    with pytest.raises(CorpusError, match=message):
+        imported(npz_file(tmp_path, **given))
+
+
 def test_a_clip_that_is_not_in_the_file_has_no_row(tmp_path: Path) -> None:
     (absent,) = look_up(imported(csv_file(tmp_path, "a,1,2")), "z")
     assert absent.values.shape == (0, 2)
@@ -146,7 +203,7 @@ def test_only_files_of_a_known_kind_are_read(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"neither a \.csv or \.npz file nor a folder"):
         imported(tmp_path / "features.pkl")
     (tmp_path / "features.npz").write_bytes(b"no archive")
-    with pytest.raises(UserError, match="is no npz file"):
+    with pytest.raises(UserError, match="is no npz file of plain arrays"):
         imported(tmp_path / "features.npz")
 
 

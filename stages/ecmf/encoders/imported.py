@@ -1,6 +1,9 @@
 """Features made elsewhere, by clip id: a csv file, an npz file or a folder of npy files.
 
-The clip itself is not looked at. A clip the file does not know has no row.
+The clip itself is not looked at. A clip the file does not know has no row. An npz file holds an
+array per clip, or all of them as in `archive`. What made the features is named in the provenance:
+by the file itself where it says so (`stages/import_features.py` writes such files), else by its
+name.
 """
 
 import csv
@@ -14,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecmf import plugins
+from ecmf.encoders.archive import Archive, is_archive
 from ecmf.encoders.base import Features, Vectors
 from ecmf.errors import CorpusError, ParamsError
 from ecmf.files import verified
@@ -21,9 +25,6 @@ from ecmf.section import Section
 
 Table = Mapping[str, NDArray[Any]]
 """Clip id -> its row (dim,) or its rows (rows, dim); read when asked for, not checked yet."""
-
-IDS, VALUES = "clip_ids", "values"
-"""An npz file may hold these two arrays, (clips,) and (clips, dim), instead of one per clip."""
 
 UNREADABLE = (ValueError, EOFError, zipfile.BadZipFile)
 """What numpy raises for a damaged file, and for an array of objects, which could run code."""
@@ -68,14 +69,18 @@ class Encoder:
         remedy = "name a .csv or .npz file or a folder of .npy files, made from the same clips"
         self._path = verified(options.path, options.sha256, remedy)
         reader = _reader(self._path)
-        self._table, columns = reader(self._path, options)
+        self._table, columns, encoder = reader(self._path, options)
         # asked of the table itself, numpy would read the whole array to answer
         self._known = frozenset(self._table)
         if not self._known:
             raise CorpusError(f"{self._path} holds no clip")
         first = next(iter(self._table))
         self.dim = int(np.atleast_1d(self._read(first)).shape[-1])
-        self.provenance: dict[str, Any] = {"file": self._path.name, "sha256": options.sha256}
+        self.provenance: dict[str, Any] = {
+            "encoder": encoder or self._path.stem,
+            "file": self._path.name,
+            "sha256": options.sha256,
+        }
         if columns:
             self.provenance["columns"] = columns
 
@@ -132,38 +137,31 @@ class _Folder(Mapping[str, NDArray[Any]]):
         return len(self._files)
 
 
-Reader = Callable[[Path, Options], tuple[Table, list[str]]]
-"""File -> its clips, and the names of the columns where it has any."""
+Reader = Callable[[Path, Options], tuple[Table, list[str], str]]
+"""File -> its clips, the names of the columns and that of the encoder where it has any."""
 
 
 def _reader(path: Path) -> Reader:
     if path.is_dir():
-        return lambda folder, _: (_Folder(folder), [])
+        return lambda folder, _: (_Folder(folder), [], "")
     readers: dict[str, Reader] = {".csv": _read_csv, ".npz": _read_npz}
     if path.suffix not in readers:
         raise ParamsError(f"{path} is neither a .csv or .npz file nor a folder of .npy files")
     return readers[path.suffix]
 
 
-def _read_npz(path: Path, _: Options) -> tuple[Table, list[str]]:
+def _read_npz(path: Path, _: Options) -> tuple[Table, list[str], str]:
     try:
         arrays: Table = np.load(path, allow_pickle=False)
+        if not is_archive(arrays):
+            return arrays, [], ""
+        archive = Archive(path)
     except UNREADABLE as error:
-        raise CorpusError(f"{path} is no npz file: {error}") from error
-    if set(arrays) != {IDS, VALUES}:
-        return arrays, []
-    clip_ids, values = arrays[IDS].tolist(), arrays[VALUES]
-    if len(clip_ids) != len(values):
-        raise CorpusError(f"{path}: {len(clip_ids)} {IDS}, but {len(values)} {VALUES}")
-    rows: dict[str, NDArray[Any]] = {}
-    for clip_id, row in zip(map(str, clip_ids), values, strict=True):
-        if clip_id in rows:
-            raise CorpusError(f"{path}: clip {clip_id!r} stands twice in {IDS}")
-        rows[clip_id] = row
-    return rows, []
+        raise CorpusError(f"{path} is no npz file of plain arrays: {error}") from error
+    return archive, [], archive.encoder
 
 
-def _read_csv(path: Path, options: Options) -> tuple[Table, list[str]]:
+def _read_csv(path: Path, options: Options) -> tuple[Table, list[str], str]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         header = next(reader, [])
@@ -180,7 +178,7 @@ def _read_csv(path: Path, options: Options) -> tuple[Table, list[str]]:
             if cells[key] in rows:
                 raise CorpusError(f"{where}: clip {cells[key]!r} stands twice")
             rows[cells[key]] = _numbers(where, columns, [cells[place] for place in places])
-    return rows, columns
+    return rows, columns, ""
 
 
 def _numbers(where: str, columns: Sequence[str], cells: Sequence[str]) -> NDArray[np.float64]:

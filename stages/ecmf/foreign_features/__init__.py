@@ -1,0 +1,1 @@
+"""One file per layout in which others publish features."""

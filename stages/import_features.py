@@ -1,0 +1,155 @@
+"""Features made elsewhere -> files for `imported`: `python stages/import_features.py <layout> ...`.
+
+Run by hand, once per file or folder of features; what it writes is named in `params.yaml` by path
+and SHA-256, and the lines to do so are printed. Every clip of the manifest that has no features,
+and all features of no clip, are listed beside with their reason.
+"""
+
+import argparse
+import logging
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ecmf import plugins
+from ecmf.errors import CorpusError, ParamsError, UserError
+from ecmf.files import sha256
+from ecmf.foreign_features.base import ForeignSource, Layout, Renaming
+from ecmf.importing import Imported, import_source
+from ecmf.manifest import read_manifest
+from ecmf.params import BRANCHES, Branch
+
+FAMILY = "foreign_features"
+STAGES: Mapping[Branch, str] = {
+    "frame": "encode_frames",
+    "face": "encode_faces",
+    "audio": "encode_audio",
+    "text": "encode_text",
+}
+WORD = re.compile(r"[\w./-]+")
+"""What DVC's grammar of overrides (Hydra's) takes without quotes."""
+
+
+def import_features(
+    layout: str,
+    path: Path,
+    manifest: Path,
+    folder: Path,
+    wanted: Mapping[str, Branch],
+    renamings: Sequence[Renaming] = (),
+) -> str:
+    """Write the sources at `path` into `folder`; return what came of it and the parameters to use.
+
+    `wanted` says which encoders to take, and for which branch; empty, all whose branch is told by
+    the layout. `renamings` replace those of the layout.
+
+    Raises:
+        ParamsError: an encoder is not there, or its branch is not known; lists those there are.
+    """
+    member: Layout = plugins.load(FAMILY, layout).Layout()
+    clips = read_manifest(manifest)
+    sources = list(member.sources(path))
+    branches = _branches(sources, wanted, path)
+    said, use = [], []
+    for source in sources:
+        if source.encoder in branches:
+            imported = import_source(source, clips, renamings or member.renamings, folder)
+            said.append(imported.summary())
+            use.append(f"  -S {shlex.quote(_override(branches[source.encoder], imported))}")
+        else:
+            said.append(f"{source.encoder}: not taken")
+    return "\n".join([*said, "next: dvc exp run \\", " \\\n".join(use)])
+
+
+def _branches(
+    sources: Sequence[ForeignSource], wanted: Mapping[str, Branch], path: Path
+) -> Mapping[str, Branch]:
+    names = [source.encoder for source in sources]
+    for name in names:
+        if not re.fullmatch(r"[^/\\\0]+", name) or not name.isprintable() or name.startswith("."):
+            raise CorpusError(f"{path}: {name!r} becomes a file name: rename it")
+    for name in wanted:
+        if name not in names:
+            raise ParamsError(
+                f"{path} has no {name!r}: it has {', '.join(names)}.{plugins.hint(name, names)}"
+            )
+    if wanted:
+        return wanted
+    told = {source.encoder: source.branch for source in sources if source.branch is not None}
+    if len(told) < len(sources):
+        raise ParamsError(
+            f"{path} has {', '.join(names)}: say of each that you want which branch it is for, "
+            f"with --take {BRANCHES[2]}={names[0]}, one of {', '.join(BRANCHES)}"
+        )
+    return told
+
+
+def _override(branch: Branch, imported: Imported) -> str:
+    """Write the entry of the table as DVC reads it."""
+    name = re.sub(r"[^a-z0-9]+", "_", imported.encoder.lower()).strip("_")
+    name = name if name[:1].isalpha() else f"imported_{name}".strip("_")
+    path = str(imported.archive)
+    if not WORD.fullmatch(path):
+        path = '"{}"'.format(path.replace("\\", "\\\\").replace('"', '\\"'))
+    entry = f"{{member: imported, path: {path}, sha256: {sha256(imported.archive)}}}"
+    return f"+{STAGES[branch]}.encoders.{name}={entry}"
+
+
+def _taken(given: Sequence[str]) -> dict[str, Branch]:
+    wanted: dict[str, Branch] = {}
+    for take in given:
+        branch, _, name = take.partition("=")
+        if branch not in BRANCHES or not name:
+            raise ParamsError(
+                f"--take {take!r}: write <branch>=<encoder>, with a branch of {', '.join(BRANCHES)}"
+            )
+        if name in wanted:
+            raise ParamsError(f"--take {take!r}: {name} is taken already, for {wanted[name]}")
+        wanted[name] = branch
+    return wanted
+
+
+def main() -> int:
+    """Read the command line; a mistake the user can mend is one message and exit code 1."""
+    parser = argparse.ArgumentParser(description="Turn features made elsewhere into `imported`.")
+    parser.add_argument("layout", help=f"one of {', '.join(plugins.names(FAMILY))}")
+    parser.add_argument("path", type=Path, help="the file or folder that holds the features")
+    parser.add_argument("manifest", type=Path, help="the clips: data/manifests/<corpus>.csv")
+    parser.add_argument("folder", type=Path, help="where to write, such as data/imported")
+    parser.add_argument(
+        "--take",
+        action="append",
+        default=[],
+        metavar="BRANCH=ENCODER",
+        help="an encoder to take and its branch; may be said again",
+    )
+    parser.add_argument(
+        "--id",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("PATTERN", "TEMPLATE"),
+        help="ids that this regular expression fits are clips of that name, such as '(.+)_x' '\\1'",
+    )
+    given = parser.parse_args()
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    try:
+        said = import_features(
+            given.layout,
+            given.path,
+            given.manifest,
+            given.folder,
+            _taken(given.take),
+            [Renaming(*renaming) for renaming in given.id],
+        )
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(f"{said}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
