@@ -66,7 +66,7 @@ class Fusion(base.Fusion):
         tokens = torch.cat([self.mix(first, second), second], dim=1)
         # An absent visual source has tokens, too: what the others say in its place.
         some = batch.present().any(dim=1, keepdim=True).expand(-1, self.tokens)
-        sources = tokens.unflatten(1, (-1, self.tokens)).unbind(dim=1)
+        sources = torch.split(tokens, self.tokens, dim=1)
         pooled = [self.pooling(part, some) for part in sources]
         return base.Output(self.classifier(self.dropout(torch.cat(pooled, dim=1))))
 
