@@ -23,7 +23,7 @@ from torch.nn import functional
 from ecmf.fusion import base
 from ecmf.pooling import masked_mean, masked_softmax
 from ecmf.section import Section
-from ecmf.sequences import StepProjection, Streams, Transformer, TransformerLayer, with_positions
+from ecmf.sequences import Attention, StepProjection, Streams, Transformer, with_positions
 
 HEADS = 4
 KERNEL = 3
@@ -41,16 +41,15 @@ class Options(Section):
 class LocalExpert(nn.Module):
     """Two convolutions over the steps with a residual: what happens within a few steps."""
 
-    def __init__(self, width: int, dropout: float) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.first = nn.Conv1d(width, width, KERNEL, padding="same")
         self.second = nn.Conv1d(width, width, KERNEL, padding="same")
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
         """(clips, steps, width) -> the same; padding stays zero between the convolutions."""
         real = mask.unsqueeze(1)
-        hidden = self.dropout(functional.gelu(self.first(rows.transpose(1, 2)))) * real
+        hidden = functional.gelu(self.first(rows.transpose(1, 2))) * real
         local: Tensor = (rows.transpose(1, 2) + self.second(hidden)) * real
         return local.transpose(1, 2)
 
@@ -63,11 +62,12 @@ class Fusion(base.Fusion):
         super().__init__(sources, classes)
         width, dropout = options.width, options.dropout
         self.projection = StepProjection(self.sources, width, dropout)
-        self.local = LocalExpert(width, dropout)
-        self.overall = Transformer(width, HEADS, options.layers, dropout)
+        # What experts read and what they say is dropped; inside them it would cost, not help.
+        self.local = LocalExpert(width)
+        self.overall = Transformer(width, HEADS, options.layers, dropout=0.0)
         experts = 2
         if len(self.sources) > 1:
-            self.correlation = TransformerLayer(width, HEADS, dropout)
+            self.correlation = Attention(width, HEADS, dropout=0.0)
             experts = 3
         self.expert_gate = nn.Sequential(
             nn.Linear(width, width), nn.Tanh(), nn.Linear(width, experts)
@@ -100,12 +100,12 @@ class Fusion(base.Fusion):
             open_to = [present, present]
             if len(streams) > 1:
                 others, other_mask = _beside(streams, number)
-                opinions.append(self.correlation(rows, mask, (others, other_mask)))
+                opinions.append(self.correlation(rows, others, other_mask))
                 open_to.append(present & other_mask.any(dim=1))
             mean = masked_mean(rows, mask)
             gate = masked_softmax(self.expert_gate(mean), torch.stack(open_to, dim=1))
             said = torch.stack([masked_mean(opinion, mask) for opinion in opinions], dim=1)
-            vector = self.norm(mean + torch.einsum("bk,bkd->bd", gate, said))
+            vector = self.norm(mean + torch.einsum("bk,bkd->bd", gate, self.dropout(said)))
             vectors.append(vector * present.unsqueeze(-1))
             gates.append(gate)
         return torch.stack(vectors, dim=1), torch.stack(gates, dim=1)
