@@ -150,8 +150,11 @@ class Fusion(base.Fusion):
     def _shuffled(self, common: Tensor, filled: Tensor, present: Tensor, soft: Tensor) -> Tensor:
         """Cross entropy of clips made of the sources of several clips of one label, (clips,)."""
         clips, count = present.shape
-        agreement = (soft @ soft.T).clamp(min=torch.finfo(soft.dtype).tiny).log().unsqueeze(1)
-        chance = -torch.empty(clips, count, clips, device=soft.device).exponential_().log()
+        least = torch.finfo(soft.dtype).tiny
+        agreement = (soft @ soft.T).clamp(min=least).log().unsqueeze(1)
+        # The largest of log p + Gumbel noise is drawn with probability p (arXiv 1611.01144).
+        uniform = torch.rand(clips, count, clips, device=soft.device).clamp(min=least)
+        chance = -(-uniform.log()).log()
         hidden = ~(present.T & present.unsqueeze(-1))  # a source of a clip that has it, for another
         drawn = (agreement + chance).masked_fill(hidden, -torch.inf).argmax(dim=-1)
         source = torch.arange(count, device=soft.device)
