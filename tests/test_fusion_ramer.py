@@ -70,6 +70,14 @@ def test_the_classifier_reads_what_is_imagined_in_the_place_of_an_absent_source(
     assert changed.nonzero().flatten().tolist() == absent
 
 
+def test_what_is_specific_to_a_source_reaches_the_classifier_of_the_clips_that_have_it(batch):
+    fusion = made_fusion("ramer", batch)
+    before = fusion(batch).logits
+    torch.nn.init.normal_(fusion.codes.specific[1][-1].bias)
+    changed = (fusion(batch).logits != before).any(dim=1)
+    assert torch.equal(changed, batch.present()[:, 1])
+
+
 def test_the_contrast_wants_a_reconstruction_to_be_nearer_to_its_own_clip_than_to_others(batch):
     fusion = made_fusion("ramer", batch)
     present = batch.present()

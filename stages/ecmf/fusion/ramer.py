@@ -7,14 +7,15 @@ an absent modality is `Dec_m(mean common code of the others, learned specific co
 shuffled among those of their label.
 
 Our reading: a source is a modality. One encoder makes all common codes. One discriminator reads
-both kinds, the common ones through a reversed gradient. InfoNCE compares `h_m` with what would
-stand for it if it were absent, so that the learned codes are trained by the clips that have the
-source, and among the clips of the batch that have it. A linear classifier reads the mean common
-code and every `h_m`, real or reconstructed. In the loss "shuffle" each source is that of another
-clip, drawn as often as their labels agree, and the label is the mean of those drawn. A single
-source has no other to be told from or made of: it has neither discriminator nor learned code. The
-weights of the losses are ours. Left out: the personality task, for clips here have no such labels,
-and the pass over stacked labels, for a clip has one emotion.
+both kinds, the common ones through a reversed gradient. A linear classifier reads the mean common
+code and a reconstruction of every source: from its own codes where it is present, from the others'
+where it is not. InfoNCE compares `h_m` with what would stand for it if it were absent, among the
+clips of the batch that have it, so that clips that have a source train its learned code. In the
+loss "shuffle" each source is that of another clip, drawn as often as their labels agree, and the
+label is the mean of those drawn. A single source has no other to be told from or made of: it has
+neither discriminator nor learned code. The weights of the losses are ours. Left out: the
+personality task, for clips here have no such labels, and the pass over stacked labels, for a clip
+has one emotion.
 """
 
 from collections.abc import Sequence
@@ -99,19 +100,19 @@ class Fusion(base.Fusion):
         self.classifier = nn.Linear(width * (1 + count), classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
-        """Fuse the sources of each clip, real or reconstructed."""
+        """Fuse the sources of each clip as they are reconstructed."""
         present = batch.present()
         vectors = self.projection(batch)
         common, specific = self.codes.encode(vectors, present)
         imagined = self.codes.imagine(common, present)
-        filled = torch.where(present.unsqueeze(-1), vectors, imagined)
+        rebuilt = self.codes.decode(common, specific)
+        filled = torch.where(present.unsqueeze(-1), rebuilt, imagined)
         shared = masked_mean(common, present)
         logits = self._classify(shared, filled)
         if target is None:
             return base.Output(logits)
         losses = {}
         if self.options.reconstruction:
-            rebuilt = self.codes.decode(common, specific)
             losses["reconstruction"] = self.options.reconstruction * _mean_of_present(
                 (vectors - rebuilt).square().mean(dim=-1), present
             )
