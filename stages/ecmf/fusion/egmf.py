@@ -1,0 +1,117 @@
+"""EGMF (arXiv 2601.07565): three experts per modality, and gates over experts and modalities.
+
+Taken from the paper: an expert for local detail (1-D convolutions), one for semantic correlation
+(cross-attention between modalities) and one for global context (a transformer); gates in two
+levels, over the experts of each modality and then over the modalities.
+
+Our reading: a source is a modality. `x_m` are its steps at one width; the experts are shared by all
+sources; `e_mk` is the mean over the steps of what expert k makes of them, and
+`g_m = softmax_k(W tanh(V mean x_m))`; `z_m = LN(mean x_m + Σ_k g_mk e_mk)`. The correlation expert
+reads all steps of the other sources, so it is closed to a source that stands alone in its clip, and
+is not built for a single source. Over the modalities `w = softmax_m(u^T tanh(U [z_m; c]))` with `c`
+the mean of the present `z_m`; a linear classifier reads `[Σ_m w_m z_m ; z_1..z_M]`. Left out: the
+language model that reads the fused vectors as pseudo tokens, and its adaptation by LoRA.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ecmf.fusion import base
+from ecmf.pooling import masked_mean, masked_softmax
+from ecmf.section import Section
+from ecmf.sequences import Attention, StepProjection, Streams, Transformer, with_positions
+
+HEADS = 4
+KERNEL = 3
+"""Steps a convolution sees; two of them follow each other."""
+
+
+class Options(Section):
+    """Width, layers of the expert for global context, and dropout."""
+
+    width: int = Field(64, ge=HEADS, multiple_of=HEADS)
+    layers: int = Field(1, ge=1)
+    dropout: float = Field(0.4, ge=0, lt=1)
+
+
+class LocalExpert(nn.Module):
+    """Two convolutions over the steps with a residual: what happens within a few steps."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(width, width, KERNEL, padding="same")
+        self.second = nn.Conv1d(width, width, KERNEL, padding="same")
+
+    def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
+        """(clips, steps, width) -> the same; padding stays zero between the convolutions."""
+        real = mask.unsqueeze(1)
+        hidden = functional.gelu(self.first(rows.transpose(1, 2))) * real
+        local: Tensor = (rows.transpose(1, 2) + self.second(hidden)) * real
+        return local.transpose(1, 2)
+
+
+class Fusion(base.Fusion):
+    """Ask three experts about each source, and weigh first them and then the sources."""
+
+    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
+        """Build for these sources."""
+        super().__init__(sources, classes)
+        width, dropout = options.width, options.dropout
+        self.projection = StepProjection(self.sources, width, dropout)
+        # What experts read and what they say is dropped; inside them it would cost, not help.
+        self.local = LocalExpert(width)
+        self.overall = Transformer(width, HEADS, options.layers, dropout=0.0)
+        experts = 2
+        if len(self.sources) > 1:
+            self.correlation = Attention(width, HEADS, dropout=0.0)
+            experts = 3
+        self.expert_gate = nn.Sequential(
+            nn.Linear(width, width), nn.Tanh(), nn.Linear(width, experts)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.source_gate = nn.Sequential(
+            nn.Linear(2 * width, width), nn.Tanh(), nn.Linear(width, 1, bias=False)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(width * (1 + len(self.sources)), classes)
+
+    def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
+        """Fuse the sources of each clip."""
+        present = batch.present()
+        vectors, _ = self.ask(self.projection(batch))
+        context = masked_mean(vectors, present).unsqueeze(1).expand_as(vectors)
+        scores = self.source_gate(torch.cat([vectors, context], dim=-1)).squeeze(-1)
+        weights = masked_softmax(scores, present)
+        fused = torch.einsum("bm,bmd->bd", weights, vectors)
+        both = torch.cat([fused, vectors.flatten(1)], dim=1)
+        return base.Output(self.classifier(self.dropout(both)), weights)
+
+    def ask(self, streams: Streams) -> tuple[Tensor, Tensor]:
+        """Return `z` (clips, sources, width) and the experts' gates (clips, sources, experts)."""
+        vectors, gates = [], []
+        for number, (rows, mask) in enumerate(streams):
+            placed = with_positions(rows) * mask.unsqueeze(-1)
+            opinions = [self.local(rows, mask), self.overall(placed, mask)]
+            present = mask.any(dim=1)
+            open_to = [present, present]
+            if len(streams) > 1:
+                others, other_mask = _beside(streams, number)
+                opinions.append(self.correlation(rows, others, other_mask))
+                open_to.append(present & other_mask.any(dim=1))
+            mean = masked_mean(rows, mask)
+            gate = masked_softmax(self.expert_gate(mean), torch.stack(open_to, dim=1))
+            said = torch.stack([masked_mean(opinion, mask) for opinion in opinions], dim=1)
+            vector = self.norm(mean + torch.einsum("bk,bkd->bd", gate, self.dropout(said)))
+            vectors.append(vector * present.unsqueeze(-1))
+            gates.append(gate)
+        return torch.stack(vectors, dim=1), torch.stack(gates, dim=1)
+
+
+def _beside(streams: Streams, number: int) -> tuple[Tensor, Tensor]:
+    """All steps of all sources but one, one after the other."""
+    rows, masks = zip(*(streams[:number] + streams[number + 1 :]), strict=True)
+    return torch.cat(rows, dim=1), torch.cat(masks, dim=1)

@@ -1,0 +1,91 @@
+"""EMMA (arXiv 2410.02080): one linear layer over the token axis of two kinds of tokens.
+
+Taken from the paper and its code: the tokens of the text are brought to those of the picture,
+`T' = GELU(W_t T)`; a single linear layer over the *token* axis of `[V; T']` gives as many tokens
+as `V` has; it starts as `[I|0]`, so that at first the picture's tokens pass as they are and the
+text changes them only as far as training finds it useful.
+
+Our reading: `V` are the tokens of the visual sources (the first source, where all or none are
+visual) and `T` those of the others. A layer over the token axis needs a fixed number of tokens, so
+each source is brought to `tokens` of them by interpolation. The identity is added to the layer's
+output rather than kept in its weights, which start at zero: the same function, but a decay of the
+weights then pulls towards the identity. What reads the tokens in the paper is a language model,
+which reads the text as well; here attention pools the tokens of each source, mixed or `T'`, for a
+linear classifier. Left out: the language model, and whatever serves to train it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ecmf.fusion import base
+from ecmf.pooling import INPUT_DROPOUT, AttentionPooling
+from ecmf.section import Section
+from ecmf.sequences import StepProjection, resampled
+
+VISUAL = ("frame", "face")
+"""The branches whose tokens are mixed with those of the others."""
+
+
+class Options(Section):
+    """Width of a token, how many stand for a source, and dropout."""
+
+    width: int = Field(64, ge=1)
+    tokens: int = Field(8, ge=1)
+    dropout: float = Field(0.5, ge=0, lt=1)
+
+
+class Fusion(base.Fusion):
+    """Let the tokens of the other sources change those of the visual ones."""
+
+    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
+        """Build for these sources."""
+        super().__init__(sources, classes)
+        width = options.width
+        self.tokens = options.tokens
+        visual = [source for source in self.sources if source.branch in VISUAL]
+        first = visual if 0 < len(visual) < len(self.sources) else self.sources[:1]
+        self.first = tuple(source for source in self.sources if source in first)
+        self.second = tuple(source for source in self.sources if source not in first)
+        self.projection = StepProjection(self.first, width, options.dropout)
+        self.to_first = nn.ModuleList(nn.Linear(source.dim, width) for source in self.second)
+        count = len(self.first) * self.tokens
+        self.mixing = nn.Linear(len(self.sources) * self.tokens, count)
+        nn.init.zeros_(self.mixing.weight)
+        nn.init.zeros_(self.mixing.bias)
+        self.pooling = AttentionPooling(width, width)
+        self.dropout = nn.Dropout(options.dropout)
+        self.classifier = nn.Linear(width * len(self.sources), classes)
+
+    def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
+        """Mix the tokens, and pool those of each source."""
+        first, second = self.tokenise(batch)
+        tokens = torch.cat([self.mix(first, second), second], dim=1)
+        # An absent visual source has tokens, too: what the others say in its place.
+        some = batch.present().any(dim=1, keepdim=True).expand(-1, self.tokens)
+        sources = torch.split(tokens, self.tokens, dim=1)
+        pooled = [self.pooling(part, some) for part in sources]
+        return base.Output(self.classifier(self.dropout(torch.cat(pooled, dim=1))))
+
+    def tokenise(self, batch: base.Batch) -> tuple[Tensor, Tensor]:
+        """Return `V` and `T'`, each (clips, its sources x tokens, width); zeros where absent."""
+        names = [source.name for source in self.first]
+        visual = base.Batch(
+            {name: batch.rows[name] for name in names}, {name: batch.masks[name] for name in names}
+        )
+        first = [resampled(rows, mask, self.tokens) for rows, mask in self.projection(visual)]
+        second = [first[0][:, :0]]  # no token at all, where there is no second source
+        for source, linear in zip(self.second, self.to_first, strict=True):
+            rows, mask = batch.rows[source.name], batch.masks[source.name]
+            dropped = functional.dropout(rows, INPUT_DROPOUT, self.training)
+            second.append(resampled(functional.gelu(linear(dropped)), mask, self.tokens))
+        return torch.cat(first, dim=1), self.dropout(torch.cat(second, dim=1))
+
+    def mix(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the tokens of `first`, changed by a linear layer over all of them."""
+        both = torch.cat([first, second], dim=1)
+        changed: Tensor = self.mixing(both.transpose(1, 2)).transpose(1, 2)
+        return first + changed

@@ -1,0 +1,79 @@
+"""AFG: three structures, two things said, and a loss weighed by uncertainties."""
+
+import pytest
+import torch
+from made_batch import CLASSES, CLIPS, made_batch, made_fusion
+from torch.nn.functional import cross_entropy
+
+from ecmf.fusion.base import Target
+
+SOURCES = {"face/a": (5, 6), "audio/b": (3, 4), "text/c": (4, 1)}
+SOFT = torch.eye(CLASSES)[torch.arange(CLIPS) % CLASSES]
+
+
+@pytest.fixture
+def batch():
+    return made_batch(SOURCES, {"face/a": (0, 1), "audio/b": (0,), "text/c": (0, 2)})
+
+
+def total(fusion, batch, target):
+    """What the training minimises, clip by clip."""
+    output = fusion(batch, target)
+    return cross_entropy(output.logits, target.soft, reduction="none") + sum(output.losses.values())
+
+
+def test_three_posteriors_are_combined_by_their_mean(batch):
+    fusion = made_fusion("afg", batch)
+    vectors, weights = fusion.structures(fusion.projection(batch), batch.present())
+    assert len(vectors) == 3
+    decoded = [decode(vector) for decode, vector in zip(fusion.decoders, vectors, strict=True)]
+    posterior = sum(emotion.exp() for emotion, _ in decoded) / 3
+    output = fusion(batch)
+    assert torch.allclose(output.logits.softmax(dim=1), posterior, atol=1e-6)
+    assert torch.allclose(output.valence, sum(valence for _, valence in decoded) / 3, atol=1e-6)
+    assert torch.allclose(weights.sum(dim=1), batch.present().any(dim=1).float())
+
+
+def test_with_the_cross_entropy_of_the_training_its_losses_sum_to_the_formula(batch):
+    fusion = made_fusion("afg", batch)
+    s1, s2 = 0.7, 1.9
+    fusion.log_variance.data = 2 * torch.tensor([s1, s2]).log()
+    target = Target(SOFT, torch.linspace(-3, 3, CLIPS))
+    output = fusion(batch)
+    emotion = cross_entropy(output.logits, SOFT, reduction="none")
+    valence = (output.valence - target.valence) ** 2
+    expected = emotion / s1**2 + valence / (2 * s2**2) + torch.tensor(s1 * s2).log()
+    found = total(fusion, batch, target)
+    assert torch.allclose(found, expected, atol=1e-5)
+    weight = fusion.decoders[0].emotion.weight
+    wanted, got = (torch.autograd.grad(loss.sum(), weight)[0] for loss in (expected, found))
+    assert torch.allclose(wanted, got, atol=1e-5)
+
+
+def test_the_uncertainties_rest_where_they_are_as_large_as_the_errors(batch):
+    fusion = made_fusion("afg", batch)
+    target = Target(SOFT, torch.linspace(-3, 3, CLIPS))
+    output = fusion(batch)
+    squares = torch.stack(
+        [2 * cross_entropy(output.logits, SOFT), (output.valence - target.valence).square().mean()]
+    )
+    for step, pull in ((0.0, 0), (0.5, 1), (-0.5, -1)):
+        fusion.log_variance.data = squares.detach().log() + step
+        (gradient,) = torch.autograd.grad(total(fusion, batch, target).mean(), fusion.log_variance)
+        assert torch.equal(gradient.sign() * (gradient.abs() > 1e-5), torch.full((2,), pull))
+
+
+def test_an_unknown_valence_enters_no_loss_and_no_gradient(batch):
+    fusion = made_fusion("afg", batch)
+    valence = torch.linspace(-3, 3, CLIPS)
+    valence[::2] = torch.nan
+    losses = fusion(batch, Target(SOFT, valence)).losses
+    assert (losses["valence"][::2] == 0).all() and (losses["valence"][1::2] > 0).all()
+    total(fusion, batch, Target(SOFT, torch.full((CLIPS,), torch.nan))).sum().backward()
+    for name, parameter in fusion.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+        assert not name.endswith("valence.weight") or (parameter.grad == 0).all(), name
+
+
+def test_without_a_target_it_has_no_loss(batch):
+    assert not made_fusion("afg", batch)(batch).losses

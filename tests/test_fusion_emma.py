@@ -1,0 +1,57 @@
+"""EMMA: tokens mixed by one linear layer that starts as the identity."""
+
+import pytest
+import torch
+from made_batch import CLASSES, CLIPS, made_batch, made_fusion
+
+SOURCES = {"frame/a": (5, 6), "face/b": (7, 3), "text/c": (4, 2), "audio/d": (3, 4)}
+
+
+@pytest.fixture
+def batch():
+    return made_batch(SOURCES, {"face/b": (1, 2), "text/c": (2, 3)})
+
+
+def test_it_starts_as_the_identity(batch):
+    fusion = made_fusion("emma", batch, tokens=8)
+    first, second = fusion.tokenise(batch)
+    assert first.shape == second.shape == (CLIPS, 2 * 8, 64)
+    assert second.abs().sum() > 0
+    assert torch.equal(fusion.mix(first, second), first)
+
+
+def test_one_step_of_training_lets_the_text_change_the_visual_tokens(batch):
+    fusion = made_fusion("emma", batch)
+    optimiser = torch.optim.SGD(fusion.parameters(), lr=0.1)
+    torch.nn.functional.cross_entropy(
+        fusion(batch).logits, torch.arange(CLIPS) % CLASSES
+    ).backward()
+    optimiser.step()
+    first, second = fusion.tokenise(batch)
+    assert not torch.allclose(fusion.mix(first, second), fusion.mix(first, 2 * second), atol=1e-7)
+
+
+def test_the_layer_mixes_tokens_and_treats_every_number_of_a_token_alike(batch):
+    fusion = made_fusion("emma", batch)
+    torch.nn.init.normal_(fusion.mixing.weight)
+    first, second = fusion.tokenise(batch)
+    order = torch.randperm(first.shape[-1])
+    mixed = fusion.mix(first, second)
+    assert not torch.allclose(mixed, first)
+    assert torch.allclose(fusion.mix(first[..., order], second[..., order]), mixed[..., order])
+
+
+@pytest.mark.parametrize(
+    ("names", "first"),
+    [
+        (("frame/a", "face/b", "text/c", "audio/d"), ["frame/a", "face/b"]),
+        (("text/c", "face/b"), ["face/b"]),
+        (("audio/d", "text/c"), ["audio/d"]),
+        (("frame/a", "face/b"), ["frame/a"]),
+        (("text/c",), ["text/c"]),
+    ],
+)
+def test_the_visual_tokens_are_mixed_or_those_of_the_first_source(names, first):
+    fusion = made_fusion("emma", made_batch({name: SOURCES[name] for name in names}))
+    assert [source.name for source in fusion.first] == first
+    assert {source.name for source in fusion.second} == set(names) - set(first)
