@@ -1,4 +1,4 @@
-"""EGMS (arXiv 2408.03149, NLPCC 2024): views of one text through one encoder, and a gate of them.
+"""EGMS (arXiv 2408.03149, Findings of ACL 2024): views of one text, one encoder, and a gate.
 
 Taken from the paper: one shared encoder reads the text beside the other modality, and the cues
 beside it; a gate per clip, one number, mixes the two, `g = σ(W2 ReLU(W1 [mean t ; mean c]))`; an
