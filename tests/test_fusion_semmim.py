@@ -54,8 +54,8 @@ def test_practice_teaches_to_tell_what_is_hidden():
     pretext = fusion.pretext()
     practise(pretext, batch, 10)  # the teacher has a mean, and the first surprise is over
     before = loss_of(pretext, batch).mean()
-    practise(pretext, batch, 100)
-    assert loss_of(pretext, batch).mean() < 0.8 * before
+    practise(pretext, batch, 60)
+    assert loss_of(pretext, batch).mean() < 0.6 * before
     shares = (pretext.teacher(batch).by_clip[0] / 0.05).softmax(dim=1)
     of_kind = torch.stack([shares[kind == one].mean(dim=0) for one in range(KINDS)])
     apart = torch.cdist(of_kind, of_kind)[~torch.eye(KINDS, dtype=torch.bool)]
@@ -85,6 +85,7 @@ def test_the_teacher_follows_slowly_learns_nothing_and_is_not_saved():
         assert torch.allclose(slow, first.lerp(fast, 0.1)) and not slow.requires_grad
         moved += int(not torch.equal(slow, first))
     assert moved
+    assert torch.allclose(pretext.centre, 0.1 * pretext.met) and pretext.met.any()
     assert not pretext.train().teacher.training
     assert set(fusion.state_dict()) == saved
     assert not any("teacher" in key or "prototypes" in key for key in saved)
@@ -96,14 +97,14 @@ def test_gradients_reach_all_that_practises():
     torch.manual_seed(0)
     pretext(batch).mean().backward()
     # A source of one step has nothing to attend to within itself.
-    idle = [f"student.encoders.transformers.2.layers.0.attention.{part}" for part in ("query", "key")]
+    within = "student.encoders.transformers.2.layers.0.attention"
     for key, parameter in pretext.named_parameters():
-        if parameter.requires_grad and not key.startswith(tuple(idle)):
+        if parameter.requires_grad and not key.startswith((f"{within}.query", f"{within}.key")):
             assert parameter.grad.abs().sum() > 0, key
 
 
 def test_the_steps_most_like_the_text_are_hidden():
-    text, face = torch.eye(4)[:1].expand(2, 1, 4), torch.eye(4).expand(2, 4, 4)
+    text, face = torch.eye(4)[2:3].expand(2, 1, 4), torch.eye(4).expand(2, 4, 4)
     here = torch.ones(2, 4, dtype=torch.bool)
     sound = torch.eye(4)[1:2].expand(2, 1, 4)
     has_text = torch.tensor([[True], [False]])
@@ -111,7 +112,7 @@ def test_the_steps_most_like_the_text_are_hidden():
     torch.manual_seed(0)
     hidden = steps_to_hide(streams, [False, True, False], share=0.25)
     assert hidden[0].tolist() == [
-        [True, False, False, False],  # like the text
+        [False, False, True, False],  # like the text
         [False, True, False, False],  # there is none: like the sound
     ]
 

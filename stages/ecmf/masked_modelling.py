@@ -123,7 +123,7 @@ def steps_to_hide(streams: Streams, texts: Sequence[bool], share: float) -> list
         rank = alike.argsort(dim=1, descending=True).argsort(dim=1)
         chance = torch.rand(len(mask), device=mask.device)
         count = (share * mask.sum(dim=1) + chance).floor()
-        hidden.append((rank < count.unsqueeze(1)) & mask)
+        hidden.append(rank < count.unsqueeze(1))  # padding ranks last, behind any count
     return hidden
 
 
