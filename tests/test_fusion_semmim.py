@@ -1,0 +1,176 @@
+"""`semmim`: encoders that practise on clips without labels, and any member behind them."""
+
+import pytest
+import torch
+
+from ecmf.errors import ParamsError
+from ecmf.fusion.base import Batch, SourceShape, Target
+from ecmf.masked_modelling import steps_to_hide
+from ecmf.model import build
+
+SOURCES = [SourceShape("face/a", 8), SourceShape("audio/b", 6), SourceShape("text/c", 5)]
+KINDS = 4
+CLASSES = 3
+
+
+def made_clips(count=64):
+    """Clips of some kinds: what one source shows of the kind, the others show in their own way."""
+    chance = torch.Generator().manual_seed(0)
+    kind = torch.arange(count) % KINDS
+    rows, masks = {}, {}
+    for source, steps in zip(SOURCES, (6, 4, 1), strict=True):
+        signs = torch.randn(KINDS, steps, source.dim, generator=chance)
+        noise = 0.3 * torch.randn(count, steps, source.dim, generator=chance)
+        real = torch.randint(1, steps + 1, (count,), generator=chance)
+        masks[source.name] = torch.arange(steps) < real[:, None]
+        rows[source.name] = (signs[kind] + noise) * masks[source.name].unsqueeze(-1)
+    return Batch(rows, masks), kind
+
+
+def fusion_of(**options):
+    return build("semmim", {"width": 16, **options}, SOURCES, CLASSES, seed=1).fusion
+
+
+def practise(pretext, batch, times):
+    torch.manual_seed(0)
+    pretext.train()
+    optimiser = torch.optim.AdamW(pretext.parameters(), lr=3e-3)
+    for _ in range(times):
+        optimiser.zero_grad()
+        pretext(batch).mean().backward()
+        optimiser.step()
+        pretext.step()
+
+
+def loss_of(pretext, batch):
+    torch.manual_seed(7)  # the same steps are hidden
+    with torch.no_grad():
+        return pretext.eval()(batch)
+
+
+def test_practice_teaches_to_tell_what_is_hidden():
+    batch, kind = made_clips()
+    fusion = fusion_of()
+    pretext = fusion.pretext()
+    practise(pretext, batch, 10)  # the teacher has a mean, and the first surprise is over
+    before = loss_of(pretext, batch).mean()
+    practise(pretext, batch, 60)
+    assert loss_of(pretext, batch).mean() < 0.6 * before
+    shares = (pretext.teacher(batch).by_clip[0] / 0.05).softmax(dim=1)
+    of_kind = torch.stack([shares[kind == one].mean(dim=0) for one in range(KINDS)])
+    apart = torch.cdist(of_kind, of_kind)[~torch.eye(KINDS, dtype=torch.bool)]
+    assert (apart > 0.1).all()  # it did not win by saying the same of everything
+
+
+def test_the_encoders_of_the_model_are_those_that_practise_and_nothing_else_of_it_is():
+    batch, _ = made_clips()
+    fusion = fusion_of()
+    before = {key: value.clone() for key, value in fusion.state_dict().items()}
+    practise(fusion.pretext(), batch, 2)
+    for key, value in fusion.state_dict().items():
+        assert torch.equal(value, before[key]) != key.startswith("encoders."), key
+
+
+def test_the_teacher_follows_slowly_learns_nothing_and_is_not_saved():
+    batch, _ = made_clips()
+    fusion = fusion_of(momentum=0.9)
+    saved = set(fusion.state_dict())
+    pretext = fusion.pretext()
+    start = [value.clone() for value in pretext.teacher.parameters()]
+    practise(pretext, batch, 1)
+    moved = 0
+    for first, slow, fast in zip(
+        start, pretext.teacher.parameters(), pretext.student.parameters(), strict=True
+    ):
+        assert torch.allclose(slow, first.lerp(fast, 0.1)) and not slow.requires_grad
+        moved += int(not torch.equal(slow, first))
+    assert moved
+    assert torch.allclose(pretext.centre, 0.1 * pretext.met) and pretext.met.any()
+    assert not pretext.train().teacher.training
+    assert set(fusion.state_dict()) == saved
+    assert not any("teacher" in key or "prototypes" in key for key in saved)
+
+
+def test_gradients_reach_all_that_practises():
+    batch, _ = made_clips()
+    pretext = fusion_of().pretext().train()
+    torch.manual_seed(0)
+    pretext(batch).mean().backward()
+    # A source of one step has nothing to attend to within itself.
+    within = "student.encoders.transformers.2.layers.0.attention"
+    for key, parameter in pretext.named_parameters():
+        if parameter.requires_grad and not key.startswith((f"{within}.query", f"{within}.key")):
+            assert parameter.grad.abs().sum() > 0, key
+
+
+def test_the_steps_most_like_the_text_are_hidden():
+    text, face = torch.eye(4)[2:3].expand(2, 1, 4), torch.eye(4).expand(2, 4, 4)
+    here = torch.ones(2, 4, dtype=torch.bool)
+    sound = torch.eye(4)[1:2].expand(2, 1, 4)
+    has_text = torch.tensor([[True], [False]])
+    streams = [(face, here), (text * has_text.unsqueeze(-1), has_text), (sound, here[:, :1])]
+    torch.manual_seed(0)
+    hidden = steps_to_hide(streams, [False, True, False], share=0.25)
+    assert hidden[0].tolist() == [
+        [False, False, True, False],  # like the text
+        [False, True, False, False],  # there is none: like the sound
+    ]
+
+
+def test_padding_is_never_hidden_and_the_share_is_kept_on_average():
+    rows, mask = torch.randn(4000, 5, 3), torch.ones(4000, 5, dtype=torch.bool)
+    mask[:, 3:] = False
+    one = torch.ones(4000, 1, dtype=torch.bool)
+    torch.manual_seed(0)
+    steps, whole = steps_to_hide([(rows, mask), (rows[:, :1], one)], [False, True], share=0.4)
+    assert not steps[~mask].any()
+    assert set(steps.sum(dim=1).tolist()) == {1, 2}
+    assert abs(float(steps.sum()) / 12000 - 0.4) < 0.02
+    assert abs(float(whole.sum()) / 4000 - 0.4) < 0.03
+
+
+def test_clips_without_any_source_cost_nothing_and_break_nothing():
+    batch, _ = made_clips()
+    pretext = fusion_of().pretext()
+    masks = {name: mask.clone() for name, mask in batch.masks.items()}
+    for mask in masks.values():
+        mask[:3] = False
+    loss = loss_of(pretext, Batch(batch.rows, masks))
+    assert loss.isfinite().all() and (loss[:3] == 0).all() and (loss[3:] > 0).all()
+    nobody = {name: torch.zeros_like(mask) for name, mask in masks.items()}
+    assert (loss_of(pretext, Batch(batch.rows, nobody)) == 0).all()
+    pretext.step()
+    assert loss_of(pretext, batch).isfinite().all()
+
+
+def test_what_the_member_behind_says_is_passed_on():
+    batch, kind = made_clips()
+    target = Target(torch.eye(CLASSES)[kind % CLASSES], torch.full((64,), torch.nan))
+    output = fusion_of().eval()(batch, target)
+    assert output.weights.shape == (64, 3) and set(output.losses) == {"source"}
+    concat = fusion_of(member="concat").eval()(batch, target)
+    assert concat.weights is None and not concat.losses
+
+
+def test_dropout_reaches_the_member_unless_its_options_say_otherwise():
+    assert fusion_of(dropout=0.0).member.dropout.p == 0.0
+    assert fusion_of(dropout=0.1, options={"dropout": 0.4}).member.dropout.p == 0.4
+
+
+def test_no_epochs_are_no_practice():
+    assert fusion_of(epochs=0).pretext() is None
+    assert fusion_of(epochs=3).pretext().epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"member": "semmim"}, "member 'semmim' would practise for itself"),
+        ({"member": "concta"}, r"no 'concta' in fusion: .* Did you mean 'concat'\?"),
+        ({"options": {"headz": 2}}, r"member 'ecmf': headz: .* Did you mean 'heads'\?"),
+        ({"width": 10}, "width 10 is no multiple of heads 4"),
+    ],
+)
+def test_a_member_that_cannot_be_built_is_refused(options, message):
+    with pytest.raises(ParamsError, match=message):
+        fusion_of(**options)
