@@ -8,6 +8,7 @@ A number is whole where the parameter is one. What decides which clips are train
 are read or which model it is cannot be swept: the trials would be measured with different rulers.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -133,7 +134,7 @@ def _holds(one: BaseDistribution, value: Value) -> bool:
 
 def _known(key: str, params: TrainFusion, now: Values) -> None:
     if key in FIXED:
-        raise ParamsError(f"--space {key}: it stays as it is through a sweep; set it in params.yaml")
+        raise ParamsError(f"--space {key}: a sweep holds it as it is; set it in params.yaml")
     if key not in now:
         raise ParamsError(
             f"--space {key}: train_fusion with model {params.model} has no such value to sweep; "
@@ -158,24 +159,27 @@ def _distribution(key: str, text: str, now: Value) -> BaseDistribution:
                 f"--space {key}={text}: give a range, low:high, or two or more different values"
             )
         return CategoricalDistribution(choices)
-    log = text.startswith(LOG)
-    low, high = (_value(word, now) for word in text.removeprefix(LOG).partition(":")[::2])
-    wanted = "whole numbers" if isinstance(now, int) else "numbers"
-    if isinstance(now, (bool, str)) or not (_is_number(low) and _is_number(high)):
-        raise ParamsError(f"--space {key}={text}: a range is low:high or log:low:high, of numbers")
-    whole = isinstance(low, int) and isinstance(high, int)
+    low, _, high = text.removeprefix(LOG).partition(":")
+    kind = int if _whole(low, high, now) else float
     try:
-        if isinstance(now, int) and not whole:
-            raise ValueError("the parameter is a whole number")
-        if not low < high:  # type: ignore[operator]
-            raise ValueError("low is not below high")
-        return (IntDistribution if whole else FloatDistribution)(low, high, log=log)  # type: ignore[arg-type]
+        if isinstance(now, (bool, str)):
+            raise ValueError(f"{now!r} is no number")
+        if not kind(low) < kind(high) < math.inf:
+            raise ValueError(f"{low} is not below {high}")
+        made = IntDistribution if kind is int else FloatDistribution
+        return made(kind(low), kind(high), log=text.startswith(LOG))
     except ValueError as error:
-        raise ParamsError(f"--space {key}={text}: {wanted} are expected, but {error}") from error
+        raise ParamsError(
+            f"--space {key}={text}: {error}. Write low:high or log:low:high, as the value has "
+            f"{now} now"
+        ) from error
 
 
-def _is_number(value: Value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _whole(low: str, high: str, now: Value) -> bool:
+    """Tell whether a range is of whole numbers: as the parameter is, else as it is written."""
+    if now is None:
+        return low.isdigit() and high.isdigit()
+    return isinstance(now, int)
 
 
 def _value(word: str, now: Value) -> Value:
