@@ -64,7 +64,7 @@ def sweep_fusion(space: list[str], trials: int, seed: int, fresh: int, preset: P
     counted = Counter(trial.state for trial in tried)
     return "\n".join(
         [
-            ", ".join(f"{count} trials {state}" for state, count in counted.items()),
+            "trials: " + ", ".join(f"{count} {state}" for state, count in counted.items()),
             f"best is trial {found.number}, WAF {found.score:.3f} on the folds it was chosen by: "
             + ", ".join(f"{key} {value}" for key, value in found.values.items()),
             compared(now, swept, seeds),

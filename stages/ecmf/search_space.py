@@ -166,8 +166,9 @@ def _distribution(key: str, text: str, now: Value) -> BaseDistribution:
             raise ValueError(f"{now!r} is no number")
         if not kind(low) < kind(high) < math.inf:
             raise ValueError(f"{low} is not below {high}")
-        made = IntDistribution if kind is int else FloatDistribution
-        return made(kind(low), kind(high), log=text.startswith(LOG))
+        if kind is int:
+            return IntDistribution(int(low), int(high), log=text.startswith(LOG))
+        return FloatDistribution(float(low), float(high), log=text.startswith(LOG))
     except ValueError as error:
         raise ParamsError(
             f"--space {key}={text}: {error}. Write low:high or log:low:high, as the value has "

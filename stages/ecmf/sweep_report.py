@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy import stats
 
 from ecmf.files import replacing, write_text
@@ -23,6 +23,7 @@ CONFIDENCE = 0.95
 MADE_BY_A_SWEEP = "# Swept: "
 COLOURS = {"complete": "tab:blue", "pruned": "tab:grey"}
 COLUMNS = 4
+WIDTH = len("val split, not searched, difference")
 
 Scores = NDArray[np.float64]
 """One per seed."""
@@ -45,7 +46,7 @@ def draw_trials(trials: Sequence[Trial], space: Space, path: Path) -> None:
     scored = [trial for trial in trials if trial.by_fold]
     rows = -(-len(space) // COLUMNS)
     figure = Figure(figsize=(3 * COLUMNS, 2.6 * (rows + 1)), layout="constrained")
-    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=[1, rows]))
+    above, below = figure.subfigures(2, 1, height_ratios=[1, rows], squeeze=False).ravel()
     axes = above.subplots()
     _scatter(axes, scored, [trial.number for trial in scored])
     through = [trial for trial in scored if trial.state == "complete"]
@@ -55,10 +56,11 @@ def draw_trials(trials: Sequence[Trial], space: Space, path: Path) -> None:
     axes.set_ylabel("validation WAF")
     cells = below.subplots(rows, COLUMNS, sharey=True, squeeze=False).ravel()
     for (key, one), axes in zip(space.items(), cells, strict=False):
-        values = [trial.values[key] for trial in scored]
-        if not isinstance(one, (FloatDistribution, IntDistribution)):
-            values = [_written(value) for value in values]
-        elif one.log:
+        values: list[Any] = [trial.values[key] for trial in scored]
+        if isinstance(one, CategoricalDistribution):
+            values = [one.choices.index(value) for value in values]
+            axes.set_xticks(range(len(one.choices)), map(_written, one.choices))
+        elif isinstance(one, (FloatDistribution, IntDistribution)) and one.log:
             axes.set_xscale("log")
         _scatter(axes, scored, values)
         axes.set_xlabel(key)
@@ -74,11 +76,11 @@ def compared(now: Sequence[Waf], swept: Sequence[Waf], seeds: Sequence[int]) -> 
     The intervals are Student's over the seeds: the luck of folds and weights, not of other clips.
     """
     lines = [f"seeds {' '.join(map(str, seeds))}, mean WAF per seed"]
-    lines.append(f"{'':34} {'mean':>6}  deviation  {CONFIDENCE:.0%} interval")
+    lines.append(f"{'':{WIDTH}} {'mean':>6}  deviation  {100 * CONFIDENCE:.0f} % interval")
     for place, first, second in _measured(now, swept):
-        lines.append(f"{place + ', unchanged':34} {_line(first, '6.3f', '.3f')}")
-        lines.append(f"{place + ', swept':34} {_line(second, '6.3f', '.3f')}")
-        lines.append(f"{place + ', difference':34} {_line(second - first, '+6.3f', '+.3f')}")
+        lines.append(f"{place + ', unchanged':{WIDTH}} {_line(first, '6.3f', '.3f')}")
+        lines.append(f"{place + ', swept':{WIDTH}} {_line(second, '6.3f', '.3f')}")
+        lines.append(f"{place + ', difference':{WIDTH}} {_line(second - first, '+6.3f', '+.3f')}")
     low, _ = interval(_validation(swept) - _validation(now))
     if low <= 0:
         lines.append("no gain beyond chance on the validation folds: keep params.yaml as it is")
@@ -116,7 +118,7 @@ def _measured(now: Sequence[Waf], swept: Sequence[Waf]) -> list[tuple[str, Score
     measured = [("validation folds", _validation(now), _validation(swept))]
     if all(waf.untouched is not None for waf in (*now, *swept)):
         both = [np.array([waf.untouched for waf in wafs], "float64") for wafs in (now, swept)]
-        measured.append(("val split, never searched", both[0], both[1]))
+        measured.append(("val split, not searched", both[0], both[1]))
     return measured
 
 
