@@ -29,7 +29,9 @@ from ecmf.training import Targets
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "stages/sweep_fusion.py"
 SPACE = ["learning_rate=log:1e-3:1e-1", "options.ecmf.width=4,8", "epochs=2:4"]
-TRIALS, FRESH = 8, 2
+TRIALS, FRESH = 4, 2
+TRIALS_BEYOND_CHANCE = 13
+"""TPE draws its first ten at random."""
 TRAINING = {
     "model": "ecmf",
     "options": {"ecmf": {"width": 8, "heads": 2, "dropout": 0.1}},
@@ -79,9 +81,8 @@ def run(space=SPACE, count=TRIALS, name="swept.yaml"):
 
 
 def results():
-    return {
-        name: Path(name).read_bytes() for name in ("metrics/sweep.csv", "metrics/sweep.png", "swept.yaml")
-    }  # fmt: skip
+    names = ("metrics/sweep.csv", "metrics/sweep.png", "swept.yaml")
+    return {name: Path(name).read_bytes() for name in names}
 
 
 def table():
@@ -145,13 +146,13 @@ def test_a_corpus_without_test_split_is_swept(tmp_path, monkeypatch):
 
 
 def test_a_killed_sweep_goes_on_and_ends_as_if_nothing_had_been(project, tmp_path):
-    said = run()
+    said = run(count=TRIALS_BEYOND_CHANCE)
     undisturbed = results()
     shutil.rmtree("metrics")
     Path("swept.yaml").unlink()
     cache = tmp_path / "cache of the killed"
-    command = [sys.executable, "-W", "error", str(SCRIPT), "--trials", str(TRIALS), "--fresh",
-               str(FRESH), "--preset", "swept.yaml"]  # fmt: skip
+    command = [sys.executable, "-W", "error", str(SCRIPT), "--trials", str(TRIALS_BEYOND_CHANCE),
+               "--fresh", str(FRESH), "--preset", "swept.yaml"]  # fmt: skip
     command += [word for one in SPACE for word in ("--space", one)]
     environment = {**os.environ, "ECMF_CACHE": str(cache)}
     killed = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
@@ -189,9 +190,8 @@ def test_the_values_as_they_are_are_the_first_trial_if_the_space_holds_them(proj
 def test_the_preset_is_one_and_holds_the_best(project, tmp_path, monkeypatch):
     run()
     monkeypatch.setattr(preset, "PRESETS", tmp_path)
-    apply_overrides(
-        Path("params.yaml"), preset.overrides("swept", yaml.safe_load(Path("params.yaml").read_text()))
-    )  # fmt: skip
+    written = yaml.safe_load(Path("params.yaml").read_text())
+    apply_overrides(Path("params.yaml"), preset.overrides("swept", written))
     made = load_params().train_fusion
     through = [line for line in table() if line["state"] == "complete"]
     best = max(through, key=lambda line: float(line["validation_waf"]))
@@ -224,7 +224,7 @@ def test_a_set_whose_parts_do_not_agree_is_refused_and_the_others_go_on(project)
 
 
 def test_a_search_of_nothing_but_refused_sets_says_why(project):
-    with pytest.raises(ParamsError, match="none of the 2 trials could be trained: .*width 7 is no"):
+    with pytest.raises(ParamsError, match=r"none of the 2 trials .*width . is no"):
         run(["options.ecmf.width=5,7"], count=2)
 
 
@@ -295,7 +295,7 @@ def test_a_trial_below_the_median_is_given_up_after_two_folds_and_not_before():
 
 
 def test_hopeless_trials_of_a_real_search_train_fewer_folds(project):
-    run(["learning_rate=log:1e-6:1e-1"], count=14)
+    run(["learning_rate=log:1e-2:1e-1"], count=12)
     pruned = [line for line in table() if line["state"] == "pruned"]
     assert pruned and all(line["folds"] == "2" for line in pruned)
 
@@ -325,7 +325,7 @@ def test_the_winner_is_trained_on_seeds_and_folds_the_search_has_not_seen(projec
 
 def test_a_preset_of_ones_own_is_not_overwritten(project):
     Path("mine.yaml").write_text("# Mine\ntrain_fusion: {mixup: 0.1}\n")
-    with pytest.raises(ParamsError, match="mine.yaml: it was not made by a sweep"):
+    with pytest.raises(ParamsError, match=r"mine\.yaml: it was not made by a sweep"):
         run(name="mine.yaml")
     run(count=1)
     run(count=1)  # that of an earlier sweep is
@@ -338,8 +338,7 @@ def test_without_validation_folds_there_is_nothing_to_search_by(project):
 
 
 def test_the_command_says_a_mistake_in_one_line(project):
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--space", "mixed=0:1"], capture_output=True, text=True, check=False
-    )  # fmt: skip
+    command = [sys.executable, SCRIPT, "--space", "mixed=0:1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and not done.stdout
     assert done.stderr.startswith("error: --space mixed: ") and done.stderr.count("\n") == 1

@@ -57,7 +57,7 @@ def blind(
         held[make_folds(clips, params.folds, params.test_folds, seed)[0].test] = True
         clips = [replace(clip, split="train") if clip.split == "val" else clip for clip in clips]
     blinded = [
-        replace(clip, split="test", label="", annotators={}) if apart else clip
+        replace(clip, split="test", label="", valence="", annotators={}) if apart else clip
         for clip, apart in zip(clips, held, strict=True)
     ]
     return blinded, Targets(
