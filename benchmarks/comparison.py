@@ -59,7 +59,7 @@ def confusions(
     dataset = Dataset(sources, device)
     for done in train_all(dict(variant.paths), clips, targets, variant.params):
         model = load_model(done.weights, variant.params, sources, len(classes), device)
-        said, _ = predict(model, dataset, done.run.fold.test)
+        said = predict(model, dataset, done.run.fold.test).probabilities
         probabilities[variant.params.seeds.index(done.run.seed), done.run.fold.test] += said
     counted = count(probabilities, clips, classes)
     log.info("%s: WAF by seed %s", variant.name, seed_scores(counted).round(3).tolist())

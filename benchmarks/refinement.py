@@ -29,7 +29,7 @@ from ecmf.params import RefineLabels, TrainFusion
 from ecmf.refinement import Refinement
 from ecmf.runs import read_sources
 from ecmf.scores import INTERVAL
-from ecmf.splits import make_folds, with_pseudo_labels
+from ecmf.splits import make_folds, with_unlabelled
 from ecmf.training import Targets, fit, predict
 
 log = logging.getLogger(__name__)
@@ -113,9 +113,9 @@ class Study:
         said = np.zeros((len(test), len(self.classes)))
         for seed in self.training.seeds:
             for fold in make_folds(clips, self.training.folds, 2, seed)[: self.trainings]:
-                learn = with_pseudo_labels(fold, clips, targets.weight)
+                learn = with_unlabelled(fold, clips, targets.weight)
                 fitted = fit(self.dataset, targets, learn, seed, self.training)
-                said += predict(fitted.model, self.dataset, test)[0]
+                said += predict(fitted.model, self.dataset, test).probabilities
         confusions = np.zeros((len(self.groups), *[len(self.classes)] * 2), "int64")
         for i, shares in zip(test, said, strict=True):
             truth = self.classes.index(clips[i].label)

@@ -87,12 +87,16 @@ def _count_parameters(folder: Path, training: Finished) -> int:
 
 def _summary(card: Card) -> dict[str, object]:
     """What `dvc metrics show` prints of a training."""
-    waf = [run.validation_waf for run in card.runs]
+    waf = [run.validation_waf for run in card.runs if run.validation_waf is not None]
+    if not waf:
+        return {"runs": len(card.runs), "parameters": card.parameters}
     return {
         "validation_waf": float(np.mean(waf)),
         "validation_waf_deviation": float(np.std(waf)),
         "validation_waf_by_seed": {
-            str(seed): float(np.mean([run.validation_waf for run in card.runs if run.seed == seed]))
+            str(seed): float(
+                np.mean([run.validation_waf or 0.0 for run in card.runs if run.seed == seed])
+            )
             for seed in card.training.seeds
         },
         "best_epoch": float(np.mean([run.best_epoch for run in card.runs])),

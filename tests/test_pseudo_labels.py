@@ -7,7 +7,7 @@ from ecmf.errors import ParamsError
 from ecmf.manifest import Clip
 from ecmf.params import PseudoLabels
 from ecmf.pseudo_labels import Selector, moved
-from ecmf.splits import Fold, with_pseudo_labels
+from ecmf.splits import Fold, with_unlabelled
 
 CLASSES = ("angry", "happy", "sad")
 EVEN = np.full(3, 1 / 3)
@@ -78,4 +78,4 @@ def test_a_pseudo_labelled_clip_joins_no_fold_that_judges_its_speaker():
     ]
     fold = Fold(0, 0, np.array([0]), np.array([1]), np.array([], "int64"))
     weight = np.array([1, 1, 0.5, 0.5, 0, 1, 0.5], "float32")
-    assert with_pseudo_labels(fold, clips, weight).train.tolist() == [0, 3]
+    assert with_unlabelled(fold, clips, weight).train.tolist() == [0, 3]

@@ -264,7 +264,7 @@ def test_a_corpus_without_test_split_is_scored_fold_by_fold(tmp_path):
     report = evaluate(corpus, tmp_path)
     assert report["protocol"] == "2 test folds by group"
     assert report["test"]["clips"] == sum(bool(clip.label) for clip in corpus.clips)
-    assert report["test"]["waf"] > 0.9
+    assert report["test"]["waf"] > 0.85
     card = yaml.safe_load((tmp_path / "fusion/card.yaml").read_text())
     tested = [set(run["test_groups"]) for run in card["runs"] if run["fold"] == 0]
     assert not tested[0] & tested[1] and len(tested[0] | tested[1]) == 10

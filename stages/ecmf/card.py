@@ -31,7 +31,7 @@ class RunCard(Section):
     round: int
     fold: int
     best_epoch: int
-    validation_waf: float
+    validation_waf: float | None
     validation_groups: list[str]
     test_groups: list[str]
 

@@ -21,6 +21,7 @@ def write_curves(histories: Sequence[Sequence[Epoch]], path: Path) -> None:
     for number in range(max(map(len, histories))):
         running = [history[number] for history in histories if number < len(history)]
         loss = np.mean([epoch.train_loss for epoch in running])
-        waf = np.mean([epoch.validation_waf for epoch in running])
-        writer.writerow([number + 1, f"{loss:.6f}", f"{waf:.6f}", len(running)])
+        judged = [epoch.validation_waf for epoch in running if epoch.validation_waf is not None]
+        waf = f"{np.mean(judged):.6f}" if judged else ""
+        writer.writerow([number + 1, f"{loss:.6f}", waf, len(running)])
     write_text(path, table.getvalue())

@@ -14,7 +14,8 @@ from ecmf.fusion.base import Batch, SourceShape
 class Dataset:
     """The sources on one device, ragged, without padding.
 
-    Padding happens per batch, to the longest clip in it.
+    Padding happens per batch, to the longest clip in it. `lengths` (clips,) counts each clip's rows
+    over all sources.
     """
 
     def __init__(self, sources: Sequence[Source], device: torch.device) -> None:
@@ -22,6 +23,7 @@ class Dataset:
         self.shapes = [SourceShape(source.name, source.dim) for source in sources]
         self.device = device
         self._values = [torch.from_numpy(source.values).to(device) for source in sources]
+        self.lengths = np.sum([np.diff(source.starts) for source in sources], axis=0)
         self._starts = [torch.from_numpy(source.starts).to(device) for source in sources]
 
     def batch(self, clips: Tensor) -> Batch:

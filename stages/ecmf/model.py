@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ecmf import plugins
-from ecmf.fusion.base import Batch, Fusion, Output, SourceShape, Target
+from ecmf.fusion.base import Batch, Fusion, Output, Pretext, SourceShape, Target
 
 
 class Model(nn.Module):
@@ -30,14 +30,23 @@ class Model(nn.Module):
 
     def forward(self, batch: Batch, target: Target | None = None) -> Output:
         """Scale the rows and fuse them."""
+        output: Output = self.fusion(self.scaled(batch), target)
+        return output
+
+    def pretext(self) -> Pretext | None:
+        """Return what the fusion practises without labels first, if anything, on scaled rows."""
+        pretext: Pretext | None = self.fusion.pretext()
+        return pretext
+
+    def scaled(self, batch: Batch) -> Batch:
+        """Subtract the mean and divide by the deviation; rows that are not real become zeros."""
         rows = {
             name: (values - self.get_buffer(f"mean_{self._names[name]}"))
             / self.get_buffer(f"deviation_{self._names[name]}")
             * batch.masks[name].unsqueeze(-1)
             for name, values in batch.rows.items()
         }
-        output: Output = self.fusion(Batch(rows, batch.masks), target)
-        return output
+        return Batch(rows, batch.masks)
 
 
 def build(

@@ -247,14 +247,18 @@ class TrainFusion(Section):
     options: Options = Field(default_factory=dict)
     branches: tuple[Branch, ...] = Field(BRANCHES, min_length=1)
     standardise: Literal["none", "corpus", "speaker"] = "corpus"
-    folds: int = Field(5, ge=1)
+    folds: int = Field(5, ge=0)
     test_folds: int = Field(5, ge=2)
     seeds: tuple[int, ...] = (0, 1, 2)
     epochs: int = Field(40, ge=1)
     patience: int = Field(10, ge=1)
     batch: int = Field(32, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     weight_decay: float = Field(0.5, ge=0)
+    gradient_clip: float = Field(0.0, ge=0)
+    average: float = Field(0.0, ge=0, lt=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
     label_smoothing: Share = 0.0
     class_weights: bool = False
     modality_dropout: Share = 0.3

@@ -57,7 +57,7 @@ def predict_all(
         )
         outside = np.setdiff1d(everyone, np.union1d(run.fold.train, run.fold.validation))
         asked = np.concatenate([outside, run.fold.validation])
-        probabilities, weights = predict(model, dataset, asked)
+        probabilities, weights, _ = predict(model, dataset, asked)
         test[run.seed].add(outside, probabilities[: len(outside)])
         held_out.add(run.fold.validation, probabilities[len(outside) :])
         if weights is not None:

@@ -31,7 +31,7 @@ from ecmf.files import replacing, sha256
 from ecmf.manifest import Clip
 from ecmf.model import Model, build
 from ecmf.params import TrainFusion
-from ecmf.splits import Fold, make_folds, with_pseudo_labels
+from ecmf.splits import Fold, make_folds, with_unlabelled
 from ecmf.training import Epoch, Targets, fit
 from ecmf.workers import Failure
 
@@ -66,6 +66,8 @@ class Finished(NamedTuple):
     @property
     def best(self) -> Epoch:
         """The epoch whose weights were kept."""
+        if self.history[-1].validation_waf is None:
+            return self.history[-1]
         return max(self.history, key=lambda epoch: (epoch.validation_waf, -epoch.epoch))
 
 
@@ -119,7 +121,7 @@ class Trainer:
         """Train, or take what an ended run has left."""
         weights = self.folder / f"{run.name}.safetensors"
         if not weights.is_file():
-            fold = with_pseudo_labels(run.fold, self.clips, self.targets.weight)
+            fold = with_unlabelled(run.fold, self.clips, self.targets.weight)
             fitted = fit(self.dataset, self.targets, fold, run.seed, self.params)
             state = {
                 name: tensor.cpu().contiguous()
@@ -147,7 +149,8 @@ def train_all(
         for result in results:
             if isinstance(result, Failure):
                 raise RuntimeError(f"a training ended without a result: {result.reason}")
-            progress.set_postfix(validation_waf=f"{result.best.validation_waf:.3f}")
+            if result.best.validation_waf is not None:
+                progress.set_postfix(validation_waf=f"{result.best.validation_waf:.3f}")
             progress.update()
             yield result
 

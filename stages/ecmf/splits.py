@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ Indices = NDArray[np.int64]
 class Fold:
     """One training: `train` is learned from, `validation` stops it, `test` is not looked at.
 
-    `round` counts the test folds, `fold` the validation folds inside one.
+    `round` counts the test folds, `fold` the validation folds inside one. `unlabelled` are clips
+    without label that may be practised on: their groups are neither validated nor tested.
     """
 
     round: int
@@ -27,6 +28,7 @@ class Fold:
     train: Indices
     validation: Indices
     test: Indices
+    unlabelled: Indices = field(default_factory=lambda: np.array([], "int64"))
 
     @property
     def name(self) -> str:
@@ -40,7 +42,8 @@ def make_folds(clips: Sequence[Clip], folds: int, test_folds: int, seed: int) ->
     A corpus with a test split has one round: its training split is cut into `folds` by group, each
     the validation of one training, and the corpus's own validation split stays untouched for
     choosing between experiments. With `folds` 1 the whole training split is learned from and the
-    corpus's validation split stops the training, as is usual on MELD.
+    corpus's validation split stops the training, as is usual on MELD. With `folds` 0 nothing stops
+    it: the whole training split is learned from for all the epochs.
 
     A corpus without test split is cut into `test_folds` by group; each is the test of one round,
     and the rest is treated as above.
@@ -87,20 +90,26 @@ def hold_out(clips: Sequence[Clip], share: float, seed: int) -> list[Clip]:
     return [replace(clip, split="test") if i in held else clip for i, clip in enumerate(clips)]
 
 
-def with_pseudo_labels(fold: Fold, clips: Sequence[Clip], weight: NDArray[np.float32]) -> Fold:
-    """Let the fold also learn from the unlabelled clips of a `weight` (clips,) above 0.
+def with_unlabelled(fold: Fold, clips: Sequence[Clip], weight: NDArray[np.float32]) -> Fold:
+    """Give the fold the unlabelled clips: it learns from those of a `weight` (clips,) above 0.
 
     One whose group is validated or tested, here or by the corpus's own splits, is left out: its
     speaker would stand on two sides.
     """
     apart = {clips[i].group for part in (fold.validation, fold.test) for i in part}
     apart |= {clip.group for clip in clips if clip.split in ("val", "test")}
-    added = [
-        i
-        for i in np.flatnonzero(weight > 0).tolist()
-        if clips[i].split == "unlabelled" and clips[i].group not in apart
-    ]
-    return replace(fold, train=np.concatenate([fold.train, np.array(added, "int64")]))
+    others = np.array(
+        [
+            i
+            for i, clip in enumerate(clips)
+            if clip.split == "unlabelled" and clip.group not in apart
+        ],
+        "int64",
+    )
+    added = weight[others] > 0
+    return replace(
+        fold, train=np.concatenate([fold.train, others[added]]), unlabelled=others[~added]
+    )
 
 
 def _round(
@@ -112,6 +121,9 @@ def _round(
     folds: int,
     seed: int,
 ) -> list[Fold]:
+    if folds == 0:
+        nobody = np.array([], "int64")
+        return [Fold(number, 0, train, nobody, test)]
     if folds == 1:
         if not len(validation):
             raise ParamsError(

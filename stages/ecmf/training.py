@@ -6,17 +6,22 @@ The same seed gives the same weights on one machine, whatever else runs beside i
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ecmf.augmentation import mixed, with_hidden_sources
+from ecmf.batches import batched, count_batches
 from ecmf.dataset import Dataset
 from ecmf.errors import ParamsError
-from ecmf.fusion.base import Batch, Target
+from ecmf.fusion.base import Target
 from ecmf.model import Model, build
 from ecmf.params import TrainFusion
 from ecmf.scores import weighted_f1
@@ -29,7 +34,7 @@ CLIPS_PER_PREDICTION = 512
 class Targets:
     """What the clips are to be: a distribution (clips, classes), and how much each counts (clips,).
 
-    A clip of weight 0 is not learned from.
+    A clip of weight 0 is not learned from. `valence` (clips,) is NaN where it is not known.
     """
 
     soft: NDArray[np.float32]
@@ -37,166 +42,219 @@ class Targets:
     valence: NDArray[np.float32] | None = None
 
     def of_valence(self) -> NDArray[np.float32]:
-        """Return the valence of each clip, (clips,); NaN where it is not known."""
+        """Return the valence of each clip, (clips,)."""
         if self.valence is None:
             return np.full(len(self.weight), np.nan, "float32")
         return self.valence
 
 
 class Epoch(NamedTuple):
-    """One line of the training's history."""
+    """One line of the training's history; without a validation fold there is no WAF."""
 
     epoch: int
     train_loss: float
-    validation_waf: float
+    validation_waf: float | None
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The model of the best epoch, and how it came to be."""
+    """The model of the best epoch, or of the last where nothing judges, and how it came to be."""
 
     model: Model
     history: Sequence[Epoch]
 
 
+class Said(NamedTuple):
+    """What a model says of clips: probabilities (clips, classes), and what else it knows.
+
+    `weights` (clips, sources) says how much each source counted, `valence` is (clips,).
+    """
+
+    probabilities: NDArray[np.float32]
+    weights: NDArray[np.float32] | None
+    valence: NDArray[np.float32] | None
+
+
 def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: TrainFusion) -> Fitted:
     """Train on the fold's training clips; stop when its validation WAF no longer gains.
 
-    AdamW, cross entropy against soft labels; the model of the best validation epoch is kept.
+    AdamW, cross entropy against soft labels. The model of the best validation epoch is kept; a fold
+    without validation clips is trained for all the epochs.
+
+    Raises:
+        ParamsError: the labels leave a fold nobody to learn from or to stop at.
     """
     torch.set_num_threads(1)  # the order of a sum, and so its last bits, depends on the threads
     torch.manual_seed(seed)
     device = dataset.device
     train = fold.train[targets.weight[fold.train] > 0]
-    model = build(
-        params.model,
-        params.options.get(params.model, {}),
-        dataset.shapes,
-        targets.soft.shape[1],
-        seed,
-    ).to(device)
-    if params.standardise == "corpus":
-        model.set_scale(dataset.moments(train))
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay, fused=True
-    )
-    steps = -(-len(train) // params.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, params.learning_rate, epochs=params.epochs, steps_per_epoch=steps
-    )
-    soft = torch.from_numpy(targets.soft).to(device)
-    weight = torch.from_numpy(targets.weight * _balance(targets, train, params.class_weights)).to(
-        device
-    )
-    valence = torch.from_numpy(targets.of_valence()).to(device)
-    uniform = torch.full_like(soft[0], 1 / soft.shape[1])
     judged = fold.validation[targets.weight[fold.validation] > 0]
-    if not len(judged) or not len(train):
+    if not len(train) or (len(fold.validation) and not len(judged)):
         raise ParamsError(
             f"{fold.name} has {len(train)} clips to learn from and {len(judged)} to stop at: the "
             "others have no weight in the labels. Choose fewer folds, or drop fewer labels"
         )
+    classes = targets.soft.shape[1]
+    options = params.options.get(params.model, {})
+    model = build(params.model, options, dataset.shapes, classes, seed).to(device)
+    if params.standardise == "corpus":
+        model.set_scale(dataset.moments(train))
+    chance = np.random.default_rng([seed, fold.round, fold.fold])
+    practise(model, dataset, np.concatenate([train, fold.unlabelled]), chance, params)
+
+    optimiser = _optimiser(model, params)
+    schedule = _schedule(optimiser, count_batches(len(train), params.batch), params)
+    averaged = _averaged(model, params)
+    kept = cast(Model, averaged.module) if averaged else model
+    soft = torch.from_numpy(targets.soft).to(device)
+    valence = torch.from_numpy(targets.of_valence()).to(device)
+    weight = torch.from_numpy(targets.weight * balance(targets, train, params.class_weights)).to(
+        device
+    )
+    uniform = torch.full_like(soft[0], 1 / classes)
     truth = targets.soft[judged].argmax(axis=1)
-    order = np.random.default_rng([seed, fold.round, fold.fold])
 
     history: list[Epoch] = []
-    best: Epoch | None = None
-    best_state = {}
+    best, best_state = -1.0, {}
     for number in range(1, params.epochs + 1):
         model.train()
-        total = 0.0
-        for clips in _batches(order.permutation(train), params.batch):
-            batch, target, counts = _mix(
+        total = torch.zeros((), device=device)
+        for chosen in batched(train, dataset.lengths, params.batch, chance):
+            clips = torch.from_numpy(chosen)
+            batch, target, counts = mixed(
                 dataset.batch(clips),
                 Target(soft[clips], valence[clips]),
                 weight[clips],
                 params.mixup,
-                order,
+                chance,
             )
             target = target._replace(soft=target.soft.lerp(uniform, params.label_smoothing))
-            output = model(_drop_sources(batch, params.modality_dropout), target)
-            losses = functional.cross_entropy(output.logits, target.soft, reduction="none")
+            with _precision(dataset, params):
+                output = model(with_hidden_sources(batch, params.modality_dropout), target)
+            losses = functional.cross_entropy(output.logits.float(), target.soft, reduction="none")
             losses = losses + sum(output.losses.values())
             loss = (losses * counts).sum() / counts.sum()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
+            _step(model, loss, optimiser, params)
             schedule.step()
-            total += loss.item() * len(clips)
-        predicted = predict(model, dataset, judged)[0].argmax(axis=1)
-        epoch = Epoch(number, total / len(train), weighted_f1(truth, predicted))
-        history.append(epoch)
-        if best is None or epoch.validation_waf > best.validation_waf:
-            best, best_state = epoch, copy.deepcopy(model.state_dict())
-        elif number - best.epoch >= params.patience:
+            if averaged:
+                averaged.update_parameters(model)
+            total += loss.detach() * len(clips)
+        score = None
+        if len(judged):
+            predicted = predict(kept, dataset, judged).probabilities.argmax(axis=1)
+            score = weighted_f1(truth, predicted)
+        history.append(Epoch(number, total.item() / len(train), score))
+        if score is None:
+            continue
+        if score > best:
+            best, best_epoch, best_state = score, number, copy.deepcopy(kept.state_dict())
+        elif number - best_epoch >= params.patience:
             break
-    model.load_state_dict(best_state)
-    return Fitted(model, history)
+    if best_state:
+        kept.load_state_dict(best_state)
+    return Fitted(kept, history)
+
+
+def practise(
+    model: Model,
+    dataset: Dataset,
+    clips: NDArray[np.int64],
+    chance: np.random.Generator,
+    params: TrainFusion,
+) -> list[float]:
+    """Let the model practise what it does without labels, if it does; the mean loss per epoch."""
+    pretext = model.pretext()
+    if pretext is None:
+        return []
+    pretext.to(dataset.device).train()
+    optimiser = _optimiser(pretext, params)
+    schedule = _schedule(
+        optimiser, count_batches(len(clips), params.batch), params, epochs=pretext.epochs
+    )
+    history = []
+    for _ in range(pretext.epochs):
+        total = 0.0
+        for chosen in batched(clips, dataset.lengths, params.batch, chance):
+            loss = pretext(model.scaled(dataset.batch(torch.from_numpy(chosen)))).mean()
+            _step(pretext, loss, optimiser, params)
+            schedule.step()
+            pretext.step()
+            total += loss.item() * len(chosen)
+        history.append(total / len(clips))
+    return history
 
 
 @torch.inference_mode()
-def predict(
-    model: Model, dataset: Dataset, clips: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Probabilities (clips, classes), and the weights of the sources (clips, sources) if known."""
+def predict(model: Model, dataset: Dataset, clips: NDArray[np.int64]) -> Said:
+    """Ask the model about the clips at these positions."""
     torch.set_num_threads(1)  # as in `fit`: the last bits depend on it
     model.eval()
-    probabilities, weights = [], []
-    for part in _batches(clips, CLIPS_PER_PREDICTION):
+    probabilities, weights, valence = [], [], []
+    for part in _parts(clips):
         output = model(dataset.batch(part))
         probabilities.append(output.logits.softmax(dim=1).cpu().numpy())
         if output.weights is not None:
             weights.append(output.weights.cpu().numpy())
-    return np.concatenate(probabilities), np.concatenate(weights) if weights else None
+        if output.valence is not None:
+            valence.append(output.valence.cpu().numpy())
+    return Said(
+        np.concatenate(probabilities),
+        np.concatenate(weights) if weights else None,
+        np.concatenate(valence) if valence else None,
+    )
 
 
-def _batches(clips: NDArray[np.int64], count: int) -> Iterator[Tensor]:
-    return iter(torch.split(torch.from_numpy(clips), count))
-
-
-def _mix(
-    batch: Batch, target: Target, weight: Tensor, alpha: float, chance: np.random.Generator
-) -> tuple[Batch, Target, Tensor]:
-    """Blend each clip with another of the batch, label and weight too (mixup, arXiv 1710.09412).
-
-    The share of the other clip is drawn from Beta(alpha, alpha), once per batch. A row that only
-    one of the two clips has stays as it is.
-    """
-    if not alpha:
-        return batch, target, weight
-    share = float(chance.beta(alpha, alpha))
-    other = torch.from_numpy(chance.permutation(len(weight))).to(weight.device)
-    rows = {
-        name: torch.where(
-            (batch.masks[name] & batch.masks[name][other])[..., None],
-            torch.lerp(values, values[other], share),
-            values,
-        )
-        for name, values in batch.rows.items()
-    }
-    mixed = Batch(rows, batch.masks)
-    blended = Target(*(part.lerp(part[other], share) for part in target))
-    return mixed, blended, weight.lerp(weight[other], share)
-
-
-def _drop_sources(batch: Batch, share: float) -> Batch:
-    """Hide each source of each clip with probability `share`, but never all that a clip has."""
-    if not share:
-        return batch
-    present = batch.present()
-    keep = torch.rand(present.shape, device=present.device) >= share
-    keep |= ~(keep & present).any(dim=1, keepdim=True)
-    masks = {
-        name: mask & keep[:, number, None]
-        for number, (name, mask) in enumerate(batch.masks.items())
-    }
-    return Batch(batch.rows, masks)
-
-
-def _balance(targets: Targets, train: NDArray[np.int64], wanted: bool) -> NDArray[np.float32]:
+def balance(targets: Targets, train: NDArray[np.int64], wanted: bool) -> NDArray[np.float32]:
     """Weight of each clip that makes every class count alike, or ones."""
     if not wanted:
         return np.ones(len(targets.weight), "float32")
     mass = (targets.soft[train] * targets.weight[train, None]).sum(axis=0)
     per_class = np.where(mass > 0, mass.sum() / np.maximum(mass, 1e-9) / (mass > 0).sum(), 0)
     return np.asarray(targets.soft @ per_class, "float32")
+
+
+def _parts(clips: NDArray[np.int64]) -> Iterator[Tensor]:
+    return iter(torch.split(torch.from_numpy(clips), CLIPS_PER_PREDICTION))
+
+
+def _optimiser(module: nn.Module, params: TrainFusion) -> Optimizer:
+    return torch.optim.AdamW(
+        [parameter for parameter in module.parameters() if parameter.requires_grad],
+        lr=params.learning_rate,
+        weight_decay=params.weight_decay,
+        fused=True,
+    )
+
+
+def _averaged(model: Model, params: TrainFusion) -> AveragedModel | None:
+    """Keep an exponential moving average of the weights, if so chosen."""
+    if not params.average:
+        return None
+    average = get_ema_multi_avg_fn(params.average)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=average)
+
+
+def _schedule(
+    optimiser: Optimizer, steps: int, params: TrainFusion, epochs: int | None = None
+) -> LRScheduler:
+    """How the learning rate goes over all steps of all epochs."""
+    total = steps * (epochs or params.epochs)
+    if params.schedule == "one_cycle":
+        return OneCycleLR(optimiser, params.learning_rate, total_steps=total)
+    if params.schedule == "cosine":
+        return CosineAnnealingLR(optimiser, total)
+    return ConstantLR(optimiser, factor=1.0)
+
+
+def _step(module: nn.Module, loss: Tensor, optimiser: Optimizer, params: TrainFusion) -> None:
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    if params.gradient_clip:
+        nn.utils.clip_grad_norm_(module.parameters(), params.gradient_clip)
+    optimiser.step()
+
+
+def _precision(dataset: Dataset, params: TrainFusion) -> torch.autocast:
+    return torch.autocast(
+        dataset.device.type, torch.bfloat16, enabled=params.precision == "bfloat16"
+    )

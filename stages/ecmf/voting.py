@@ -244,7 +244,7 @@ class Voter:
         seed = self.ballot.params.seed
         fold = Fold(0, 0, lesson.learn, lesson.stop, lesson.asked)
         fitted = fit(self.dataset, self.targets, fold, seed, self.ballot.training)
-        shares = predict(fitted.model, self.dataset, lesson.asked)[0].astype("float64")
+        shares = predict(fitted.model, self.dataset, lesson.asked).probabilities.astype("float64")
         seen = np.any([source.present[lesson.asked] for source in self.sources.values()], axis=0)
         return np.asarray(shares * seen[:, None])  # of a clip without any source it knows nothing
 

@@ -1,0 +1,45 @@
+"""A batch in training -> one that is harder to learn by heart: clips blended, sources hidden."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ecmf.fusion.base import Batch, Target
+
+
+def mixed(
+    batch: Batch, target: Target, weight: Tensor, alpha: float, chance: np.random.Generator
+) -> tuple[Batch, Target, Tensor]:
+    """Blend each clip with another of the batch, label and weight too (mixup, arXiv 1710.09412).
+
+    The share of the other clip is drawn from Beta(alpha, alpha), once per batch. A row that only
+    one of the two clips has stays as it is.
+    """
+    if not alpha:
+        return batch, target, weight
+    share = float(chance.beta(alpha, alpha))
+    other = torch.from_numpy(chance.permutation(len(weight))).to(weight.device)
+    rows = {
+        name: torch.where(
+            (batch.masks[name] & batch.masks[name][other])[..., None],
+            torch.lerp(values, values[other], share),
+            values,
+        )
+        for name, values in batch.rows.items()
+    }
+    blended = Target(*(part.lerp(part[other], share) for part in target))
+    return Batch(rows, batch.masks), blended, weight.lerp(weight[other], share)
+
+
+def with_hidden_sources(batch: Batch, share: float) -> Batch:
+    """Hide each source of each clip with probability `share`, but never all that a clip has."""
+    if not share:
+        return batch
+    present = batch.present()
+    keep = torch.rand(present.shape, device=present.device) >= share
+    keep |= ~(keep & present).any(dim=1, keepdim=True)
+    masks = {
+        name: mask & keep[:, number, None]
+        for number, (name, mask) in enumerate(batch.masks.items())
+    }
+    return Batch(batch.rows, masks)

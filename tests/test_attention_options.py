@@ -1,0 +1,19 @@
+"""Members built of attention refuse a width their heads cannot share."""
+
+import pytest
+
+from ecmf import plugins
+from ecmf.attention_options import AttentionOptions
+from ecmf.errors import ParamsError
+
+MEMBERS = [
+    name
+    for name in plugins.names("fusion")
+    if issubclass(plugins.load("fusion", name).Options, AttentionOptions)
+]
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_heads_that_do_not_share_the_width_are_refused_by_name(name):
+    with pytest.raises(ParamsError, match=f"{name!r}.*width 10 is no multiple of heads 4"):
+        plugins.options("fusion", name, {"width": 10, "heads": 4})

@@ -1,0 +1,57 @@
+"""Sync-TVA: a gate for what is added, a graph for every two sources, and a source asks them all."""
+
+import pytest
+import torch
+from made_batches import made_batch, made_fusion, seen_by
+
+from ecmf.fusion.sync_tva import Enhancement, HeterogeneousGraph
+
+NAMES = ("frame/a", "audio/b", "text/c")
+
+
+@pytest.mark.parametrize(("count", "groups"), [(1, [(0,)]), (3, [(0, 1), (0, 2), (1, 2)])])
+def test_every_two_sources_share_a_graph_and_one_alone_has_its_own(count, groups):
+    model = made_fusion("sync_tva", made_batch({name: [3, 2] for name in NAMES[:count]}))
+    assert model.groups == groups and len(model.graphs) == len(groups)
+
+
+def test_a_shut_gate_adds_nothing_and_an_open_one_all():
+    torch.manual_seed(0)
+    enhancement = Enhancement(4, dropout=0.0)
+    rows, mask = torch.randn(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
+    for bias, added in ((-1e4, torch.zeros_like(rows)), (1e4, enhancement.perceptron(rows))):
+        torch.nn.init.constant_(enhancement.gate.bias, bias)
+        assert torch.allclose(enhancement(rows, mask), rows + added)
+
+
+def test_the_same_step_is_another_node_in_another_source():
+    torch.manual_seed(0)
+    graph = HeterogeneousGraph(2, 4)
+    step = torch.randn(1, 1, 4)
+    real = torch.ones(1, 1, dtype=torch.bool)
+    seen = seen_by(graph.attention, lambda streams: graph(streams), [(step, real)] * 2)
+    assert torch.allclose(seen[:, :1], graph.linear[0](step))
+    assert not torch.allclose(seen[:, :1], seen[:, 1:])
+
+
+def test_the_two_sources_of_a_graph_hear_each_other():
+    torch.manual_seed(0)
+    graph = HeterogeneousGraph(2, 4)
+    first, second = torch.randn(1, 3, 4), torch.randn(1, 2, 4, requires_grad=True)
+    real = [torch.ones(1, steps, dtype=torch.bool) for steps in (3, 2)]
+    nodes, _ = graph([(first, real[0]), (second, real[1])])
+    nodes[:, :3].square().sum().backward()
+    assert (second.grad.abs().sum(dim=-1) > 0).all()
+
+
+def test_a_source_asks_the_graph_of_two_others_too():
+    batch = made_batch({name: [3, 2] for name in NAMES})
+    model = made_fusion("sync_tva", batch)
+    nodes = []
+    model.graphs[model.groups.index((1, 2))].register_forward_hook(
+        lambda _module, _given, output: nodes.append(output[0].retain_grad() or output[0])
+    )
+    read = seen_by(model.classifier, model, batch).unflatten(1, (3, -1))
+    read[:, 0].square().sum().backward()
+    reached = nodes[0].grad.abs().sum(dim=-1) > 0
+    assert reached.tolist() == [[True] * 6, [True, True, False] * 2]
