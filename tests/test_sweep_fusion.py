@@ -332,7 +332,7 @@ def test_a_preset_of_ones_own_is_not_overwritten(project):
 
 
 def test_without_validation_folds_there_is_nothing_to_search_by(project):
-    params = TrainFusion.model_construct(**{**dict(TrainFusion()), "folds": 0})
+    params = TrainFusion(folds=0)
     with pytest.raises(ParamsError, match="folds is 0: a sweep needs validation folds"):
         sweep.Ground({}, project, targets_of(project), params)
 

@@ -31,7 +31,7 @@ from ecmf.params import TrainFusion
 from ecmf.runs import read_sources
 from ecmf.scores import weighted_f1
 from ecmf.search_space import Values, changed
-from ecmf.splits import Fold, Indices, make_folds, with_pseudo_labels
+from ecmf.splits import Fold, Indices, make_folds, with_unlabelled
 from ecmf.training import Targets, fit, predict
 
 
@@ -101,13 +101,15 @@ class Ground:
         path = self.folder / f"{name}.json"
         if path.is_file():
             return Waf(*json.loads(path.read_text(encoding="utf-8")))
-        learned = with_pseudo_labels(fold, self.clips, self.targets.weight)
+        learned = with_unlabelled(fold, self.clips, self.targets.weight)
         fitted = fit(self.dataset, self.targets, learned, seed, params)
         untouched = None
         if len(self._untouched):
-            said = predict(fitted.model, self.dataset, self._untouched)[0].argmax(axis=1)
-            untouched = weighted_f1(self.targets.soft[self._untouched].argmax(axis=1), said)
-        waf = Waf(max(epoch.validation_waf for epoch in fitted.history), untouched)
+            said = predict(fitted.model, self.dataset, self._untouched).probabilities
+            truth = self.targets.soft[self._untouched].argmax(axis=1)
+            untouched = weighted_f1(truth, said.argmax(axis=1))
+        judged = [one.validation_waf for one in fitted.history if one.validation_waf is not None]
+        waf = Waf(max(judged), untouched)
         write_text(path, json.dumps(waf))
         return waf
 
