@@ -1,4 +1,3 @@
-import json
 import os
 from dataclasses import replace
 
@@ -10,70 +9,21 @@ from corpus import CLASSES, SOURCES, make_corpus
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 from tables import read_table
+from trainings import PARAMS, evaluate, files_of, model_of, train
 
 from ecmf import prediction, runs
 from ecmf.card import read_card
 from ecmf.errors import ParamsError, StoreError
 from ecmf.features import Source
-from ecmf.params import EvaluateFusion, RefineLabels, TrainFusion
 from ecmf.store import Layout, Rows
 from ecmf.store_writer import StoreWriter
 from ecmf.training import Targets, predict
-from evaluate_fusion import evaluate_fusion
-from refine_labels import refine_labels
-from train_fusion import train_fusion
-
-PARAMS = TrainFusion(
-    model="ecmf",
-    options={"ecmf": {"width": 16}},
-    folds=3,
-    test_folds=2,
-    seeds=(0, 1),
-    epochs=8,
-    patience=4,
-    batch=16,
-    learning_rate=0.01,
-    modality_dropout=0.1,
-    mixup=0.0,
-)
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ECMF_WORKERS", "1")
-
-
-def train(corpus, folder, params=PARAMS, **refinement):
-    labels = folder / "labels.csv"
-    chosen = RefineLabels.model_validate({"refiner": "keep", **refinement})
-    refine_labels(
-        corpus.manifest, corpus.text, corpus.features,
-        labels, folder / "votes.csv", folder / "sources.json", chosen, SOURCES,
-    )  # fmt: skip
-    train_fusion(
-        corpus.manifest, labels, corpus.features,
-        folder / "fusion", folder / "training.json", folder / "curves.csv", params, SOURCES,
-    )  # fmt: skip
-    return folder / "fusion"
-
-
-def evaluate(corpus, folder):
-    evaluate_fusion(
-        corpus.manifest, corpus.features, folder / "fusion", folder / "evaluation.json",
-        folder / "predictions.csv", folder / "confusion.csv", folder / "confusion.png",
-        EvaluateFusion(bootstrap=50), SOURCES,
-    )  # fmt: skip
-    return json.loads((folder / "evaluation.json").read_text())
-
-
-def files_of(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
-
-
-def model_of(folder):
-    files = sorted(path for path in (folder / "fusion").rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="module")
