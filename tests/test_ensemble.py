@@ -335,3 +335,17 @@ def test_what_waits_in_the_cache_is_not_taken_for_another_valence(tmp_path):
         for valence in (None, np.zeros(count, "float32"), np.ones(count, "float32"))
     }
     assert len(keys) == 3
+
+
+def test_the_training_is_given_the_valence_of_its_own_splits_alone(tmp_path, monkeypatch):
+    fit, given = runs.fit, []
+    monkeypatch.setattr(runs, "fit", lambda *all_of: given.append(all_of[1]) or fit(*all_of))
+    corpus = make_corpus(
+        tmp_path, change=lambda clip: type(clip)(**{**vars(clip), "valence": "0.5"})
+    )
+    train(corpus, tmp_path, PARAMS.model_copy(update={"seeds": (0,), "epochs": 1}))
+    for targets in given:
+        known = ~np.isnan(targets.valence)
+        expected = [clip.split in ("train", "val") for clip in corpus.clips]
+        assert known.tolist() == expected
+    assert len(given) == 3
