@@ -5,18 +5,20 @@ The only stage that looks at the labels of the test split.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ecmf import stage
-from ecmf.card import read_card
+from ecmf.card import Card, read_card
 from ecmf.files import write_text
 from ecmf.manifest import Clip, read_manifest
 from ecmf.params import EvaluateFusion, Sources
-from ecmf.prediction import Predictions, Probabilities, predict_all
+from ecmf.prediction import Predictions, Probabilities, Spoken, predict_all
 from ecmf.runs import read_sources
 from ecmf.scores import Labels, scores, weighted_f1
-from ecmf.tables import draw_confusion, write_confusion, write_predictions
+from ecmf.tables import Prediction, draw_confusion, write_confusion, write_predictions
+from ecmf.valence import given_valence, valence_scores
 
 
 def evaluate_fusion(
@@ -32,37 +34,38 @@ def evaluate_fusion(
 ) -> None:
     """Score the models on the test split, or on every test fold where the corpus has none.
 
-    `test` is the mean of the probabilities over folds and seeds; `waf_by_seed` is each seed alone.
-    `val` is the corpus's validation split, or where the corpus has none, the training clips by the
-    models that they only stopped, which flatters a little.
+    `test` is what the members say together of the mean over folds and seeds; `waf_by_seed` is each
+    seed alone, `members` each member. `val` is the corpus's validation split, or where the corpus
+    has none, the training clips by the models that they only stopped, which flatters a little, and
+    more where votes or classes were fitted on them. Where nothing was held out it is left out.
     """
     clips = read_manifest(manifest)
     card = read_card(model)
     read = read_sources(sources.paths(features), clips, card.training)
     card.check_sources(read)
-    said = predict_all(model, card, clips, read)
+    said = predict_all(model, card, clips, read, params)
     has_test = any(clip.split == "test" for clip in clips)
     tested = _of_split(clips, "test" if has_test else None)
-    by_seed = {
-        str(seed): weighted_f1(_truth(clips, tested, card.classes), said_by[tested].argmax(axis=1))
-        for seed, said_by in said.test_by_seed.items()
-    }
-    validated, judged = _validation(clips, has_test, said)
-    report = {
+    validated, judged = _validation(clips, has_test, said.joint)
+    report: dict[str, object] = {
         "protocol": "test split" if has_test else f"{card.training.test_folds} test folds by group",
-        "test": {
-            **_report(clips, tested, said.test, card.classes, params),
-            "waf_by_seed": by_seed,
-        },
-        "val": _report(clips, validated, judged, card.classes, params),
+        "test": _test_report(clips, tested, said, card.classes, params),
     }
+    if len(validated):
+        report["val"] = _report(clips, validated, judged, card.classes, params)
+    report |= _votes(clips, tested, said, card, params)
 
     write_text(evaluation, json.dumps(report, indent=2) + "\n")
-    best = np.where(np.isnan(said.test), said.held_out, said.test)
+    prediction = Prediction(
+        said.joint.best,
+        said.weights,
+        said.valence.best[:, 0],
+        np.stack([source.present for source in read], axis=1),
+    )
     names = [source.name for source in card.sources]
-    write_predictions(clips, card.classes, names, best, said.weights, predictions)
+    write_predictions(clips, card.classes, names, prediction, predictions)
     truth = [clips[i].label for i in tested]
-    predicted = [card.classes[i] for i in said.test[tested].argmax(axis=1)]
+    predicted = [card.classes[i] for i in said.joint.test[tested].argmax(axis=1)]
     write_confusion(truth, predicted, confusion)
     draw_confusion(truth, predicted, card.classes, picture)
 
@@ -78,16 +81,59 @@ def _truth(clips: list[Clip], chosen: Labels, classes: list[str]) -> Labels:
     return np.array([classes.index(clips[i].label) for i in chosen], "int64")
 
 
-def _validation(
-    clips: list[Clip], has_test: bool, said: Predictions
-) -> tuple[Labels, Probabilities]:
-    """Return which clips `val` is about, and what the models say of them."""
+def _waf(clips: list[Clip], chosen: Labels, said: Probabilities, classes: list[str]) -> float:
+    return weighted_f1(_truth(clips, chosen, classes), said[chosen].argmax(axis=1))
+
+
+def _validation(clips: list[Clip], has_test: bool, said: Spoken) -> tuple[Labels, Probabilities]:
+    """Return which clips `val` is about, perhaps none, and what the models say of them."""
     own = _of_split(clips, "val")
     if has_test and len(own):
-        return own, np.where(np.isnan(said.test), said.held_out, said.test)
+        return own, said.best
     labelled = _of_split(clips, None)
     known = np.flatnonzero(~np.isnan(said.held_out).any(axis=1))
     return np.intersect1d(labelled, known), said.held_out
+
+
+def _test_report(
+    clips: list[Clip],
+    tested: Labels,
+    said: Predictions,
+    classes: list[str],
+    params: EvaluateFusion,
+) -> dict[str, object]:
+    report = _report(clips, tested, said.joint.test, classes, params)
+    report["waf_by_seed"] = {
+        str(seed): _waf(clips, tested, of_seed, classes)
+        for seed, of_seed in said.test_by_seed.items()
+    }
+    told = said.valence.test[tested, 0]
+    if not np.isnan(told).all():
+        report |= valence_scores(given_valence(clips)[tested], told, report["waf"])
+    return report
+
+
+def _votes(
+    clips: list[Clip], tested: Labels, said: Predictions, card: Card, params: EvaluateFusion
+) -> dict[str, object]:
+    """How the members came to a joint word, round by round, and the test score of each alone."""
+    report: dict[str, object] = {}
+    if len(said.members) > 1:
+        report["members"] = {
+            name: {"waf": _waf(clips, tested, spoken.test, card.classes)}
+            for name, spoken in said.members.items()
+        }
+        report["votes"] = {
+            name: dict(zip(said.members, vote.weights.tolist(), strict=True))
+            for name, vote in said.votes.items()
+        }
+    if params.prior == "validation":
+        report["class_factors"] = {
+            name: dict(zip(card.classes, vote.factors.tolist(), strict=True))
+            for name, vote in said.votes.items()
+            if vote.factors is not None
+        }
+    return report
 
 
 def _report(
@@ -96,7 +142,7 @@ def _report(
     said: Probabilities,
     classes: list[str],
     params: EvaluateFusion,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     truth = _truth(clips, chosen, classes)
     return scores(truth, said[chosen].argmax(axis=1), classes, params.bootstrap, params.seed)
 

@@ -15,6 +15,8 @@ def table(report: dict[str, Any]) -> str:
     """Lay out what `evaluate_fusion` wrote."""
     lines = [f"{'':5} {'WAF':>6}  95 % interval  {'accuracy':>8} {'UAR':>6} {'macro F1':>8}  clips"]
     for split in ("test", "val"):
+        if split not in report:  # folds 0: no clip was held out
+            continue
         of = report[split]
         lines.append(
             f"{split:5} {of['waf']:6.3f}  {of['waf_low']:.3f} to {of['waf_high']:.3f} "
@@ -23,6 +25,15 @@ def table(report: dict[str, Any]) -> str:
     per_class = ", ".join(f"{name} {f1:.2f}" for name, f1 in report["test"]["f1"].items())
     seeds = " ".join(f"{waf:.3f}" for waf in report["test"]["waf_by_seed"].values())
     lines += [f"test F1: {per_class}", f"test WAF by seed: {seeds} ({report['protocol']})"]
+    if members := report.get("members"):
+        alone = ", ".join(f"{name} {of['waf']:.3f}" for name, of in members.items())
+        lines.append(f"test WAF of each member alone: {alone}")
+    if "valence_mse" in report["test"]:
+        of = report["test"]
+        lines.append(
+            f"test valence: squared error {of['valence_mse']:.3f} on {of['valence_clips']} clips, "
+            f"WAF - 0.25 of it {of['mer2023_combined']:.3f}"
+        )
     return "\n".join(lines)
 
 

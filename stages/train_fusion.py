@@ -1,21 +1,23 @@
-"""Features and labels -> trained fusion models, one per fold and seed."""
+"""Features and labels -> trained fusion models: one per fold and seed, of each member."""
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from safetensors.torch import load_file, save_file
 
 from ecmf import stage
-from ecmf.card import Card, RunCard, SourceCard, write_card
+from ecmf.card import Card, MemberCard, RunCard, SourceCard, weights_of, write_card
 from ecmf.curves import write_curves
 from ecmf.files import write_text
 from ecmf.labels import read_labels
-from ecmf.manifest import classes_of, read_manifest
+from ecmf.manifest import Clip, classes_of, read_manifest
 from ecmf.params import Sources, TrainFusion
 from ecmf.runs import Finished, read_sources, train_all
-from ecmf.training import Targets
+from ecmf.training import Epoch, Targets
+from ecmf.valence import learned_valence
 
 
 def train_fusion(
@@ -28,32 +30,74 @@ def train_fusion(
     params: TrainFusion,
     sources: Sources,
 ) -> None:
-    """Train the chosen model on every fold with every seed. The test split is not looked at."""
+    """Train the chosen models on every fold with every seed. The test split is not looked at.
+
+    All members share folds, seeds and labels. The curves are those of the first.
+    """
     clips = read_manifest(manifest)
     classes = classes_of(manifest, clips)
     refined = read_labels(labels, [clip.clip_id for clip in clips], classes)
     targets = Targets(
         np.array([label.soft for label in refined], "float32"),
         np.array([label.weight for label in refined], "float32"),
+        learned_valence(clips),
     )
     paths = sources.paths(features)
-    finished: list[Finished] = []
     part = model.with_name(f".{model.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    for training in train_all(paths, clips, targets, params):
-        # Written anew: the metadata of the cached file is no part of the result.
-        save_file(load_file(training.weights), part / f"{training.run.name}.safetensors")
-        finished.append(training)
+    members: list[MemberCard] = []
+    histories: list[Sequence[Epoch]] = []
+    for name in params.members:
+        finished = _train(name, paths, clips, targets, params, part)
+        members.append(_card_of(name, finished, clips, part))
+        histories = histories or [training.history for training in finished]
 
     card = Card(
         classes=list(classes),
-        parameters=_count_parameters(part, finished[0]),
         training=params,
         sources=[
             SourceCard(name=source.name, dim=source.dim, provenance=dict(source.provenance))
             for source in read_sources(paths, clips, params)
         ],
+        members=members,
+    )
+    write_card(card, part)
+    before = model.with_name(f".{model.name}.before")
+    shutil.rmtree(before, ignore_errors=True)
+    if model.exists():  # renamed and not removed: a kill in between must leave no half of it
+        model.replace(before)
+    part.replace(model)
+    shutil.rmtree(before, ignore_errors=True)
+    write_text(metrics, json.dumps(_summary(card), indent=2) + "\n")
+    write_curves(histories, curves)
+
+
+def _train(
+    member: str,
+    paths: dict[str, Path],
+    clips: Sequence[Clip],
+    targets: Targets,
+    params: TrainFusion,
+    folder: Path,
+) -> list[Finished]:
+    (folder / member).mkdir()
+    finished = []
+    for training in train_all(paths, clips, targets, params.of_member(member)):
+        # Written anew: the metadata of the cached file is no part of the result.
+        save_file(load_file(training.weights), weights_of(folder, member, training.run.name))
+        finished.append(training)
+    return finished
+
+
+def _card_of(
+    member: str, finished: Sequence[Finished], clips: Sequence[Clip], folder: Path
+) -> MemberCard:
+    weights = load_file(weights_of(folder, member, finished[0].run.name))
+    return MemberCard(
+        name=member,
+        # The scale of the inputs is measured, not learned.
+        parameters=sum(w.numel() for name, w in weights.items() if name.startswith("fusion.")),
         runs=[
             RunCard(
                 name=training.run.name,
@@ -68,40 +112,31 @@ def train_fusion(
             for training in finished
         ],
     )
-    write_card(card, part)
-    before = model.with_name(f".{model.name}.before")
-    shutil.rmtree(before, ignore_errors=True)
-    if model.exists():  # renamed and not removed: a kill in between must leave no half of it
-        model.replace(before)
-    part.replace(model)
-    shutil.rmtree(before, ignore_errors=True)
-    write_text(metrics, json.dumps(_summary(card), indent=2) + "\n")
-    write_curves([training.history for training in finished], curves)
-
-
-def _count_parameters(folder: Path, training: Finished) -> int:
-    """Count the learned numbers of one model; the scale of the inputs is measured, not learned."""
-    weights = load_file(folder / f"{training.run.name}.safetensors")
-    return sum(tensor.numel() for name, tensor in weights.items() if name.startswith("fusion."))
 
 
 def _summary(card: Card) -> dict[str, object]:
-    """What `dvc metrics show` prints of a training."""
-    waf = [run.validation_waf for run in card.runs if run.validation_waf is not None]
+    """What `dvc metrics show` prints of a training: of the first member, and of all by name."""
+    by_name = {member.name: _of_member(member, card.training.seeds) for member in card.members}
+    first = by_name[card.training.model]
+    return {**first, "members": by_name} if card.training.ensemble else first
+
+
+def _of_member(member: MemberCard, seeds: Sequence[int]) -> dict[str, object]:
+    waf = [run.validation_waf for run in member.runs if run.validation_waf is not None]
+    counts: dict[str, object] = {"runs": len(member.runs), "parameters": member.parameters}
     if not waf:
-        return {"runs": len(card.runs), "parameters": card.parameters}
+        return counts
     return {
         "validation_waf": float(np.mean(waf)),
         "validation_waf_deviation": float(np.std(waf)),
         "validation_waf_by_seed": {
             str(seed): float(
-                np.mean([run.validation_waf or 0.0 for run in card.runs if run.seed == seed])
+                np.mean([run.validation_waf or 0.0 for run in member.runs if run.seed == seed])
             )
-            for seed in card.training.seeds
+            for seed in seeds
         },
-        "best_epoch": float(np.mean([run.best_epoch for run in card.runs])),
-        "runs": len(card.runs),
-        "parameters": card.parameters,
+        "best_epoch": float(np.mean([run.best_epoch for run in member.runs])),
+        **counts,
     }
 
 

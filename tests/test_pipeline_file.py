@@ -25,10 +25,12 @@ def closure(path):
 
 
 def families(stage):
-    """Families whose member a stage chooses, by stages/ecmf/<family>/${…}.py in its deps."""
+    """Families whose members a stage chooses: one by stages/ecmf/<family>/${…}.py in its deps, or
+    several of an ensemble by the folder of fusion models.
+    """
     for dep in stage["deps"]:
-        if match := re.fullmatch(r"stages/ecmf/(.+)/\$\{.+\}\.py", dep):
-            yield match[1].replace("/", ".")
+        if match := re.fullmatch(r"stages/ecmf/(?:(.+)/\$\{.+\}\.py|(fusion))", dep):
+            yield (match[1] or match[2]).replace("/", ".")
 
 
 @pytest.mark.parametrize("name", BODIES)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from ecmf.class_shares import factors_to, scaled
 from ecmf.errors import ParamsError
 from ecmf.manifest import Clip
 from ecmf.params import PseudoLabels
-from ecmf.pseudo_labels import Selector, moved
+from ecmf.pseudo_labels import Selector
 from ecmf.splits import Fold, with_unlabelled
 
 CLASSES = ("angry", "happy", "sad")
@@ -47,7 +48,8 @@ def test_probabilities_are_moved_to_the_shares_of_the_training_split():
     rng = np.random.default_rng(0)
     biased = rng.dirichlet([8, 1, 1], 500)
     prior = np.array([0.2, 0.3, 0.5])
-    assert moved(biased, prior).mean(axis=0) == pytest.approx(prior, abs=1e-6)
+    moved = scaled(biased, factors_to(prior, biased))
+    assert moved.mean(axis=0) == pytest.approx(prior, abs=1e-6)
     before = {int(np.argmax(m.soft)) for m in chosen(biased, threshold=0.6).values()}
     after = chosen(biased, prior, moved_to="training", threshold=0.6).values()
     assert before == {0} and len({int(np.argmax(made.soft)) for made in after}) == 3
@@ -57,7 +59,7 @@ def test_a_class_that_nothing_is_believed_to_be_spoils_nothing():
     sure = np.eye(3)[[0, 1, 0, 1, 0, 0]]
     prior = np.array([0.4, 0.4, 0.2])
     assert len(chosen(sure, prior, moved_to="training", threshold=0.6)) == 6
-    assert moved(np.empty((0, 3)), prior).shape == (0, 3)
+    assert factors_to(prior, np.empty((0, 3))).tolist() == [1, 1, 1]
 
 
 def test_a_pseudo_label_is_a_class_or_soft_and_weighs_what_was_set():

@@ -1,4 +1,3 @@
-import json
 import os
 from dataclasses import replace
 
@@ -10,65 +9,21 @@ from corpus import CLASSES, SOURCES, make_corpus
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 from tables import read_table
+from trainings import PARAMS, evaluate, files_of, model_of, train
 
 from ecmf import prediction, runs
 from ecmf.card import read_card
 from ecmf.errors import ParamsError, StoreError
 from ecmf.features import Source
-from ecmf.params import EvaluateFusion, RefineLabels, TrainFusion
 from ecmf.store import Layout, Rows
 from ecmf.store_writer import StoreWriter
 from ecmf.training import Targets, predict
-from evaluate_fusion import evaluate_fusion
-from refine_labels import refine_labels
-from train_fusion import train_fusion
-
-PARAMS = TrainFusion(
-    model="ecmf",
-    options={"ecmf": {"width": 16}},
-    folds=3,
-    test_folds=2,
-    seeds=(0, 1),
-    epochs=8,
-    patience=4,
-    batch=16,
-    learning_rate=0.01,
-    modality_dropout=0.1,
-    mixup=0.0,
-)
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ECMF_WORKERS", "1")
-
-
-def train(corpus, folder, params=PARAMS, **refinement):
-    labels = folder / "labels.csv"
-    chosen = RefineLabels.model_validate({"refiner": "keep", **refinement})
-    refine_labels(
-        corpus.manifest, corpus.text, corpus.features,
-        labels, folder / "votes.csv", folder / "sources.json", chosen, SOURCES,
-    )  # fmt: skip
-    train_fusion(
-        corpus.manifest, labels, corpus.features,
-        folder / "fusion", folder / "training.json", folder / "curves.csv", params, SOURCES,
-    )  # fmt: skip
-    return folder / "fusion"
-
-
-def evaluate(corpus, folder):
-    evaluate_fusion(
-        corpus.manifest, corpus.features, folder / "fusion", folder / "evaluation.json",
-        folder / "predictions.csv", folder / "confusion.csv", folder / "confusion.png",
-        EvaluateFusion(bootstrap=50), SOURCES,
-    )  # fmt: skip
-    return json.loads((folder / "evaluation.json").read_text())
-
-
-def files_of(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +49,13 @@ def test_the_card_says_classes_sources_and_every_run(trained):
     assert card["classes"] == list(CLASSES)
     assert [source["name"] for source in card["sources"]] == ["face/mine", "audio/mine"]
     assert card["sources"][0]["provenance"] == {"member": "made"}
-    assert {run["seed"] for run in card["runs"]} == {0, 1} and len(card["runs"]) == 6
-    assert all(run["test_groups"] == ["s0", "s1"] for run in card["runs"])
-    weights = sorted(path.stem for path in (folder / "fusion").glob("*.safetensors"))
-    assert weights == sorted(run["name"] for run in card["runs"])
+    (member,) = card["members"]
+    runs_of = member["runs"]
+    assert member["name"] == "ecmf" and member["parameters"] > 1000
+    assert {run["seed"] for run in runs_of} == {0, 1} and len(runs_of) == 6
+    assert all(run["test_groups"] == ["s0", "s1"] for run in runs_of)
+    weights = sorted(path.stem for path in (folder / "fusion/ecmf").glob("*.safetensors"))
+    assert weights == sorted(run["name"] for run in runs_of)
 
 
 def test_the_same_inputs_make_the_same_files_whatever_the_number_of_workers(
@@ -107,7 +65,7 @@ def test_the_same_inputs_make_the_same_files_whatever_the_number_of_workers(
     monkeypatch.setenv("ECMF_WORKERS", "2")
     train(corpus, tmp_path)
     evaluate(corpus, tmp_path)
-    assert files_of(tmp_path / "fusion") == files_of(folder / "fusion")
+    assert model_of(tmp_path) == model_of(folder)
     ours, theirs = files_of(tmp_path), files_of(folder)
     assert all(content == theirs[name] for name, content in ours.items())
     assert {"evaluation.json", "training.json", "predictions.csv", "confusion.png"} <= set(ours)
@@ -130,7 +88,7 @@ def test_a_killed_training_goes_on_where_it_stopped(trained, tmp_path, monkeypat
     monkeypatch.setattr(runs, "fit", lambda *arguments: fitted.append(arguments) or fit(*arguments))
     train(corpus, tmp_path)
     assert len(fitted) == 6
-    assert files_of(tmp_path / "fusion") == files_of(folder / "fusion")
+    assert model_of(tmp_path) == model_of(folder)
 
 
 def test_trainings_nobody_came_back_for_are_forgotten_after_a_week(trained, tmp_path):
@@ -212,7 +170,7 @@ def test_a_candidate_is_predicted_like_an_unlabelled_clip_and_scored_nowhere(tes
         asked = read_table(folder / "predictions.csv")[-1]
         assert (asked["clip_id"], asked["split"], asked["label"]) == ("wild_0", split, "")
         assert asked["predicted"] in CLASSES
-        written[split] = files_of(folder) | files_of(folder / "fusion")
+        written[split] = files_of(folder) | model_of(folder)
     for name, content in written["unlabelled"].items():
         if name not in ("manifest.csv", "labels.csv"):
             expected = content.replace(b"wild_0,unlabelled,", b"wild_0,candidate,")
@@ -254,7 +212,7 @@ def test_labels_of_the_test_split_do_not_reach_the_training(trained, tmp_path):
     _, folder, report = trained
     corpus = make_corpus(tmp_path, change=turned)
     train(corpus, tmp_path)
-    assert files_of(tmp_path / "fusion") == files_of(folder / "fusion")
+    assert model_of(tmp_path) == model_of(folder)
     assert evaluate(corpus, tmp_path)["test"]["waf"] < 0.2 < report["test"]["waf"]
 
 
@@ -266,7 +224,7 @@ def test_a_corpus_without_test_split_is_scored_fold_by_fold(tmp_path):
     assert report["test"]["clips"] == sum(bool(clip.label) for clip in corpus.clips)
     assert report["test"]["waf"] > 0.85
     card = yaml.safe_load((tmp_path / "fusion/card.yaml").read_text())
-    tested = [set(run["test_groups"]) for run in card["runs"] if run["fold"] == 0]
+    tested = [set(run["test_groups"]) for run in card["members"][0]["runs"] if run["fold"] == 0]
     assert not tested[0] & tested[1] and len(tested[0] | tested[1]) == 10
 
 
@@ -275,7 +233,7 @@ def test_inputs_are_standardised_as_chosen(standardise, tmp_path):
     corpus = make_corpus(tmp_path)
     params = PARAMS.model_copy(update={"standardise": standardise, "seeds": (0,)})
     train(corpus, tmp_path, params)
-    weights = load_file(tmp_path / "fusion/seed0-round0-fold0.safetensors")
+    weights = load_file(tmp_path / "fusion/ecmf/seed0-round0-fold0.safetensors")
     assert torch.equal(weights["mean_0"], torch.zeros(4))
     (face, _) = runs.read_sources(SOURCES.paths(corpus.features), corpus.clips, params)
     own = [i for i, clip in enumerate(corpus.clips) if clip.speaker == "s5"]
@@ -349,7 +307,7 @@ def test_pseudo_labelled_clips_are_learned_from_and_still_predicted(tmp_path):
         pseudo = {"rounds": rounds, "threshold": 0.4, "least_gain": -1.0}
         train(corpus, folder, refiner="vote", folds=3, fusion="concat", pseudo_labels=pseudo)
         evaluate(corpus, folder)
-        found[rounds] = files_of(folder / "fusion")
+        found[rounds] = model_of(folder)
         predicted = [row["predicted"] for row in read_table(folder / "predictions.csv")[-9:]]
         assert all(predicted)
     assert found[0] != found[1]

@@ -24,7 +24,7 @@ class SourceCard(Section):
 
 
 class RunCard(Section):
-    """One training, its weights in `<name>.safetensors`: who stops and tests it, its best epoch."""
+    """One training: who stops and tests it, its best epoch."""
 
     name: str
     seed: int
@@ -36,14 +36,21 @@ class RunCard(Section):
     test_groups: list[str]
 
 
+class MemberCard(Section):
+    """One model of the folder of fusion models: its learned numbers, and its trainings."""
+
+    name: str
+    parameters: int
+    runs: list[RunCard]
+
+
 class Card(Section):
     """Everything needed to build the models again and to know what they may be shown."""
 
     classes: list[str]
-    parameters: int
     training: TrainFusion
     sources: list[SourceCard]
-    runs: list[RunCard]
+    members: list[MemberCard]
 
     def check_sources(self, sources: Sequence[Source]) -> None:
         """Refuse features of another encoder than the model was trained on.
@@ -67,6 +74,11 @@ class Card(Section):
                         f"{key} {trained_on!r}, "
                         f"these have {given!r}: encode with the same parameters, or train again"
                     )
+
+
+def weights_of(folder: Path, member: str, run: str) -> Path:
+    """Return where the weights of a training lie."""
+    return folder / member / f"{run}.safetensors"
 
 
 def write_card(card: Card, folder: Path) -> None:

@@ -4,6 +4,7 @@ It holds what changes a result and nothing else: device and workers come from th
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -241,9 +242,13 @@ BRANCHES: tuple[Branch, ...] = ("frame", "face", "audio", "text")
 
 
 class TrainFusion(Section):
-    """Which model fuses the sources, and how it is trained."""
+    """Which model fuses the sources, and how it is trained.
+
+    `ensemble` names further models that are trained beside it, on the same folds and seeds.
+    """
 
     model: Annotated[str, member_of("fusion")] = "ecmf"
+    ensemble: tuple[Annotated[str, member_of("fusion")], ...] = ()
     options: Options = Field(default_factory=dict)
     branches: tuple[Branch, ...] = Field(BRANCHES, min_length=1)
     standardise: Literal["none", "corpus", "speaker"] = "corpus"
@@ -264,6 +269,24 @@ class TrainFusion(Section):
     modality_dropout: Share = 0.3
     mixup: float = Field(0.4, ge=0)
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """All models that are trained; `model` is the first."""
+        return self.model, *self.ensemble
+
+    def of_member(self, name: str) -> Self:
+        """How one of them is trained: the same whichever others stand beside it."""
+        return self.model_copy(update={"model": name, "ensemble": ()})
+
+    @model_validator(mode="after")
+    def _no_member_stands_twice(self) -> Self:
+        for name, count in Counter(self.members).items():
+            if count > 1:
+                raise ValueError(
+                    f"{name!r} stands {count} times in model and ensemble: name each model once"
+                )
+        return self
+
 
 class AuditLabels(Section):
     """How many of the clips most in doubt are shown, and how many frames of each."""
@@ -273,8 +296,14 @@ class AuditLabels(Section):
 
 
 class EvaluateFusion(Section):
-    """How sure a score is: resamplings of the clips, and their seed."""
+    """How members vote, and how sure a score is: resamplings of the clips, and their seed.
 
+    `votes` `validation` weighs the members by what they say of validation clips. `prior`
+    `validation` scales the classes until their mean probability there is their share of the labels.
+    """
+
+    votes: Literal["equal", "validation"] = "equal"
+    prior: Literal["none", "validation"] = "none"
     bootstrap: int = Field(1000, ge=1)
     seed: int = 0
 

@@ -11,16 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ecmf.class_shares import factors_to, scaled
 from ecmf.decisions import Decision
 from ecmf.errors import ParamsError
 from ecmf.params import PseudoLabels
 from ecmf.plugins import hint
-from ecmf.refiners.base import Shares, normalised
-
-STEPS = 100
-"""Rescalings until the mean probabilities are the wanted ones; far more than it takes."""
-
-TINY = 1e-12
+from ecmf.refiners.base import Shares
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class Selector:
         known = np.flatnonzero(believed.any(axis=1))
         shares = believed[known]
         if params.prior == "training":
-            shares = moved(shares, self.prior)
+            shares = scaled(shares, factors_to(self.prior, shares))
         chosen: dict[int, Decision] = {}
         for number, name in enumerate(self.classes):
             bar = params.thresholds.get(name, params.threshold)
@@ -65,14 +61,3 @@ class Selector:
                     tuple(soft.tolist()), params.weight, "added", why
                 )
         return chosen
-
-
-def moved(shares: Shares, prior: NDArray[np.float64]) -> Shares:
-    """Scale the classes until their mean probability over all clips is `prior`."""
-    scale = np.ones(len(prior))
-    for _ in range(STEPS if len(shares) else 0):
-        mean = normalised(shares * scale).mean(axis=0)
-        # A class that nothing is believed to be stays so, whatever it is scaled by.
-        scale = scale * np.where(mean > TINY, prior / np.maximum(mean, TINY), 1)
-        scale = np.maximum(scale / scale.max(), TINY)
-    return normalised(shares * scale)

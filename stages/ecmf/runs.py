@@ -182,6 +182,7 @@ def _key(
         repr([(clip.clip_id, clip.speaker, clip.group, clip.split, clip.label) for clip in clips]),
         _digest(targets.soft),
         _digest(targets.weight),
+        _digest(targets.of_valence()),
         f"{torch.__version__} {np.__version__} {sklearn.__version__}",
         device.requested(),
         sha256(*files),

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,36 +14,66 @@ from sklearn.metrics import confusion_matrix
 from ecmf.files import replacing, write_text
 from ecmf.manifest import Clip
 
+PREDICTED, SOURCES = "predicted", "sources"
+"""Columns of `metrics/predictions.csv` that are read again."""
+
 DARK = 0.5
 """Share of a row from which its cell is dark enough for white figures."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is written of every clip, in manifest order.
+
+    `probabilities` (clips, classes) and `weights` (clips, sources) are NaN where no model may speak
+    of the clip or none weighs, `valence` (clips,) where none tells it; `present` (clips, sources)
+    says which clip has which source.
+    """
+
+    probabilities: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    valence: NDArray[np.float64]
+    present: NDArray[np.bool_]
 
 
 def write_predictions(
     clips: Sequence[Clip],
     classes: Sequence[str],
     sources: Sequence[str],
-    probabilities: NDArray[np.float64],
-    weights: NDArray[np.float64],
+    prediction: Prediction,
     path: Path,
 ) -> None:
     """Write per clip the prediction, its probabilities, and how much each source counted.
 
-    A clip that no model may speak of, or a model that does not weigh, leaves its cells empty.
+    What is not known leaves its cells empty; without any valence there is no column of it. Column
+    `sources` counts those the clip has: the prediction for a clip without any is the same for all.
     """
+    tells = not np.isnan(prediction.valence).all()
     rows = [
         [
             "clip_id",
             "split",
             "label",
-            "predicted",
+            PREDICTED,
             *(f"probability_{name}" for name in classes),
             *(f"weight_{name}" for name in sources),
+            SOURCES,
+            *(["valence"] if tells else []),
         ]
     ]
-    for clip, shares, weighed in zip(clips, probabilities, weights, strict=True):
-        predicted = "" if np.isnan(shares).any() else classes[int(shares.argmax())]
+    for number, clip in enumerate(clips):
+        shares = prediction.probabilities[number]
         rows.append(
-            [clip.clip_id, clip.split, clip.label, predicted, *_cells(shares), *_cells(weighed)]
+            [
+                clip.clip_id,
+                clip.split,
+                clip.label,
+                "" if np.isnan(shares).any() else classes[int(shares.argmax())],
+                *_cells(shares),
+                *_cells(prediction.weights[number]),
+                str(prediction.present[number].sum()),
+                *(_cells(prediction.valence[[number]]) if tells else []),
+            ]
         )
     _write(rows, path)
 

@@ -1,0 +1,56 @@
+"""The stages from labels to scores, called on a made corpus, and what they wrote."""
+
+import json
+
+from corpus import SOURCES
+
+from ecmf.params import EvaluateFusion, RefineLabels, TrainFusion
+from evaluate_fusion import evaluate_fusion
+from refine_labels import refine_labels
+from train_fusion import train_fusion
+
+PARAMS = TrainFusion(
+    model="ecmf",
+    options={"ecmf": {"width": 16}},
+    folds=3,
+    test_folds=2,
+    seeds=(0, 1),
+    epochs=8,
+    patience=4,
+    batch=16,
+    learning_rate=0.01,
+    modality_dropout=0.1,
+    mixup=0.0,
+)
+
+
+def train(corpus, folder, params=PARAMS, **refinement):
+    labels = folder / "labels.csv"
+    chosen = RefineLabels.model_validate({"refiner": "keep", **refinement})
+    refine_labels(
+        corpus.manifest, corpus.text, corpus.features,
+        labels, folder / "votes.csv", folder / "sources.json", chosen, SOURCES,
+    )  # fmt: skip
+    train_fusion(
+        corpus.manifest, labels, corpus.features,
+        folder / "fusion", folder / "training.json", folder / "curves.csv", params, SOURCES,
+    )  # fmt: skip
+    return folder / "fusion"
+
+
+def evaluate(corpus, folder, **params):
+    evaluate_fusion(
+        corpus.manifest, corpus.features, folder / "fusion", folder / "evaluation.json",
+        folder / "predictions.csv", folder / "confusion.csv", folder / "confusion.png",
+        EvaluateFusion(bootstrap=50, **params), SOURCES,
+    )  # fmt: skip
+    return json.loads((folder / "evaluation.json").read_text())
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def model_of(folder):
+    files = sorted(path for path in (folder / "fusion").rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
