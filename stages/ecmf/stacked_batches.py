@@ -31,8 +31,15 @@ class Step(NamedTuple):
 
 
 def steps_of(starts: Sequence[Start], dataset: Dataset, params: TrainFusion) -> Iterator[Step]:
-    """Draw one epoch, each run by its own chance in the order in which `fit` draws."""
-    count = count_batches(len(starts[0].train), params.batch)
+    """Draw one epoch, each run by its own chance in the order in which `fit` draws.
+
+    Raises:
+        ValueError: the runs do not have as many batches as each other.
+    """
+    counts = {count_batches(len(start.train), params.batch) for start in starts}
+    if len(counts) > 1:
+        raise ValueError(f"runs of one stack have {sorted(counts)} batches: stack them apart")
+    (count,) = counts
     largest = max(-(-len(start.train) // count) for start in starts)
     clips = np.zeros((count, len(starts), largest), "int64")
     real = np.zeros(clips.shape, bool)

@@ -5,13 +5,15 @@ filled up with clips that are not real: they have no source and count nothing.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ecmf.augmentation import blended
 from ecmf.dataset import Dataset
@@ -67,10 +69,23 @@ class Lessons:
         rows, masks = _rows(dataset, step.clips, step.real)
         target = Target(self._soft[step.clips], self._valence[step.clips])
         counts = self._weight.gather(1, step.clips) * step.real
-        losses: Tensor = vmap(one_run, randomness="different")(
-            _state(module), rows, masks, target, counts, step.share, step.other
-        )
+        with _plain_attention():
+            losses: Tensor = vmap(one_run, randomness="different")(
+                _state(module), rows, masks, target, counts, step.share, step.other
+            )
         return losses
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Work attention out as products and a softmax: vmap does not take the fused kernels."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 @torch.inference_mode()
@@ -84,7 +99,8 @@ def logits(module: Model, dataset: Dataset, clips: Tensor, real: Tensor) -> Tens
         return output.logits
 
     module.eval()
-    said: Tensor = vmap(one_run)(_state(module), *_rows(dataset, clips, real))
+    with _plain_attention():
+        said: Tensor = vmap(one_run)(_state(module), *_rows(dataset, clips, real))
     return said
 
 
