@@ -156,12 +156,25 @@ def test_runs_that_nothing_judges_go_through_all_epochs(made):
     assert [epoch.validation_waf for epoch in together[0].history] == [None] * 5
 
 
+class Comparing(concat.Fusion):
+    """Has a loss that looks at all clips of a batch that have a source."""
+
+    def forward(self, batch, target=None):
+        output = super().forward(batch, target)
+        some = batch.present().any(dim=1, keepdim=True)
+        mean = (output.logits * some).sum(dim=0) / some.sum()
+        return replace(output, losses={"apart": (output.logits - mean).square().sum(dim=1)})
+
+
 @exact
-def test_clips_that_fill_a_batch_up_count_nothing(made):
-    assert len({len(fold.train) % 16 for fold in FOLDS}) > 1
+def test_clips_that_fill_a_batch_up_count_nothing(made, monkeypatch, caplog):
+    monkeypatch.setattr(concat, "Fusion", Comparing)
     dataset, targets = made
-    cheap = replace(targets, weight=np.where(EVERYONE < 60, targets.weight, 0).astype("float32"))
-    assert_alike(*both_ways((dataset, cheap), PARAMS.model_copy(update={"epochs": 4})), dataset)
+    few = replace(targets, weight=np.where(EVERYONE < 62, targets.weight, 0).astype("float32"))
+    sizes = [int((few.weight[fold.train] > 0).sum()) for fold in FOLDS]
+    assert sizes == [46, 46, 47, 47]  # three batches, some of 15 clips beside some of 16
+    assert_alike(*both_ways((dataset, few), PARAMS.model_copy(update={"epochs": 3})), dataset)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("model", plugins.names("fusion"))
@@ -188,6 +201,27 @@ def test_the_runs_of_a_stack_draw_their_own_dropout(made):
     params = params.model_copy(update={"options": {"concat": {"dropout": 0.0}}})
     one, other = stacking.fit_stack(dataset, targets, twins, (0, 0), params)
     assert one.history == other.history
+
+
+class Tempered(concat.Fusion):
+    """Has a parameter that is a single number."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.temperature = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, batch, target=None):
+        output = super().forward(batch, target)
+        return replace(output, logits=output.logits * self.temperature)
+
+
+@exact
+def test_a_parameter_may_be_a_single_number(made, monkeypatch, caplog):
+    monkeypatch.setattr(concat, "Fusion", Tempered)
+    assert_alike(
+        *both_ways(made, PARAMS.model_copy(update={"epochs": 3, "gradient_clip": 0.1})), made[0]
+    )
+    assert not caplog.records
 
 
 class Counting(concat.Fusion):

@@ -131,7 +131,7 @@ def clip_gradients(module: nn.Module, most: float) -> None:
     if not most:
         return
     gradients = [each.grad for each in module.parameters() if each.grad is not None]
-    squares = torch.stack([grad.flatten(1).square().sum(dim=1) for grad in gradients])
+    squares = torch.stack([grad.reshape(len(grad), -1).square().sum(dim=1) for grad in gradients])
     factor = (most / (squares.sum(dim=0).sqrt() + 1e-6)).clamp(max=1)
     for grad in gradients:
         grad.mul_(factor.view(-1, *[1] * (grad.dim() - 1)))
