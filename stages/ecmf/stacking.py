@@ -8,7 +8,9 @@ only runs of as many batches are stacked.
 A stack does what `training.fit` does run by run, but not to the last bit: sums are taken in another
 order, and the runs of a stack share one stream of dropout. So what a run becomes depends on who
 else is in its stack, and a stack is trained as a whole or not at all. A batch is padded to the
-longest clip of all its runs, which no member may notice.
+longest clip of all its runs, which no member may notice, but for the pooling: where no clip of a
+batch has a second step nothing is weighed, and `fit` leaves those weights as they are; in a stack
+they decay, if another run has longer clips.
 """
 
 import copy
