@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ecmf.fusion.base import Batch, Target
@@ -10,15 +11,27 @@ from ecmf.fusion.base import Batch, Target
 def mixed(
     batch: Batch, target: Target, weight: Tensor, alpha: float, chance: np.random.Generator
 ) -> tuple[Batch, Target, Tensor]:
-    """Blend each clip with another of the batch, label and weight too (mixup, arXiv 1710.09412).
-
-    The share of the other clip is drawn from Beta(alpha, alpha), once per batch. A row that only
-    one of the two clips has stays as it is.
-    """
+    """Blend each clip with another of the batch, label and weight too (mixup, arXiv 1710.09412)."""
     if not alpha:
         return batch, target, weight
-    share = float(chance.beta(alpha, alpha))
-    other = torch.from_numpy(chance.permutation(len(weight))).to(weight.device)
+    share, other = draw_mixup(len(weight), alpha, chance)
+    return blended(batch, target, weight, share, torch.from_numpy(other).to(weight.device))
+
+
+def draw_mixup(
+    clips: int, alpha: float, chance: np.random.Generator
+) -> tuple[float, NDArray[np.int64]]:
+    """Draw the share of the other clip from Beta(alpha, alpha), and who that is, (clips,)."""
+    return float(chance.beta(alpha, alpha)), chance.permutation(clips)
+
+
+def blended(
+    batch: Batch, target: Target, weight: Tensor, share: float | Tensor, other: Tensor
+) -> tuple[Batch, Target, Tensor]:
+    """Move each clip towards the one at `other` (clips,) by one `share` for the whole batch.
+
+    A row that only one of the two clips has stays as it is.
+    """
     rows = {
         name: torch.where(
             (batch.masks[name] & batch.masks[name][other])[..., None],
@@ -27,8 +40,8 @@ def mixed(
         )
         for name, values in batch.rows.items()
     }
-    blended = Target(*(part.lerp(part[other], share) for part in target))
-    return Batch(rows, batch.masks), blended, weight.lerp(weight[other], share)
+    blend = Target(*(part.lerp(part[other], share) for part in target))
+    return Batch(rows, batch.masks), blend, weight.lerp(weight[other], share)
 
 
 def with_hidden_sources(batch: Batch, share: float) -> Batch:

@@ -2,6 +2,10 @@
 
 Each finished training waits in the cache under the hash of everything that made it, so that a run
 that was ended goes on where it stopped. Nothing is read there that this very run would not write.
+
+There are as many processes as cores, with one thread each: more threads would change the last bits
+with the machine. The features are read once, and mapped by all of them. On a GPU one process trains
+stacks of runs instead (`stacking.py`); `ECMF_STACK` 0 or 1 chooses.
 """
 
 import hashlib
@@ -10,7 +14,8 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +28,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from ecmf import cache, device, workers
+from ecmf import cache, device, stacking, workers
+from ecmf.batches import count_batches
 from ecmf.dataset import Dataset
 from ecmf.errors import ParamsError
 from ecmf.features import Source, load_sources, per_speaker
@@ -31,8 +37,10 @@ from ecmf.files import replacing, sha256
 from ecmf.manifest import Clip
 from ecmf.model import Model, build
 from ecmf.params import TrainFusion
+from ecmf.sharing import shared
 from ecmf.splits import Fold, make_folds, with_unlabelled
-from ecmf.training import Epoch, Targets, fit
+from ecmf.stacking import fit_stack
+from ecmf.training import Epoch, Fitted, Targets, fit
 from ecmf.workers import Failure
 
 log = logging.getLogger(__name__)
@@ -102,9 +110,9 @@ def read_sources(
 
 @dataclass(frozen=True)
 class Trainer:
-    """A run in, its finished training out; every worker process reads the features once."""
+    """Runs in, their finished trainings out: one run, or several as one program (`stacking.py`)."""
 
-    paths: dict[str, Path]
+    sources: Sequence[Source]
     clips: Sequence[Clip]
     targets: Targets
     params: TrainFusion
@@ -113,25 +121,37 @@ class Trainer:
     @cached_property
     def dataset(self) -> Dataset:
         """The features on the device."""
-        sources = read_sources(self.paths, self.clips, self.params)
         log.info("training on %s", device.requested())
-        return Dataset(sources, torch.device(device.requested()))
+        return Dataset(self.sources, torch.device(device.requested()))
 
-    def __call__(self, run: Run) -> Finished:
-        """Train, or take what an ended run has left."""
-        weights = self.folder / f"{run.name}.safetensors"
-        if not weights.is_file():
-            fold = with_unlabelled(run.fold, self.clips, self.targets.weight)
-            fitted = fit(self.dataset, self.targets, fold, run.seed, self.params)
-            state = {
-                name: tensor.cpu().contiguous()
-                for name, tensor in fitted.model.state_dict().items()
-            }
-            with replacing(weights) as part:
-                save_file(state, part, {HISTORY: json.dumps(fitted.history)})
-        with safe_open(weights, "pt") as file:
-            history = [Epoch(*line) for line in json.loads(file.metadata()[HISTORY])]
-        return Finished(run, weights, history)
+    def __call__(self, runs: Sequence[Run]) -> list[Finished]:
+        """Train, or take what an ended run has left: all of it, for runs of a stack are one."""
+        weights = [self.folder / f"{run.name}.safetensors" for run in runs]
+        if not all(path.is_file() for path in weights):
+            for path, fitted in zip(weights, self._fitted(runs), strict=True):
+                state = {
+                    name: tensor.cpu().contiguous()
+                    for name, tensor in fitted.model.state_dict().items()
+                }
+                with replacing(path) as part:
+                    save_file(state, part, {HISTORY: json.dumps(fitted.history)})
+        return [
+            Finished(run, path, _history(path)) for run, path in zip(runs, weights, strict=True)
+        ]
+
+    def batches(self, run: Run) -> int:
+        """Return how many batches the run learns from in an epoch."""
+        train = self._fold(run).train
+        return count_batches(int((self.targets.weight[train] > 0).sum()), self.params.batch)
+
+    def _fitted(self, runs: Sequence[Run]) -> list[Fitted]:
+        folds, seeds = [self._fold(run) for run in runs], [run.seed for run in runs]
+        if len(runs) > 1:
+            return fit_stack(self.dataset, self.targets, folds, seeds, self.params)
+        return [fit(self.dataset, self.targets, folds[0], seeds[0], self.params)]
+
+    def _fold(self, run: Run) -> Fold:
+        return with_unlabelled(run.fold, self.clips, self.targets.weight)
 
 
 def train_all(
@@ -141,18 +161,40 @@ def train_all(
     waiting = cache.folder() / "train_fusion"
     _forget_old(waiting)
     folder = waiting / _key(paths, clips, targets, params)
-    trainer = Trainer(paths, clips, targets, params, folder)
     runs = plan(clips, params)
-    processes = 1 if device.requested() != "cpu" else min(workers.count(), len(runs))
-    results = workers.run(trainer, runs, workers=processes)
-    with tqdm(total=len(runs), desc=f"train {params.model}", unit="run", disable=None) as progress:
+    trainer = Trainer(read_sources(paths, clips, params), clips, targets, params, folder)
+    stacks = _stacks(runs, trainer) if stacking.wanted() else [[run] for run in runs]
+    processes = 1 if device.requested() != "cpu" else min(workers.count(), len(stacks))
+    finished: dict[str, Finished] = {}
+    with ExitStack() as files:
+        if processes > 1:
+            trainer = replace(trainer, sources=files.enter_context(shared(trainer.sources, folder)))
+        results = workers.run(trainer, stacks, workers=processes)
+        progress = files.enter_context(
+            tqdm(total=len(runs), desc=f"train {params.model}", unit="run", disable=None)
+        )
         for result in results:
             if isinstance(result, Failure):
                 raise RuntimeError(f"a training ended without a result: {result.reason}")
-            if result.best.validation_waf is not None:
-                progress.set_postfix(validation_waf=f"{result.best.validation_waf:.3f}")
-            progress.update()
-            yield result
+            for each in result:
+                finished[each.run.name] = each
+                if each.best.validation_waf is not None:
+                    progress.set_postfix(validation_waf=f"{each.best.validation_waf:.3f}")
+                progress.update()
+            while runs and runs[0].name in finished:
+                yield finished.pop(runs.pop(0).name)
+
+
+def _stacks(runs: Sequence[Run], trainer: Trainer) -> list[list[Run]]:
+    """Which runs are one program; that depends on nothing but what is trained."""
+    batches = [trainer.batches(run) for run in runs]
+    most = stacking.most_runs(trainer.sources, trainer.params.batch)
+    return [[runs[number] for number in stack] for stack in stacking.stacks(batches, most)]
+
+
+def _history(weights: Path) -> list[Epoch]:
+    with safe_open(weights, "pt") as file:
+        return [Epoch(*line) for line in json.loads(file.metadata()[HISTORY])]
 
 
 def _forget_old(folder: Path) -> None:
@@ -184,7 +226,7 @@ def _key(
         _digest(targets.weight),
         _digest(targets.of_valence()),
         f"{torch.__version__} {np.__version__} {sklearn.__version__}",
-        device.requested(),
+        f"{device.requested()} {'stacked' if stacking.wanted() else 'one by one'}",
         sha256(*files),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

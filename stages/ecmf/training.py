@@ -4,7 +4,7 @@ The same seed gives the same weights on one machine, whatever else runs beside i
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -21,13 +21,19 @@ from ecmf.augmentation import mixed, with_hidden_sources
 from ecmf.batches import batched, count_batches
 from ecmf.dataset import Dataset
 from ecmf.errors import ParamsError
-from ecmf.fusion.base import Target
+from ecmf.fusion.base import Batch, Output, Target
 from ecmf.model import Model, build
 from ecmf.params import TrainFusion
 from ecmf.scores import weighted_f1
 from ecmf.splits import Fold
 
 CLIPS_PER_PREDICTION = 512
+
+THREADS = 1
+"""Of one training, whatever the machine: they decide the order of a sum, and so its last bits.
+
+As many trainings run side by side as there are cores (`runs.py`), which leaves each of them one.
+"""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,43 @@ class Epoch(NamedTuple):
     epoch: int
     train_loss: float
     validation_waf: float | None
+
+
+class Course:
+    """How one training has gone so far, and whether it is over: `patience` epochs without gain."""
+
+    def __init__(self, patience: int) -> None:
+        self.history: list[Epoch] = []
+        self._patience = patience
+        self._best, self._best_epoch = -1.0, 0
+
+    def add(self, loss: float, score: float | None) -> bool:
+        """Note an epoch, and tell whether it is the best so far; no score is never the best."""
+        self.history.append(Epoch(len(self.history) + 1, loss, score))
+        if score is None or score <= self._best:
+            return False
+        self._best, self._best_epoch = score, len(self.history)
+        return True
+
+    @property
+    def over(self) -> bool:
+        """Whether to stop now; what nothing judges is never over."""
+        return 0 < self._best_epoch <= len(self.history) - self._patience
+
+
+@dataclass(frozen=True)
+class Start:
+    """One training before its first epoch.
+
+    `train` are the clips it learns from, `judged` those that stop it, `weight` (clips,) says how
+    much each counts, and `chance` draws its batches and its mixup.
+    """
+
+    model: Model
+    train: NDArray[np.int64]
+    judged: NDArray[np.int64]
+    weight: NDArray[np.float32]
+    chance: np.random.Generator
 
 
 @dataclass(frozen=True)
@@ -84,39 +127,24 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
     Raises:
         ParamsError: the labels leave a fold nobody to learn from or to stop at.
     """
-    torch.set_num_threads(1)  # the order of a sum, and so its last bits, depends on the threads
+    torch.set_num_threads(THREADS)
     torch.manual_seed(seed)
     device = dataset.device
-    train = fold.train[targets.weight[fold.train] > 0]
-    judged = fold.validation[targets.weight[fold.validation] > 0]
-    if not len(train) or (len(fold.validation) and not len(judged)):
-        raise ParamsError(
-            f"{fold.name} has {len(train)} clips to learn from and {len(judged)} to stop at: the "
-            "others have no weight in the labels. Choose fewer folds, or drop fewer labels"
-        )
-    classes = targets.soft.shape[1]
-    options = params.options.get(params.model, {})
-    model = build(params.model, options, dataset.shapes, classes, seed).to(device)
-    if params.standardise == "corpus":
-        model.set_scale(dataset.moments(train))
-    chance = np.random.default_rng([seed, fold.round, fold.fold])
+    start = begin(dataset, targets, fold, seed, params)
+    model, train, judged, chance = start.model, start.train, start.judged, start.chance
     practise(model, dataset, np.concatenate([train, fold.unlabelled]), chance, params)
 
-    optimiser = _optimiser(model, params)
-    schedule = _schedule(optimiser, count_batches(len(train), params.batch), params)
-    averaged = _averaged(model, params)
+    optimiser = make_optimiser(model, params)
+    schedule = make_schedule(optimiser, count_batches(len(train), params.batch), params)
+    averaged = make_average(model, params)
     kept = cast(Model, averaged.module) if averaged else model
     soft = torch.from_numpy(targets.soft).to(device)
     valence = torch.from_numpy(targets.of_valence()).to(device)
-    weight = torch.from_numpy(targets.weight * balance(targets, train, params.class_weights)).to(
-        device
-    )
-    uniform = torch.full_like(soft[0], 1 / classes)
+    weight = torch.from_numpy(start.weight).to(device)
     truth = targets.soft[judged].argmax(axis=1)
 
-    history: list[Epoch] = []
-    best, best_state = -1.0, {}
-    for number in range(1, params.epochs + 1):
+    course, best_state = Course(params.patience), {}
+    while len(course.history) < params.epochs and not course.over:
         model.train()
         total = torch.zeros((), device=device)
         for chosen in batched(train, dataset.lengths, params.batch, chance):
@@ -128,12 +156,7 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
                 params.mixup,
                 chance,
             )
-            target = target._replace(soft=target.soft.lerp(uniform, params.label_smoothing))
-            with _precision(dataset, params):
-                output = model(with_hidden_sources(batch, params.modality_dropout), target)
-            losses = functional.cross_entropy(output.logits.float(), target.soft, reduction="none")
-            losses = losses + sum(output.losses.values())
-            loss = (losses * counts).sum() / counts.sum()
+            loss = loss_of(model, batch, target, counts, params)
             _step(model, loss, optimiser, params)
             schedule.step()
             if averaged:
@@ -143,16 +166,51 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
         if len(judged):
             predicted = predict(kept, dataset, judged).probabilities.argmax(axis=1)
             score = weighted_f1(truth, predicted)
-        history.append(Epoch(number, total.item() / len(train), score))
-        if score is None:
-            continue
-        if score > best:
-            best, best_epoch, best_state = score, number, copy.deepcopy(kept.state_dict())
-        elif number - best_epoch >= params.patience:
-            break
+        if course.add(total.item() / len(train), score):
+            best_state = copy.deepcopy(kept.state_dict())
     if best_state:
         kept.load_state_dict(best_state)
-    return Fitted(kept, history)
+    return Fitted(kept, course.history)
+
+
+def begin(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: TrainFusion) -> Start:
+    """Build the model of a fold and a seed, and say what it is to learn from.
+
+    Raises:
+        ParamsError: the labels leave the fold nobody to learn from or to stop at.
+    """
+    train = fold.train[targets.weight[fold.train] > 0]
+    judged = fold.validation[targets.weight[fold.validation] > 0]
+    if not len(train) or (len(fold.validation) and not len(judged)):
+        raise ParamsError(
+            f"{fold.name} has {len(train)} clips to learn from and {len(judged)} to stop at: the "
+            "others have no weight in the labels. Choose fewer folds, or drop fewer labels"
+        )
+    options = params.options.get(params.model, {})
+    model = build(params.model, options, dataset.shapes, targets.soft.shape[1], seed)
+    model.to(dataset.device)
+    if params.standardise == "corpus":
+        model.set_scale(dataset.moments(train))
+    weight = targets.weight * balance(targets, train, params.class_weights)
+    chance = np.random.default_rng([seed, fold.round, fold.fold])
+    return Start(model, train, judged, weight, chance)
+
+
+def loss_of(
+    model: Callable[[Batch, Target], Output],
+    batch: Batch,
+    target: Target,
+    counts: Tensor,
+    params: TrainFusion,
+) -> Tensor:
+    """Return what is minimised on a batch whose clips count `counts` (clips,): one number."""
+    uniform = torch.full_like(target.soft, 1 / target.soft.shape[-1])
+    target = target._replace(soft=target.soft.lerp(uniform, params.label_smoothing))
+    with _precision(counts.device, params):
+        output = model(with_hidden_sources(batch, params.modality_dropout), target)
+    losses = functional.cross_entropy(output.logits.float(), target.soft, reduction="none")
+    losses = losses + sum(output.losses.values())
+    return (losses * counts).sum() / counts.sum()
 
 
 def practise(
@@ -167,8 +225,8 @@ def practise(
     if pretext is None:
         return []
     pretext.to(dataset.device).train()
-    optimiser = _optimiser(pretext, params)
-    schedule = _schedule(
+    optimiser = make_optimiser(pretext, params)
+    schedule = make_schedule(
         optimiser, count_batches(len(clips), params.batch), params, epochs=pretext.epochs
     )
     history = []
@@ -187,7 +245,7 @@ def practise(
 @torch.inference_mode()
 def predict(model: Model, dataset: Dataset, clips: NDArray[np.int64]) -> Said:
     """Ask the model about the clips at these positions."""
-    torch.set_num_threads(1)  # as in `fit`: the last bits depend on it
+    torch.set_num_threads(THREADS)
     model.eval()
     probabilities, weights, valence = [], [], []
     for part in _parts(clips):
@@ -217,7 +275,8 @@ def _parts(clips: NDArray[np.int64]) -> Iterator[Tensor]:
     return iter(torch.split(torch.from_numpy(clips), CLIPS_PER_PREDICTION))
 
 
-def _optimiser(module: nn.Module, params: TrainFusion) -> Optimizer:
+def make_optimiser(module: nn.Module, params: TrainFusion) -> Optimizer:
+    """AdamW over all that is to be learned."""
     return torch.optim.AdamW(
         [parameter for parameter in module.parameters() if parameter.requires_grad],
         lr=params.learning_rate,
@@ -226,7 +285,7 @@ def _optimiser(module: nn.Module, params: TrainFusion) -> Optimizer:
     )
 
 
-def _averaged(model: Model, params: TrainFusion) -> AveragedModel | None:
+def make_average(model: Model, params: TrainFusion) -> AveragedModel | None:
     """Keep an exponential moving average of the weights, if so chosen."""
     if not params.average:
         return None
@@ -234,7 +293,7 @@ def _averaged(model: Model, params: TrainFusion) -> AveragedModel | None:
     return AveragedModel(model, multi_avg_fn=average)
 
 
-def _schedule(
+def make_schedule(
     optimiser: Optimizer, steps: int, params: TrainFusion, epochs: int | None = None
 ) -> LRScheduler:
     """How the learning rate goes over all steps of all epochs."""
@@ -254,7 +313,5 @@ def _step(module: nn.Module, loss: Tensor, optimiser: Optimizer, params: TrainFu
     optimiser.step()
 
 
-def _precision(dataset: Dataset, params: TrainFusion) -> torch.autocast:
-    return torch.autocast(
-        dataset.device.type, torch.bfloat16, enabled=params.precision == "bfloat16"
-    )
+def _precision(device: torch.device, params: TrainFusion) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bfloat16")
