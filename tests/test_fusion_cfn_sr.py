@@ -5,7 +5,7 @@ import torch
 from made_batches import made_batch, made_fusion, seen_by
 
 from ecmf.fusion.base import Batch
-from ecmf.pooling import masked_mean
+from ecmf.layers.pooling import masked_mean
 
 STEPS = {"frame/a": [5, 3, 4], "audio/b": [4, 2, 0], "text/c": [1, 2, 1]}
 

@@ -5,10 +5,10 @@ import torch
 
 from ecmf.errors import ParamsError
 from ecmf.fusion.base import Batch, SourceShape
-from ecmf.kolmogorov_arnold import KolmogorovArnold
+from ecmf.layers.kolmogorov_arnold import KolmogorovArnold
+from ecmf.layers.sparse_attention import SparseAttention
+from ecmf.layers.state_space import SelectiveStateSpace, scan
 from ecmf.model import build
-from ecmf.sparse_attention import SparseAttention
-from ecmf.state_space import SelectiveStateSpace, scan
 
 
 def test_one_layer_learns_a_curve_of_each_input():

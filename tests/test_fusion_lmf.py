@@ -5,7 +5,7 @@ import torch
 from fusion_batches import made_batch, made_shapes
 
 from ecmf.fusion.lmf import Fusion, LowRankProduct, Options
-from ecmf.tensor_product import outer_product, with_one
+from ecmf.layers.tensor_product import outer_product, with_one
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from ecmf.fusion.base import Batch
 from ecmf.fusion.mult import Fusion, LastStep, Options
-from ecmf.sequences import Transformer
+from ecmf.layers.sequences import Transformer
 
 SHAPES = made_shapes(5, 4, 3)
 

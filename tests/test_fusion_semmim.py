@@ -5,7 +5,7 @@ import torch
 
 from ecmf.errors import ParamsError
 from ecmf.fusion.base import Batch, SourceShape, Target
-from ecmf.masked_modelling import steps_to_hide
+from ecmf.layers.masked_modelling import steps_to_hide
 from ecmf.model import build
 
 SOURCES = [SourceShape("face/a", 8), SourceShape("audio/b", 6), SourceShape("text/c", 5)]

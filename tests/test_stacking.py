@@ -12,11 +12,12 @@ import torch
 from corpus import SOURCES, make_corpus
 from torch import nn
 
-from ecmf import plugins, pooling, runs, sharing, stacking
+from ecmf import plugins, runs, sharing, stacking
 from ecmf.dataset import Dataset
 from ecmf.errors import UserError
 from ecmf.features import Source
 from ecmf.fusion import base, concat
+from ecmf.layers import pooling
 from ecmf.model import build
 from ecmf.params import TrainFusion
 from ecmf.splits import Fold

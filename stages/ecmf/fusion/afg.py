@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
-from ecmf.pooling import masked_softmax
+from ecmf.layers.pooling import masked_softmax
+from ecmf.layers.sequences import StepProjection, Streams
 from ecmf.section import Section
-from ecmf.sequences import StepProjection, Streams
 
 
 class Options(Section):

@@ -25,9 +25,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ecmf.attention_options import AttentionOptions
 from ecmf.fusion import base
-from ecmf.sequences import StepProjection, Streams, TransformerLayer, resampled, with_positions
+from ecmf.layers.options import AttentionOptions
+from ecmf.layers.sequences import (
+    StepProjection,
+    Streams,
+    TransformerLayer,
+    resampled,
+    with_positions,
+)
 
 NARROWER = 4
 """How much narrower than the width each of Inception's branches is."""

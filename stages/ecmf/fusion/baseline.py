@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
-from ecmf.pooling import MeanPooling
+from ecmf.layers.pooling import MeanPooling
 from ecmf.section import Section
 
 

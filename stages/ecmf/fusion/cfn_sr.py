@@ -26,10 +26,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ecmf.attention_options import AttentionOptions
 from ecmf.fusion import base
-from ecmf.pooling import masked_mean, masked_softmax
-from ecmf.sequences import StepProjection, Streams, Transformer, with_positions
+from ecmf.layers.options import AttentionOptions
+from ecmf.layers.pooling import masked_mean, masked_softmax
+from ecmf.layers.sequences import StepProjection, Streams, Transformer, with_positions
 
 GUIDES = ("audio", "text", "face", "frame")
 """The branches, the one that guides first."""

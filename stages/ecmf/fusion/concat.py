@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from ecmf.fusion import base
-from ecmf.pooling import Projection
+from ecmf.layers.pooling import Projection
 from ecmf.section import Section
 
 

@@ -22,12 +22,12 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ecmf.fusion import base
-from ecmf.kolmogorov_arnold import DynamicTanh, KolmogorovArnold
-from ecmf.pooling import masked_mean, masked_softmax
+from ecmf.layers.kolmogorov_arnold import DynamicTanh, KolmogorovArnold
+from ecmf.layers.pooling import masked_mean, masked_softmax
+from ecmf.layers.sequences import StepProjection
+from ecmf.layers.sparse_attention import SparseAttention
+from ecmf.layers.state_space import SelectiveStateSpace
 from ecmf.section import Section
-from ecmf.sequences import StepProjection
-from ecmf.sparse_attention import SparseAttention
-from ecmf.state_space import SelectiveStateSpace
 
 
 class Options(Section):

@@ -12,34 +12,27 @@ class by itself too, so that no source starves another ("modality competition").
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
-from ecmf.pooling import Projection, masked_softmax
-from ecmf.section import Section
+from ecmf.layers.options import AttentionOptions
+from ecmf.layers.pooling import Projection, masked_softmax
 
 
-class Options(Section):
+class Options(AttentionOptions):
     """Widths, and a switch for each part of the mechanism.
 
     `source_loss` is a weight; it needs `keep_original`, for it trains that part of the classifier.
     """
 
     width: int = Field(128, ge=1)
-    heads: int = Field(4, ge=1)
     dropout: float = Field(0.5, ge=0, lt=1)
     self_attention: bool = True
     residual: bool = True
     weighting: bool = True
     keep_original: bool = True
     source_loss: float = Field(1.0, ge=0)
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> "Options":
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
-        return self
 
 
 class Fusion(base.Fusion):

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
-from ecmf.pooling import masked_mean, masked_softmax
+from ecmf.layers.pooling import masked_mean, masked_softmax
+from ecmf.layers.sequences import Attention, StepProjection, Streams, Transformer, with_positions
 from ecmf.section import Section
-from ecmf.sequences import Attention, StepProjection, Streams, Transformer, with_positions
 
 HEADS = 4
 KERNEL = 3

@@ -28,9 +28,9 @@ from torch.nn import functional
 from ecmf import plugins
 from ecmf.errors import ParamsError
 from ecmf.fusion import base
-from ecmf.pooling import masked_mean, masked_softmax
+from ecmf.layers.pooling import masked_mean, masked_softmax
+from ecmf.layers.sequences import StepProjection, Streams, Transformer, with_positions
 from ecmf.section import Section
-from ecmf.sequences import StepProjection, Streams, Transformer, with_positions
 
 
 class Options(Section):

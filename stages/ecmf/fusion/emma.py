@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
-from ecmf.pooling import INPUT_DROPOUT, AttentionPooling
+from ecmf.layers.pooling import INPUT_DROPOUT, AttentionPooling
+from ecmf.layers.sequences import StepProjection, resampled
 from ecmf.section import Section
-from ecmf.sequences import StepProjection, resampled
 
 VISUAL = ("frame", "face")
 """The branches whose tokens are mixed with those of the others."""

@@ -25,9 +25,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ecmf.attention_options import AttentionOptions
 from ecmf.fusion import base
-from ecmf.sequences import (
+from ecmf.layers.options import AttentionOptions
+from ecmf.layers.sequences import (
     Attention,
     StepProjection,
     Transformer,

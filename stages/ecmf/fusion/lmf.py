@@ -18,9 +18,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
-from ecmf.pooling import Projection
+from ecmf.layers.pooling import Projection
+from ecmf.layers.tensor_product import with_one
 from ecmf.section import Section
-from ecmf.tensor_product import with_one
 
 
 class Options(Section):

@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
-from ecmf.pooling import Projection, masked_mean
-from ecmf.section import Section
-from ecmf.sequences import Transformer
+from ecmf.layers.options import AttentionOptions
+from ecmf.layers.pooling import Projection, masked_mean
+from ecmf.layers.sequences import Transformer
 
 MOMENTS = 5
 """Highest order of the central moments that are compared."""
@@ -32,22 +32,13 @@ Pairs = list[tuple[Tensor, Tensor]]
 """Per pair its loss (), and which clips have both of it (clips,)."""
 
 
-class Options(Section):
+class Options(AttentionOptions):
     """Widths of the model, and the weight of each loss."""
 
-    width: int = Field(64, ge=1)
-    heads: int = Field(4, ge=1)
     layers: int = Field(1, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
     similarity: float = Field(0.3, ge=0)
     difference: float = Field(0.3, ge=0)
     reconstruction: float = Field(0.3, ge=0)
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> "Options":
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
-        return self
 
 
 class Fusion(base.Fusion):

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
-from ecmf.pooling import Projection, masked_mean
+from ecmf.layers.pooling import Projection, masked_mean
 from ecmf.section import Section
 
 

@@ -20,23 +20,19 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ecmf.fusion import base
-from ecmf.section import Section
-from ecmf.sequences import Streams, Transformer, TransformerLayer, with_positions
+from ecmf.layers.options import AttentionOptions
+from ecmf.layers.sequences import Streams, Transformer, TransformerLayer, with_positions
 
 
-class Options(Section):
+class Options(AttentionOptions):
     """Width of a step, `kernel` steps of the convolution, and the size of each transformer."""
 
     width: int = Field(32, ge=1)
     kernel: int = Field(3, ge=1)
-    heads: int = Field(4, ge=1)
     layers: int = Field(1, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _sizes_fit(self) -> "Options":
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+    def _a_kernel_has_a_middle(self) -> "Options":
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} has no middle step: take an odd number")
         return self

@@ -22,9 +22,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
-from ecmf.pooling import AttentionPooling, Projection
+from ecmf.layers.pooling import AttentionPooling, Projection
+from ecmf.layers.sequences import Attention, StepProjection, resampled, with_positions
 from ecmf.section import Section
-from ecmf.sequences import Attention, StepProjection, resampled, with_positions
 
 HEADS = 4
 

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from ecmf import plugins
 from ecmf.errors import ParamsError
 from ecmf.fusion import base
-from ecmf.masked_modelling import Assigner, Encoders, MaskedModelling
+from ecmf.layers.masked_modelling import Assigner, Encoders, MaskedModelling
 from ecmf.section import Section
 
 OWN_NAME = "semmim"

@@ -20,11 +20,17 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
-from ecmf.attention_options import AttentionOptions
 from ecmf.fusion import base
-from ecmf.graphs import GraphAttention
-from ecmf.pooling import masked_mean
-from ecmf.sequences import FeedForward, StepProjection, Streams, TransformerLayer, with_positions
+from ecmf.layers.graphs import GraphAttention
+from ecmf.layers.options import AttentionOptions
+from ecmf.layers.pooling import masked_mean
+from ecmf.layers.sequences import (
+    FeedForward,
+    StepProjection,
+    Streams,
+    TransformerLayer,
+    with_positions,
+)
 
 
 class Options(AttentionOptions):

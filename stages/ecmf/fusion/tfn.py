@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from ecmf.errors import ParamsError
 from ecmf.fusion import base
-from ecmf.pooling import Projection
+from ecmf.layers.pooling import Projection
+from ecmf.layers.tensor_product import outer_product, with_one
 from ecmf.section import Section
-from ecmf.tensor_product import outer_product, with_one
 
 
 class Options(Section):

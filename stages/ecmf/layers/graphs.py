@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ecmf.pooling import masked_softmax
+from ecmf.layers.pooling import masked_softmax
 
 SLOPE = 0.2
 """Of the LeakyReLU for negative scores, as in the paper of graph attention."""

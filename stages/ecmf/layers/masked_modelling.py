@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion.base import Batch, Pretext, SourceShape
-from ecmf.pooling import masked_mean
-from ecmf.sequences import (
+from ecmf.layers.pooling import masked_mean
+from ecmf.layers.sequences import (
     StepProjection,
     Streams,
     Transformer,

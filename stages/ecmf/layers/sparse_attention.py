@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ecmf.pooling import masked_softmax
+from ecmf.layers.pooling import masked_softmax
 
 
 class SparseAttention(nn.Module):

@@ -3,8 +3,8 @@
 import pytest
 
 from ecmf import plugins
-from ecmf.attention_options import AttentionOptions
 from ecmf.errors import ParamsError
+from ecmf.layers.options import AttentionOptions
 
 MEMBERS = [
     name

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion.base import Batch, SourceShape
-from ecmf.pooling import INPUT_DROPOUT
+from ecmf.layers.pooling import INPUT_DROPOUT
 
 Streams = list[tuple[Tensor, Tensor]]
 """Per source its rows and their mask."""

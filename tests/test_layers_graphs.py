@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from ecmf.graphs import SLOPE, GraphAttention
+from ecmf.layers.graphs import SLOPE, GraphAttention
 
 
 def made_graph():

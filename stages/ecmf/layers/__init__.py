@@ -1,0 +1,1 @@
+"""What fusion models are built of: rows with masks in, rows or vectors out."""
