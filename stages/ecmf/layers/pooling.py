@@ -1,5 +1,7 @@
 """A source's rows -> one vector per clip."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -47,8 +49,31 @@ class MeanPooling(nn.Module):
         return masked_mean(rows, mask)
 
 
-INPUT_DROPOUT = 0.1
-"""Of a pooled source before it is projected: light, for some sources have few numbers."""
+NUMBERS_READ = 32
+"""Of a source with so many numbers or fewer nearly all are read in training, of a wider one the
+geometric mean of this and its width."""
+
+LEAST_DROPOUT = 0.1
+
+
+class InputDropout(nn.Module):
+    """Drop numbers of a source in training, the same in all steps of a clip: the more, the wider.
+
+    A source of many numbers is learned by heart first, and then trusted more than it is worth on a
+    clip nobody has seen, so that it outvotes a narrow one. With shares of 0.1, 0.6 and 0.8 of 35,
+    192 and 678 numbers, all are about as sure of themselves on new speakers as they are right.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.share = max(LEAST_DROPOUT, 1 - math.sqrt(NUMBERS_READ / dim))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Drop numbers of (clips, dim) or (clips, steps, dim)."""
+        if not self.training:
+            return rows
+        shape = (*rows.shape[:1], *(1 for _ in rows.shape[1:-1]), *rows.shape[-1:])
+        return rows * functional.dropout(rows.new_ones(shape), self.share)
 
 
 class Projection(nn.Module):
@@ -60,6 +85,7 @@ class Projection(nn.Module):
     def __init__(self, sources: tuple[SourceShape, ...], width: int, dropout: float) -> None:
         super().__init__()
         self.pooling = nn.ModuleList(AttentionPooling(source.dim, width) for source in sources)
+        self.drop = nn.ModuleList(InputDropout(source.dim) for source in sources)
         self.linear = nn.ModuleList(nn.Linear(source.dim, width) for source in sources)
         self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in sources)
         self.dropout = nn.Dropout(dropout)
@@ -67,15 +93,15 @@ class Projection(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Pool and project each source."""
         projected = []
-        for pooling, linear, norm, rows, mask in zip(
+        for pooling, drop, linear, norm, rows, mask in zip(
             self.pooling,
+            self.drop,
             self.linear,
             self.norm,
             batch.rows.values(),
             batch.masks.values(),
             strict=True,
         ):
-            pooled = functional.dropout(pooling(rows, mask), INPUT_DROPOUT, self.training)
-            vector = self.dropout(functional.gelu(norm(linear(pooled))))
+            vector = self.dropout(functional.gelu(norm(linear(drop(pooling(rows, mask))))))
             projected.append(vector * mask.any(dim=1, keepdim=True))
         return torch.stack(projected, dim=1)

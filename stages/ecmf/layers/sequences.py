@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion.base import Batch, SourceShape
-from ecmf.layers.pooling import INPUT_DROPOUT
+from ecmf.layers.pooling import InputDropout
 
 Streams = list[tuple[Tensor, Tensor]]
 """Per source its rows and their mask."""
@@ -23,6 +23,7 @@ class StepProjection(nn.Module):
 
     def __init__(self, sources: Sequence[SourceShape], width: int, dropout: float) -> None:
         super().__init__()
+        self.drop = nn.ModuleList(InputDropout(source.dim) for source in sources)
         self.linear = nn.ModuleList(nn.Linear(source.dim, width) for source in sources)
         self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in sources)
         self.dropout = nn.Dropout(dropout)
@@ -30,11 +31,15 @@ class StepProjection(nn.Module):
     def forward(self, batch: Batch) -> Streams:
         """Project each source; (clips, steps, width) and its mask, in the order of the sources."""
         streams = []
-        for linear, norm, rows, mask in zip(
-            self.linear, self.norm, batch.rows.values(), batch.masks.values(), strict=True
+        for drop, linear, norm, rows, mask in zip(
+            self.drop,
+            self.linear,
+            self.norm,
+            batch.rows.values(),
+            batch.masks.values(),
+            strict=True,
         ):
-            dropped = functional.dropout(rows, INPUT_DROPOUT, self.training)
-            streams.append((self.dropout(norm(linear(dropped))) * mask.unsqueeze(-1), mask))
+            streams.append((self.dropout(norm(linear(drop(rows)))) * mask.unsqueeze(-1), mask))
         return streams
 
 
