@@ -19,6 +19,20 @@ def masked_mean(rows: Tensor, mask: Tensor) -> Tensor:
     return (rows * mask.unsqueeze(-1)).sum(dim=1) / count
 
 
+def mean_where(numbers: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the real numbers: (clips, steps) -> (clips,); of none, zero."""
+    return masked_mean(numbers.unsqueeze(-1), mask).squeeze(-1)
+
+
+def last_step(rows: Tensor, mask: Tensor) -> Tensor:
+    """Return the last real step: (clips, steps, width) -> (clips, width); of none, the first.
+
+    Real steps come first in every sequence.
+    """
+    place = (mask.sum(dim=1) - 1).clamp(min=0)[:, None, None]
+    return rows.gather(1, place.expand(-1, 1, rows.shape[-1])).squeeze(1)
+
+
 class AttentionPooling(nn.Module):
     """Weigh the steps of a sequence: `α = softmax_t(w^T tanh(W x_t))`, `Σ_t α_t x_t`.
 
@@ -35,8 +49,11 @@ class AttentionPooling(nn.Module):
         """Pool over the steps."""
         if rows.shape[1] == 1:
             return rows.squeeze(1) * mask  # nothing to weigh
-        weights = masked_softmax(self.score(torch.tanh(self.hidden(rows))).squeeze(-1), mask)
-        return torch.einsum("bt,btd->bd", weights, rows)
+        return torch.einsum("bt,btd->bd", self.weights(rows, mask), rows)
+
+    def weights(self, rows: Tensor, mask: Tensor) -> Tensor:
+        """Return how much each step counts, (clips, steps)."""
+        return masked_softmax(self.score(torch.tanh(self.hidden(rows))).squeeze(-1), mask)
 
 
 class MeanPooling(nn.Module):
@@ -48,7 +65,7 @@ class MeanPooling(nn.Module):
 
 
 INPUT_DROPOUT = 0.1
-"""Of a pooled source before it is projected: light, for some sources have few numbers."""
+"""Of the features of a source before it is projected: light, for some have few."""
 
 
 class Projection(nn.Module):

@@ -18,8 +18,26 @@ Streams = list[tuple[Tensor, Tensor]]
 """Per source its rows and their mask."""
 
 
+def joined(streams: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """All steps of all streams as one sequence, and which are real."""
+    rows, masks = zip(*streams, strict=True)
+    return torch.cat(rows, dim=1), torch.cat(masks, dim=1)
+
+
+def hide_features(rows: Tensor, training: bool) -> Tensor:
+    """Hide whole features of a clip in training, the same in all its steps (arXiv 1512.05287).
+
+    (clips, steps, dim). A mask per clip costs next to nothing however many steps there are, where
+    one per number costs more than what follows; of a single step it is ordinary dropout.
+    """
+    return functional.dropout1d(rows.transpose(1, 2), INPUT_DROPOUT, training).transpose(1, 2)
+
+
 class StepProjection(nn.Module):
-    """Every step of every source brought to one width: `LN(W_m x + b_m)`, with dropout."""
+    """Every step of every source brought to one width: `LN(W_m x + b_m)`, with dropout.
+
+    What goes in loses whole features of a clip (`hide_features`), what comes out single numbers.
+    """
 
     def __init__(self, sources: Sequence[SourceShape], width: int, dropout: float) -> None:
         super().__init__()
@@ -33,8 +51,8 @@ class StepProjection(nn.Module):
         for linear, norm, rows, mask in zip(
             self.linear, self.norm, batch.rows.values(), batch.masks.values(), strict=True
         ):
-            dropped = functional.dropout(rows, INPUT_DROPOUT, self.training)
-            streams.append((self.dropout(norm(linear(dropped))) * mask.unsqueeze(-1), mask))
+            projected = self.dropout(norm(linear(hide_features(rows, self.training))))
+            streams.append((projected * mask.unsqueeze(-1), mask))
         return streams
 
 
