@@ -3,14 +3,14 @@
 "A cross-modal fusion network based on self-attention and residual structure for multimodal emotion
 recognition"; ECMF's fusion descends from it.
 
-Taken from the paper: a transformer reads the audio, and its last step is the guide `y`; every position
-of the video is scored, `e_p = w^T tanh(W_x x_p + W_y y)`, `α = softmax_p(e)`; a residual keeps what
-the position said, `x'_p = α_p x_p + x_p`; the classifier reads the mean of `x'` beside the original
-audio. Five layers and eight heads are the published code's.
+Taken from the paper: a transformer reads the audio, and its last step is the guide `y`; every
+position of the video is scored, `e_p = w^T tanh(W_x x_p + W_y y)`, `α = softmax_p(e)`; a residual
+keeps what the position said, `x'_p = α_p x_p + x_p`; the classifier reads the mean of `x'` beside
+the original audio. Five layers and eight heads are the published code's.
 
-Our reading: every source that does not guide is guided. The guides are the sources of the first branch in
-`GUIDES` that the model has: audio, unless it has none. Several guides give their mean. The
-positions of all guided sources of a clip stand in one softmax, so that the guide also chooses
+Our reading: every source that does not guide is guided. The guides are the sources of the first
+branch in `GUIDES` that the model has: audio, unless it has none. Several guides give their mean.
+The positions of all guided sources of a clip stand in one softmax, so that the guide also chooses
 between sources, and has something to choose where each is a single vector. A clip without its guide
 has `y = 0`: each position is then scored by what it says itself. In a model of one branch the
 guides guide themselves. Steps are numbered before the transformer. The published code sums its maps

@@ -1,11 +1,11 @@
 """Sync-TVA (arXiv 2507.21395): every two sources share a graph, and each source asks all graphs.
 
-Taken from the paper: every modality is enhanced, `h' = h + sigmoid(W_g h) · MLP(h)`; each two modalities
-have a heterogeneous graph with graph attention, `α = softmax(LeakyReLU(a^T[W h_i ‖ W h_j]))`;
-cross-attention fuses them.
+Taken from the paper: every modality is enhanced, `h' = h + sigmoid(W_g h) · MLP(h)`; each two
+modalities have a heterogeneous graph with graph attention, `α = softmax(LeakyReLU(a^T[W h_i ‖ W
+h_j]))`; cross-attention fuses them.
 
-Our reading: the nodes of a graph are the steps of its two sources; all of them hear each other, and W is
-one per source and graph, which is what makes the graph heterogeneous. Every two sources have a
+Our reading: the nodes of a graph are the steps of its two sources; all of them hear each other, and
+W is one per source and graph, which is what makes the graph heterogeneous. Every two sources have a
 graph, and a model of one source the graph of its own steps. In the cross-attention each source, as
 the mean of its enhanced steps, asks the nodes of all graphs at once, so that it can take up what
 two others found between them; the classifier reads what each source made of that. Widths and
