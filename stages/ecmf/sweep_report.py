@@ -15,8 +15,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from scipy import stats
 
 from ecmf.files import replacing, write_text
-from ecmf.search_space import Space, Value, Values
+from ecmf.search_space import Space
 from ecmf.sweep import Waf
+from ecmf.swept_values import Value, Values, nested
 from ecmf.trials import Trial
 
 CONFIDENCE = 0.95
@@ -103,14 +104,7 @@ def interval(scores: Scores) -> tuple[float, float]:
 
 def write_preset(values: Values, purpose: str, path: Path) -> None:
     """Write the values as `preset.py` reads them; the first line says what they are."""
-    content: dict[str, Any] = {}
-    for key, value in values.items():
-        *steps, last = key.split(".")
-        place = content
-        for step in steps:
-            place = place.setdefault(step, {})
-        place[last] = value
-    text = yaml.safe_dump({"train_fusion": content}, sort_keys=False)
+    text = yaml.safe_dump({"train_fusion": nested(values, {})}, sort_keys=False)
     write_text(path, f"{MADE_BY_A_SWEEP}{purpose}\n{text}")
 
 
