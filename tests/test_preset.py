@@ -35,7 +35,11 @@ def apply(name, params):
 
 
 def test_the_presets_that_are_promised_are_there():
-    assert {"sample", "mer2025", "english", "small", "meld"} <= set(preset.names())
+    promised = {"sample", "mer2025", "english", "small", "meld"}
+    assert promised <= set(preset.names())
+    for name in promised:
+        content = yaml.safe_load((preset.PRESETS / f"{name}.yaml").read_text())
+        assert FAMILIES.keys() <= content.keys(), name
 
 
 @pytest.mark.parametrize("name", preset.names())
