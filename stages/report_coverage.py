@@ -1,7 +1,5 @@
 """Every store -> how many clips came through whole, empty, flagged or failed, and why."""
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +7,7 @@ from pathlib import Path
 
 from ecmf import stage
 from ecmf.enrichment import read_texts
-from ecmf.files import write_text
+from ecmf.files import write_table, write_text
 from ecmf.params import Sources
 from ecmf.store import STATES, State, Store
 
@@ -36,12 +34,8 @@ def report_coverage(
     found["text"] = [(record.clip_id, record.state, record.reason) for record in read_texts(text)]
     report = {name: _count(state for _, state, _ in clips) for name, clips in found.items()}
     write_text(coverage, json.dumps(report, indent=2) + "\n")
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["store", "clip_id", "state", "reason"])
-    for name, clips in found.items():
-        writer.writerows([name, *clip] for clip in clips if clip[1] != "whole")
-    write_text(listed, table.getvalue())
+    lines = [(name, *clip) for name, clips in found.items() for clip in clips if clip[1] != "whole"]
+    write_table(listed, [("store", "clip_id", "state", "reason"), *lines])
 
 
 def _count(states: Iterable[State]) -> dict[str, int]:

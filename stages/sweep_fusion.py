@@ -13,11 +13,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import yaml
 
 from ecmf.errors import ParamsError, UserError
-from ecmf.labels import read_labels
 from ecmf.manifest import classes_of, read_manifest
 from ecmf.params import Params, load_params
 from ecmf.search_space import read_space
@@ -31,7 +29,7 @@ from ecmf.sweep_report import (
     write_preset,
     write_trials,
 )
-from ecmf.training import Targets
+from ecmf.targets import read_targets
 from ecmf.trials import best, search
 
 PARAMS = Path("params.yaml")
@@ -76,12 +74,7 @@ def sweep_fusion(space: list[str], trials: int, seed: int, fresh: int, preset: P
 def _ground(params: Params, seed: int) -> Ground:
     manifest = MANIFESTS / f"{params.corpus}.csv"
     clips = read_manifest(manifest)
-    classes = classes_of(manifest, clips)
-    labels = read_labels(LABELS, [clip.clip_id for clip in clips], classes)
-    targets = Targets(
-        np.array([label.soft for label in labels], "float32"),
-        np.array([label.weight for label in labels], "float32"),
-    )
+    targets = read_targets(LABELS, clips, classes_of(manifest, clips))
     blinded, without = blind(clips, targets, params.train_fusion, seed)
     return Ground(params.sources.paths(FEATURES), blinded, without, params.train_fusion)
 

@@ -12,12 +12,11 @@ from ecmf import stage
 from ecmf.card import Card, MemberCard, RunCard, SourceCard, weights_of, write_card
 from ecmf.curves import write_curves
 from ecmf.files import write_text
-from ecmf.labels import read_labels
 from ecmf.manifest import Clip, classes_of, read_manifest
 from ecmf.params import Sources, TrainFusion
 from ecmf.runs import Finished, read_sources, train_all
+from ecmf.targets import read_targets
 from ecmf.training import Epoch, Targets
-from ecmf.valence import learned_valence
 
 
 def train_fusion(
@@ -36,12 +35,7 @@ def train_fusion(
     """
     clips = read_manifest(manifest)
     classes = classes_of(manifest, clips)
-    refined = read_labels(labels, [clip.clip_id for clip in clips], classes)
-    targets = Targets(
-        np.array([label.soft for label in refined], "float32"),
-        np.array([label.weight for label in refined], "float32"),
-        learned_valence(clips),
-    )
+    targets = read_targets(labels, clips, classes)
     paths = sources.paths(features)
     part = model.with_name(f".{model.name}.part")
     shutil.rmtree(part, ignore_errors=True)

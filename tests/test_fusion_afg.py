@@ -2,18 +2,23 @@
 
 import pytest
 import torch
-from made_batch import CLASSES, CLIPS, made_batch, made_fusion
+from made_clips import made_batch, made_fusion, made_target
 from torch.nn.functional import cross_entropy
 
 from ecmf.fusion.base import Target
 
-SOURCES = {"face/a": (5, 6), "audio/b": (3, 4), "text/c": (4, 1)}
-SOFT = torch.eye(CLASSES)[torch.arange(CLIPS) % CLASSES]
+STEPS = {
+    "face/a": [0, 0, 6, 2, 5, 1, 3, 4],
+    "audio/b": [0, 3, 1, 4, 2, 2, 3, 1],
+    "text/c": [0, 2, 0, 1, 1, 2, 1, 1],
+}
+CLIPS = 8
+SOFT = made_target(CLIPS).soft
 
 
 @pytest.fixture
 def batch():
-    return made_batch(SOURCES, {"face/a": (0, 1), "audio/b": (0,), "text/c": (0, 2)})
+    return made_batch(STEPS)
 
 
 def total(fusion, batch, target):
@@ -69,7 +74,7 @@ def test_an_unknown_valence_enters_no_loss_and_no_gradient(batch):
     valence[::2] = torch.nan
     losses = fusion(batch, Target(SOFT, valence)).losses
     assert (losses["valence"][::2] == 0).all() and (losses["valence"][1::2] > 0).all()
-    total(fusion, batch, Target(SOFT, torch.full((CLIPS,), torch.nan))).sum().backward()
+    total(fusion, batch, made_target(CLIPS)).sum().backward()
     for name, parameter in fusion.named_parameters():
         assert parameter.grad.isfinite().all(), name
         assert not name.endswith("valence.weight") or (parameter.grad == 0).all(), name

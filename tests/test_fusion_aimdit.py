@@ -1,7 +1,7 @@
 """AIMDiT: time folded to a picture; then each source asks the others."""
 
 import torch
-from made_batches import made_batch, made_fusion, seen_by
+from made_clips import made_batch, made_fusion, seen_by
 
 from ecmf.fusion.aimdit import Augmentation
 from ecmf.fusion.base import Batch

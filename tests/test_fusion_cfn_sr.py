@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from made_batches import made_batch, made_fusion, seen_by
+from made_clips import made_batch, made_fusion, seen_by
 
 from ecmf.fusion.base import Batch
 from ecmf.layers.pooling import masked_mean

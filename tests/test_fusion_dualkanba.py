@@ -1,14 +1,11 @@
 """The parts of `dualkanba`: learned curves, a state without a loop, sparse attention, a gate."""
 
-import pytest
 import torch
+from made_clips import made_batch, made_fusion
 
-from ecmf.errors import ParamsError
-from ecmf.fusion.base import Batch, SourceShape
 from ecmf.layers.kolmogorov_arnold import KolmogorovArnold
 from ecmf.layers.sparse_attention import SparseAttention
 from ecmf.layers.state_space import SelectiveStateSpace, scan
-from ecmf.model import build
 
 
 def test_one_layer_learns_a_curve_of_each_input():
@@ -68,8 +65,8 @@ def test_of_a_block_that_is_not_among_the_best_a_query_knows_the_mean_alone():
 
 
 def test_of_two_sources_the_gate_is_a_sigmoid_and_an_absent_one_has_none():
-    sources = [SourceShape("audio/a", 3), SourceShape("text/b", 4)]
-    fusion = build("dualkanba", {"width": 8}, sources, 3, seed=1).eval().fusion
+    batch = made_batch({"audio/a": [4] * 5, "text/b": [1] * 5})
+    fusion = made_fusion("dualkanba", batch, width=8)
     vector = torch.randn(5, 2, 8)
     present = torch.ones(5, 2, dtype=torch.bool)
     present[4, 1] = False
@@ -78,11 +75,4 @@ def test_of_two_sources_the_gate_is_a_sigmoid_and_an_absent_one_has_none():
     assert torch.allclose(gate[:4, 0], torch.sigmoid(scores[:4, :8] - scores[:4, 8:]))
     assert torch.allclose(gate.sum(dim=1), torch.ones(5, 8))
     assert (gate[4, 1] == 0).all()
-    rows = {"audio/a": torch.randn(5, 4, 3), "text/b": torch.randn(5, 1, 4)}
-    masks = {name: torch.ones(value.shape[:2], dtype=torch.bool) for name, value in rows.items()}
-    assert torch.allclose(fusion(Batch(rows, masks)).weights.sum(dim=1), torch.ones(5))
-
-
-def test_heads_that_do_not_share_the_width_are_refused():
-    with pytest.raises(ParamsError, match="width 10 is no multiple of heads 4"):
-        build("dualkanba", {"width": 10}, [SourceShape("audio/a", 3)], 3, seed=1)
+    assert torch.allclose(fusion(batch).weights.sum(dim=1), torch.ones(5))

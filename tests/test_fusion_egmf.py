@@ -2,19 +2,23 @@
 
 import pytest
 import torch
-from made_batch import CLIPS, made_batch, made_fusion
+from made_clips import made_batch, made_fusion
 
 from ecmf.fusion.egmf import LocalExpert
 
-SOURCES = {"face/a": (5, 6), "audio/b": (3, 4), "text/c": (4, 1)}
+STEPS = {
+    "face/a": [6, 0, 3, 2, 5, 0, 1, 4],
+    "audio/b": [2, 3, 0, 4, 2, 0, 3, 1],
+    "text/c": [1, 1, 0, 1, 1, 0, 1, 1],
+}
+CLIPS = 8
 ALONE = 2
 NOBODY = 5
 
 
 @pytest.fixture
 def batch():
-    absent = {"face/a": (NOBODY, 1), "audio/b": (ALONE, NOBODY), "text/c": (ALONE, NOBODY)}
-    return made_batch(SOURCES, absent)
+    return made_batch(STEPS)
 
 
 def test_the_gates_over_experts_and_over_sources_sum_to_one(batch):
@@ -39,13 +43,14 @@ def test_the_expert_for_correlation_is_closed_to_a_source_that_stands_alone(batc
 
 
 def test_a_single_source_is_heard_by_two_experts():
-    batch = made_batch({"audio/b": (3, 4)})
+    batch = made_batch({"audio/b": [1, 2, 3, 4] * 2})
     fusion = made_fusion("egmf", batch)
     _, gates = fusion.ask(fusion.projection(batch))
     assert gates.shape == (CLIPS, 1, 2) and torch.allclose(gates.sum(dim=2), torch.ones(CLIPS, 1))
 
 
 def test_the_local_expert_hears_two_steps_to_each_side_and_no_further():
+    torch.manual_seed(0)
     expert = LocalExpert(4)
     rows, mask = torch.randn(1, 9, 4), torch.ones(1, 9, dtype=torch.bool)
     changed = rows.clone()
@@ -55,8 +60,7 @@ def test_the_local_expert_hears_two_steps_to_each_side_and_no_further():
 
 
 def test_the_expert_for_context_knows_the_order_of_the_steps():
-    batch = made_batch({"audio/b": (3, 4)})
-    batch.masks["audio/b"][:] = True
+    batch = made_batch({"audio/b": [4] * CLIPS})
     fusion = made_fusion("egmf", batch)
     ((rows, mask),) = fusion.projection(batch)
     torch.nn.init.zeros_(fusion.local.second.weight)  # it would know the order, too

@@ -2,45 +2,28 @@
 
 import pytest
 import torch
+from made_clips import CLASSES, made_batch, made_fusion, made_target, without
 from torch.nn import functional
 
 from ecmf.errors import ParamsError
-from ecmf.fusion.base import Batch, SourceShape, Target
-from ecmf.model import build
+from ecmf.fusion.base import Batch
 
-CLASSES = 3
 CLIPS = 6
 RAW, ENRICHED, TOLD = "text/minilm_raw", "text/minilm_enriched", "text/told"
 FACE, TEACHER = "face/a", "audio/scorer"
-DIMS = {FACE: 5, RAW: 4, ENRICHED: 4, TOLD: 4, TEACHER: CLASSES}
+
+
+def batch_of(*names, steps=4):
+    return made_batch({name: [steps] * CLIPS for name in names}, {FACE: 5, TEACHER: CLASSES})
 
 
 def fusion_of(*names, **options):
-    shapes = [SourceShape(name, DIMS[name]) for name in names]
-    return build("egms", {"width": 8, "heads": 2, **options}, shapes, CLASSES, seed=1).eval()
-
-
-def made_batch(*names, steps=4):
-    chance = torch.Generator().manual_seed(0)
-    rows = {name: torch.randn(CLIPS, steps, DIMS[name], generator=chance) for name in names}
-    return Batch(rows, {name: torch.ones(CLIPS, steps, dtype=torch.bool) for name in names})
-
-
-def without(batch, name, clips=slice(None)):
-    masks = {key: mask.clone() for key, mask in batch.masks.items()}
-    masks[name][clips] = False
-    return Batch(batch.rows, masks)
-
-
-def some_target():
-    return Target(
-        torch.eye(CLASSES)[torch.arange(CLIPS) % CLASSES], torch.full((CLIPS,), torch.nan)
-    )
+    return made_fusion("egms", batch_of(*names), **{"width": 8, "heads": 2, **options})
 
 
 def test_the_gates_of_the_views_sum_to_one_over_those_a_clip_has():
     names = (FACE, RAW, ENRICHED, TOLD)
-    batch = without(made_batch(*names), ENRICHED, slice(2))
+    batch = without(batch_of(*names), ENRICHED, slice(2))
     weights = fusion_of(*names)(batch).weights
     assert torch.allclose(weights[:, 1:].sum(dim=1), torch.ones(CLIPS))
     assert (weights[:, 0] == 1).all() and (weights[:2, 2] == 0).all()
@@ -49,9 +32,9 @@ def test_the_gates_of_the_views_sum_to_one_over_those_a_clip_has():
 
 def test_of_two_views_the_gate_is_the_sigmoid_of_the_paper():
     model = fusion_of(FACE, RAW, ENRICHED)
-    batch = made_batch(FACE, RAW, ENRICHED)
+    batch = batch_of(FACE, RAW, ENRICHED)
     heard = []
-    model.fusion.gate.register_forward_hook(lambda module, given, scores: heard.append(scores))
+    model.gate.register_forward_hook(lambda module, given, scores: heard.append(scores))
     weights = model(batch).weights
     assert torch.allclose(weights[:, 1], torch.sigmoid(heard[0][:, 0] - heard[0][:, 1]))
 
@@ -59,7 +42,7 @@ def test_of_two_views_the_gate_is_the_sigmoid_of_the_paper():
 def test_a_view_without_words_leaves_what_the_other_says():
     names = (FACE, RAW, ENRICHED)
     model = fusion_of(*names)
-    batch = made_batch(*names)
+    batch = batch_of(*names)
     one, other = without(batch, RAW), without(batch, ENRICHED)
     swapped = Batch({**batch.rows, RAW: batch.rows[RAW] + 1}, one.masks)
     assert torch.equal(model(one).logits, model(swapped).logits)
@@ -69,7 +52,7 @@ def test_a_view_without_words_leaves_what_the_other_says():
 
 def test_gradients_reach_the_gate_and_there_is_none_where_there_is_nothing_to_mix():
     model = fusion_of(FACE, RAW, ENRICHED, dropout=0.0)
-    model(made_batch(FACE, RAW, ENRICHED)).logits.square().sum().backward()
+    model(batch_of(FACE, RAW, ENRICHED)).logits.square().sum().backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad.abs().sum() > 0, key
     for names in [(FACE, RAW), (FACE,), (RAW,)]:
@@ -79,9 +62,9 @@ def test_gradients_reach_the_gate_and_there_is_none_where_there_is_nothing_to_mi
 def test_the_outside_scorer_is_learned_from_and_never_read():
     names = (FACE, TEACHER, RAW)
     model = fusion_of(*names, teacher=TEACHER)
-    batch = without(made_batch(*names, steps=1), TEACHER, slice(2))
-    output = model(batch, some_target())
-    other = Batch({**batch.rows, TEACHER: batch.rows[TEACHER] + torch.arange(3)}, batch.masks)
+    batch = without(batch_of(*names, steps=1), TEACHER, slice(2))
+    output = model(batch, made_target(CLIPS))
+    other = Batch({**batch.rows, TEACHER: batch.rows[TEACHER] + torch.arange(CLASSES)}, batch.masks)
     assert torch.equal(output.logits, model(other).logits)
     assert (output.weights[:, 1] == 0).all()
     scores = batch.rows[TEACHER].squeeze(1)
@@ -91,14 +74,14 @@ def test_the_outside_scorer_is_learned_from_and_never_read():
     loss = output.losses["distillation"]
     assert torch.allclose(loss[2:], expected[2:], atol=1e-4) and (loss[:2] == 0).all()
     assert (loss[2:] > 0).all() and not model(batch).losses
-    assert not fusion_of(*names)(batch, some_target()).losses
+    assert not fusion_of(*names)(batch, made_target(CLIPS)).losses
 
 
 @pytest.mark.parametrize(
     ("names", "teacher", "message"),
     [
         ((FACE, RAW), "face/b", r"teacher 'face/b' is no source.* Did you mean 'face/a'\?"),
-        ((FACE, RAW), FACE, "rows of 5 numbers, not one score for each of the 3 classes"),
+        ((FACE, RAW), FACE, "rows of 5 numbers, not one score for each of the 4 classes"),
         ((TEACHER,), TEACHER, "is the only source, and is not read"),
     ],
 )

@@ -1,7 +1,7 @@
 """JMT: a joint stream beside the sources; every ordered pair of streams meets."""
 
 import torch
-from made_batches import made_batch, made_fusion, seen_by
+from made_clips import made_batch, made_fusion, seen_by
 
 from ecmf.fusion.base import Batch, Target
 from ecmf.fusion.jmt import concordance_loss

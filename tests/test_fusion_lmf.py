@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from fusion_batches import made_batch, made_shapes
+from made_clips import made_batch, made_fusion
 
-from ecmf.fusion.lmf import Fusion, LowRankProduct, Options
+from ecmf.fusion.lmf import LowRankProduct
 from ecmf.layers.tensor_product import outer_product, with_one
 
 
@@ -52,7 +52,7 @@ def test_a_source_multiplies_what_the_others_say_and_is_not_just_added():
 
 
 def test_forty_sources_are_fused_where_no_tensor_would_fit():
-    shapes = made_shapes(*[3] * 40)
-    logits = Fusion(shapes, 4, Options()).eval()(made_batch(shapes)).logits
+    batch = made_batch({f"audio/{number}": [3] * 8 for number in range(40)})
+    logits = made_fusion("lmf", batch)(batch).logits
     assert logits.shape == (8, 4) and logits.isfinite().all()
     assert not torch.allclose(logits[0], logits[1])

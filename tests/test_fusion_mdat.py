@@ -1,7 +1,7 @@
 """MDAT: co-attention both ways, and what a source takes from the others."""
 
 import torch
-from made_batches import made_batch, made_fusion, seen_by
+from made_clips import made_batch, made_fusion, seen_by
 
 from ecmf.fusion.mdat import CoAttention
 

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from fusion_batches import made_batch, made_shapes, made_target
-from pydantic import ValidationError
+from made_clips import made_batch, made_fusion, made_target
 from scipy.stats import moment
 
-from ecmf.fusion.misa import Fusion, Options, moment_discrepancy, overlap
+from ecmf.fusion.misa import moment_discrepancy, overlap
 
-SHAPES = made_shapes(5, 4, 3)
+NAMES = ("audio/a", "audio/b", "audio/c")
 ALL = torch.ones(4, dtype=torch.bool)
 
 
@@ -44,9 +43,9 @@ def test_clips_that_lack_one_of_a_pair_are_not_compared(compare):
 
 
 def test_only_what_a_clip_has_enters_its_losses():
-    fusion = Fusion(SHAPES, 4, Options()).eval()
-    absent = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2)]
-    losses = fusion(made_batch(SHAPES, absent=absent), made_target()).losses
+    steps = {"audio/a": [0, 3, 3, 3, 3], "audio/b": [0, 0, 3, 3, 3], "audio/c": [0, 0, 3, 3, 3]}
+    batch = made_batch(steps)
+    losses = made_fusion("misa", batch)(batch, made_target(5)).losses
     assert set(losses) == {"similarity", "difference", "reconstruction"}
     assert all(loss[0] == 0 and (loss[2:] > 0).all() for loss in losses.values())
     assert losses["similarity"][1] == 0
@@ -55,8 +54,8 @@ def test_only_what_a_clip_has_enters_its_losses():
 
 @pytest.mark.parametrize("name", ["similarity", "difference", "reconstruction"])
 def test_each_loss_can_be_learned_away(name):
-    fusion = Fusion(SHAPES, 4, Options(dropout=0)).eval()
-    batch = made_batch(SHAPES, clips=32)
+    batch = made_batch({source: [3] * 32 for source in NAMES})
+    fusion = made_fusion("misa", batch)
     optimiser = torch.optim.Adam(fusion.parameters(), lr=3e-3)
     history = []
     for _ in range(40):
@@ -69,12 +68,8 @@ def test_each_loss_can_be_learned_away(name):
 
 
 def test_a_batch_of_one_clip_has_finite_gradients():
-    fusion = Fusion(SHAPES, 4, Options()).train()
-    output = fusion(made_batch(SHAPES, clips=1), made_target(1))
+    batch = made_batch({name: [3] for name in NAMES})
+    fusion = made_fusion("misa", batch).train()
+    output = fusion(batch, made_target(1))
     (output.logits.sum() + sum(map(torch.sum, output.losses.values()))).backward()
     assert all(parameter.grad.isfinite().all() for parameter in fusion.parameters())
-
-
-def test_heads_that_do_not_share_the_width_are_refused():
-    with pytest.raises(ValidationError, match="width 30 is no multiple of heads 4"):
-        Options(width=30)

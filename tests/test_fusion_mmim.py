@@ -2,12 +2,10 @@
 
 import pytest
 import torch
-from fusion_batches import made_batch, made_shapes, made_target
+from made_clips import made_batch, made_fusion, made_target
 from torch.nn import functional
 
-from ecmf.fusion.mmim import Fusion, Gaussian, Options, contrast
-
-SHAPES = made_shapes(5, 4, 3)
+from ecmf.fusion.mmim import Gaussian, contrast
 
 
 @pytest.fixture(autouse=True)
@@ -40,12 +38,13 @@ def test_the_density_learns_how_much_one_vector_says_of_another():
 
 
 def test_a_source_learns_to_tell_the_others_and_not_to_be_told():
-    fusion = Fusion(SHAPES[:2], 4, Options()).eval()
+    batch = made_batch({"audio/a": [3] * 8, "audio/b": [3] * 8})
+    fusion = made_fusion("mmim", batch)
     with torch.no_grad():  # nothing is read from source 1, it is only told
         backwards = fusion.densities[fusion.pairs.index((1, 0))]
         for parameter in backwards.parameters():
             parameter.zero_()
-    fusion(made_batch(SHAPES[:2]), made_target()).losses["between_sources"].sum().backward()
+    fusion(batch, made_target(8)).losses["between_sources"].sum().backward()
     teller, told = (linear.weight.grad.abs().sum() for linear in fusion.projection.linear)
     assert teller > 0 and told == 0
 
@@ -64,9 +63,9 @@ def test_the_contrast_is_cross_entropy_among_the_clips_that_have_the_source():
 
 
 def test_only_what_a_clip_has_enters_its_losses():
-    fusion = Fusion(SHAPES, 4, Options()).eval()
-    absent = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2)]
-    losses = fusion(made_batch(SHAPES, absent=absent), made_target()).losses
+    steps = {"audio/a": [0, 3, 3, 3, 3], "audio/b": [0, 0, 3, 3, 3], "audio/c": [0, 0, 3, 3, 3]}
+    batch = made_batch(steps)
+    losses = made_fusion("mmim", batch)(batch, made_target(5)).losses
     assert set(losses) == {"with_fused", "between_sources"}
     assert losses["with_fused"][0] == 0 and (losses["with_fused"][1:] > 0).all()
     assert (losses["between_sources"][:2] == 0).all()

@@ -2,25 +2,20 @@
 
 import pytest
 import torch
-from fusion_batches import made_batch, made_shapes
-from pydantic import ValidationError
+from made_clips import made_batch, made_fusion
 
+from ecmf.errors import ParamsError
 from ecmf.fusion.base import Batch
-from ecmf.fusion.mult import Fusion, LastStep, Options
+from ecmf.fusion.mult import LastStep
 from ecmf.layers.sequences import Transformer
 
-SHAPES = made_shapes(5, 4, 3)
-
-
-@pytest.fixture(autouse=True)
-def the_same_chance_every_time():
-    torch.manual_seed(0)
+CLIPS = 8
 
 
 @pytest.mark.parametrize("reader", range(3))
 def test_a_target_reads_every_step_of_every_source_whatever_their_number(reader):
-    fusion = Fusion(SHAPES, 4, Options()).eval()
-    batch = made_batch(SHAPES, steps=(2, 9, 5))
+    batch = made_batch({"face/a": [2] * CLIPS, "audio/b": [9] * CLIPS, "text/c": [5] * CLIPS})
+    fusion = made_fusion("mult", batch)
     for rows in batch.rows.values():
         rows.requires_grad_()
     with torch.no_grad():  # hear this target alone
@@ -32,16 +27,16 @@ def test_a_target_reads_every_step_of_every_source_whatever_their_number(reader)
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
-@pytest.mark.parametrize("number", range(3))
-def test_the_order_of_the_steps_before_the_last_matters(number, kernel):
-    fusion = Fusion(SHAPES, 4, Options(kernel=kernel)).eval()
-    batch = made_batch(SHAPES, steps=5)
-    name = SHAPES[number].name
+@pytest.mark.parametrize("name", ["face/a", "audio/b", "text/c"])
+def test_the_order_of_the_steps_before_the_last_matters(name, kernel):
+    batch = made_batch({source: [5] * CLIPS for source in ("face/a", "audio/b", "text/c")})
+    fusion = made_fusion("mult", batch, kernel=kernel)
     swapped = Batch({**batch.rows, name: batch.rows[name][:, [0, 2, 1, 3, 4]]}, batch.masks)
     assert not torch.allclose(fusion(batch).logits, fusion(swapped).logits, atol=1e-4)
 
 
 def test_asking_for_the_last_step_alone_says_what_the_whole_transformer_says():
+    torch.manual_seed(0)
     whole, last = (kind(8, 2, 3, 0.0).eval() for kind in (Transformer, LastStep))
     last.before.load_state_dict(whole.layers[:2].state_dict())
     last.layer.load_state_dict(whole.layers[2].state_dict())
@@ -54,10 +49,6 @@ def test_asking_for_the_last_step_alone_says_what_the_whole_transformer_says():
     assert (last(rows, mask)[2] == 0).all()
 
 
-@pytest.mark.parametrize(
-    ("options", "fault"),
-    [({"kernel": 4}, "kernel 4 has no middle step"), ({"width": 30}, "no multiple of heads 4")],
-)
-def test_sizes_that_do_not_fit_are_refused(options, fault):
-    with pytest.raises(ValidationError, match=fault):
-        Options(**options)
+def test_a_kernel_without_a_middle_is_refused():
+    with pytest.raises(ParamsError, match="kernel 4 has no middle step: take an odd number"):
+        made_fusion("mult", made_batch({"audio/a": [2]}), kernel=4)

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from made_batch import made_batch, made_fusion
+from made_clips import made_batch, made_fusion
 
 from ecmf.fusion.base import SourceShape
 from ecmf.fusion.qieemo import streams_of
 
-STREAMS = {"audio/said": (5, 6), "audio/felt": (3, 4)}
+SAID, FELT = [6, 1, 4, 2, 5, 3, 6, 2], [4, 2, 3, 1, 4, 1, 2, 3]
+STREAMS = {"audio/said": SAID, "audio/felt": FELT}
 
 
 @pytest.mark.parametrize(
@@ -34,11 +35,9 @@ def test_streams_of_any_rate_share_one_time_axis():
     assert said.all() and felt.all()
     logits = []
     for steps in (1, 3, 7):  # nothing happens in these clips, at any rate
-        still = made_batch({"audio/said": (5, steps), "audio/felt": (3, 4)})
+        still = made_batch({"audio/said": [steps] * len(SAID), "audio/felt": FELT})
         still.rows["audio/felt"][:] = batch.rows["audio/felt"]
-        still.masks["audio/felt"][:] = batch.masks["audio/felt"]
-        still.masks["audio/said"][:] = True
-        still.rows["audio/said"][:] = torch.arange(5.0)
+        still.rows["audio/said"][:] = torch.arange(3.0)
         logits.append(fusion(still).logits)
     assert torch.allclose(logits[0], logits[1], atol=1e-5)
     assert torch.allclose(logits[0], logits[2], atol=1e-5)
@@ -46,7 +45,7 @@ def test_streams_of_any_rate_share_one_time_axis():
 
 @pytest.mark.parametrize("direction", ["to_content", "to_emotion"])
 def test_attention_goes_both_ways_and_nowhere_from_a_stream_that_is_absent(direction):
-    batch = made_batch(STREAMS, {"audio/said": (0, 1), "audio/felt": (1, 2)})
+    batch = made_batch({"audio/said": [0, 0, *SAID[2:]], "audio/felt": [4, 0, 0, *FELT[3:]]})
     fusion = made_fusion("qieemo", batch)
     before = fusion(batch).logits
     torch.nn.init.normal_(getattr(fusion, direction).out.weight)
@@ -56,13 +55,13 @@ def test_attention_goes_both_ways_and_nowhere_from_a_stream_that_is_absent(direc
 
 
 def test_a_single_source_is_two_streams_by_two_projections():
-    batch = made_batch({"audio/said": (5, 6)})
+    batch = made_batch({"audio/said": SAID})
     content, emotion, said, felt = made_fusion("qieemo", batch).aligned(batch)
     assert torch.equal(said, felt) and not torch.allclose(content, emotion)
 
 
 def test_a_source_that_is_no_stream_stands_beside_the_result():
-    batch = made_batch({**STREAMS, "face/a": (4, 3)}, {"face/a": (0,)})
+    batch = made_batch({**STREAMS, "face/a": [0, 1, 3, 2, 2, 1, 3, 1]})
     fusion = made_fusion("qieemo", batch)
     before = fusion(batch).logits
     batch.rows["face/a"].mul_(-1)

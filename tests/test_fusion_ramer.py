@@ -2,21 +2,24 @@
 
 import pytest
 import torch
-from made_batch import CLASSES, CLIPS, made_batch, made_fusion
+from made_clips import CLASSES, made_batch, made_fusion
 
 from ecmf.fusion.base import Target
 from ecmf.fusion.ramer import reversed_gradient
 
-SOURCES = {"face/a": (5, 6), "audio/b": (3, 4), "text/c": (4, 1)}
+STEPS = {
+    "face/a": [0, 0, 6, 2, 5, 1, 3, 4],
+    "audio/b": [0, 3, 0, 4, 2, 2, 3, 1],
+    "text/c": [0, 1, 0, 0, 1, 1, 1, 1],
+}
+CLIPS = 8
 NOBODY, ALONE = 0, 2
 TARGET = Target(torch.eye(CLASSES)[torch.arange(CLIPS) % 2], torch.full((CLIPS,), torch.nan))
 
 
 @pytest.fixture
 def batch():
-    return made_batch(
-        SOURCES, {"face/a": (NOBODY, 1), "audio/b": (NOBODY, ALONE), "text/c": (NOBODY, ALONE, 3)}
-    )
+    return made_batch(STEPS)
 
 
 def codes_of(fusion, batch):
@@ -116,6 +119,6 @@ def test_a_weight_of_zero_leaves_a_loss_out_and_one_source_has_nothing_to_be_tol
     options = {"adversarial": 0.0, "shuffle": 0.0}
     losses = made_fusion("ramer", batch, **options)(batch, TARGET).losses
     assert set(losses) == {"reconstruction", "contrast"}
-    single = made_batch({"audio/b": (3, 4)})
+    single = made_batch({"audio/b": [1, 2, 3, 4] * 2})
     losses = made_fusion("ramer", single)(single, TARGET).losses
     assert set(losses) == {"reconstruction", "shuffle"}

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from made_batches import made_batch, made_fusion, seen_by
+from made_clips import made_batch, made_fusion, seen_by
 
 from ecmf.fusion.sync_tva import Enhancement, HeterogeneousGraph
 
@@ -29,7 +29,7 @@ def test_the_same_step_is_another_node_in_another_source():
     graph = HeterogeneousGraph(2, 4)
     step = torch.randn(1, 1, 4)
     real = torch.ones(1, 1, dtype=torch.bool)
-    seen = seen_by(graph.attention, lambda streams: graph(streams), [(step, real)] * 2)
+    seen = seen_by(graph.attention, graph, [(step, real)] * 2)
     assert torch.allclose(seen[:, :1], graph.linear[0](step))
     assert not torch.allclose(seen[:, :1], seen[:, 1:])
 

@@ -2,17 +2,16 @@
 
 import pytest
 import torch
-from fusion_batches import made_batch, made_shapes
+from made_clips import made_batch, made_fusion, without
 
 from ecmf.errors import ParamsError
-from ecmf.fusion.tfn import Fusion, Options
+from ecmf.fusion.tfn import Options
 
-SHAPES = made_shapes(5, 4, 3)
+CLIPS = 8
 
 
-@pytest.fixture(autouse=True)
-def the_same_chance_every_time():
-    torch.manual_seed(0)
+def made_sources(count):
+    return made_batch({f"audio/{number}": [3] * CLIPS for number in range(count)})
 
 
 def products_of(fusion, batch):
@@ -21,26 +20,27 @@ def products_of(fusion, batch):
 
 
 def test_the_products_are_those_of_all_choices_of_entries():
-    fusion = Fusion(SHAPES, 4, Options(tensor_width=2)).eval()
-    cube = products_of(fusion, made_batch(SHAPES))
+    batch = made_sources(3)
+    cube = products_of(made_fusion("tfn", batch, tensor_width=2), batch)
     first, second, third = cube[:, :, 0, 0], cube[:, 0, :, 0], cube[:, 0, 0, :]
-    assert torch.equal(cube[:, 0, 0, 0], torch.ones(8))
+    assert torch.equal(cube[:, 0, 0, 0], torch.ones(CLIPS))
     assert torch.allclose(cube, torch.einsum("bi,bj,bk->bijk", first, second, third))
     assert (first[:, 1:] != 0).all() and (third[:, 1:] != 0).all()
 
 
 def test_an_absent_source_leaves_the_products_of_the_others():
-    fusion = Fusion(SHAPES, 4, Options(tensor_width=2)).eval()
-    everything = products_of(fusion, made_batch(SHAPES))
-    without = products_of(fusion, made_batch(SHAPES, absent=[(clip, 1) for clip in range(8)]))
-    assert torch.equal(without[:, :, 0], everything[:, :, 0])
-    assert (without[:, :, 1:] == 0).all()
+    batch = made_sources(3)
+    fusion = made_fusion("tfn", batch, tensor_width=2)
+    everything = products_of(fusion, batch)
+    rest = products_of(fusion, without(batch, "audio/1"))
+    assert torch.equal(rest[:, :, 0], everything[:, :, 0])
+    assert (rest[:, :, 1:] == 0).all()
 
 
 @pytest.mark.parametrize("count", range(1, 13))
 def test_however_many_sources_there_are_the_product_keeps_to_its_limit(count):
-    shapes = made_shapes(*[3] * count)
-    products = Fusion(shapes, 4, Options()).products(made_batch(shapes))
+    batch = made_sources(count)
+    products = made_fusion("tfn", batch).products(batch)
     assert products.shape[1] <= Options().most_products
     wider = 1 + round(products.shape[1] ** (1 / count))
     assert wider**count > Options().most_products or wider == 2 + Options().width
@@ -50,4 +50,4 @@ def test_however_many_sources_there_are_the_product_keeps_to_its_limit(count):
 def test_a_product_over_the_limit_is_refused_with_the_ways_out(count, width):
     ways = "lower tensor_width, choose fewer sources, or take the member lmf"
     with pytest.raises(ParamsError, match=f"{count} sources with tensor_width .*{ways}"):
-        Fusion(made_shapes(*[3] * count), 4, Options(tensor_width=width))
+        made_fusion("tfn", made_sources(count), tensor_width=width)

@@ -464,10 +464,9 @@ def test_a_model_refuses_the_features_of_another_imported_encoder_by_its_name(
     )
     card = Card(
         classes=["neutral"],
-        parameters=1,
         training=load_params(ROOT / "params.yaml").train_fusion,
         sources=[SourceCard(name=hubert.name, dim=2, provenance=dict(hubert.provenance))],
-        runs=[],
+        members=[],
     )
     card.check_sources([hubert])
     with pytest.raises(

@@ -4,12 +4,11 @@ import pytest
 
 from ecmf import plugins
 from ecmf.errors import ParamsError
-from ecmf.layers.options import AttentionOptions
 
 MEMBERS = [
     name
     for name in plugins.names("fusion")
-    if issubclass(plugins.load("fusion", name).Options, AttentionOptions)
+    if {"width", "heads"} <= set(plugins.load("fusion", name).Options.model_fields)
 ]
 
 

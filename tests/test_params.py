@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 
 from ecmf import plugins
 from ecmf.errors import MissingFileError, ParamsError
@@ -29,6 +30,19 @@ def test_the_project_s_own_parameters_are_valid_with_every_member_s_options():
                             ("encode_audio", "audio"), ("encode_text", "text")):  # fmt: skip
         for choice in getattr(params, section).encoders.values():
             assert plugins.options(f"encoders.{family}", choice.member, choice.options)
+
+
+@pytest.mark.parametrize("name", plugins.names("fusion"))
+def test_every_fusion_model_s_options_are_written_out_as_they_are_by_default(name):
+    """So that `-S` changes any of them without adding a key, and a sweep finds it."""
+    written = yaml.safe_load((ROOT / "params.yaml").read_text())["train_fusion"]["options"]
+    assert written[name] == plugins.options("fusion", name, {}).model_dump()
+
+
+def test_an_option_of_a_model_that_is_not_chosen_is_changed_by_its_name(tmp_path):
+    path = changed(tmp_path, lambda content: None)
+    apply_overrides(path, ["train_fusion.options.mult.layers=2"])
+    assert load_params(path).train_fusion.options["mult"]["layers"] == 2
 
 
 def test_a_typo_names_the_key_and_the_one_that_was_meant(tmp_path):

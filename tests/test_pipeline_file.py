@@ -69,6 +69,11 @@ def test_every_module_that_can_change_a_result_is_a_dependency(name):
         assert dep in needed or (ROOT / dep).is_dir(), f"{dep} decides nothing in {name}"
 
 
+@pytest.mark.parametrize("name", ["refine_labels", "train_fusion", "evaluate_fusion"])
+def test_a_stage_that_runs_a_fusion_model_depends_on_all_for_one_may_load_another(name):
+    assert "stages/ecmf/fusion" in BODIES[name]["deps"]
+
+
 def test_the_file_reads_in_the_order_it_runs():
     made = set()
     for stage in BODIES.values():

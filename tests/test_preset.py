@@ -35,7 +35,11 @@ def apply(name, params):
 
 
 def test_the_presets_that_are_promised_are_there():
-    assert {"sample", "mer2025", "english", "small", "meld"} <= set(preset.names())
+    promised = {"sample", "mer2025", "english", "small", "meld"}
+    assert promised <= set(preset.names())
+    for name in promised:
+        content = yaml.safe_load((preset.PRESETS / f"{name}.yaml").read_text())
+        assert FAMILIES.keys() <= content.keys(), name
 
 
 @pytest.mark.parametrize("name", preset.names())
@@ -44,7 +48,8 @@ def test_every_preset_is_valid_names_members_and_gives_them_options_they_know(na
     wanted = yaml.safe_load((preset.PRESETS / f"{name}.yaml").read_text())
     for stage, family in FAMILIES.items():
         table = getattr(changed, stage).encoders
-        assert set(table) == set(wanted[stage]["encoders"])
+        if stage in wanted:
+            assert set(table) == set(wanted[stage]["encoders"])
         for choice in table.values():
             plugins.options(family, choice.member, choice.options)
 
@@ -56,7 +61,7 @@ def test_a_preset_leaves_nothing_of_the_one_before_it(first, second, params, tmp
     shutil.copyfile(ROOT / "params.yaml", params)
     apply(first, params)
     after = apply(second, params)
-    for stage in FAMILIES:
+    for stage in FAMILIES.keys() & yaml.safe_load((preset.PRESETS / f"{second}.yaml").read_text()):
         assert getattr(after, stage) == getattr(direct, stage)
 
 

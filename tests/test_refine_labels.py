@@ -1,14 +1,16 @@
 """Labels of the training split, decided from what every source says: the stage as it runs."""
 
 import json
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from corpus import CLASSES, SOURCES, make_corpus, wild_class
 from tables import read_table
 
 from audit_labels import audit_labels
-from ecmf import plugins
+from ecmf import fingerprint, plugins
 from ecmf.enrichment import EnrichedText, read_texts, write_texts
 from ecmf.errors import CorpusError, MissingFileError, ParamsError
 from ecmf.files import sha256
@@ -17,6 +19,8 @@ from ecmf.manifest import WITHOUT_LABEL
 from ecmf.params import AuditLabels, RefineLabels
 from ecmf.store import Layout, Store, no_rows
 from ecmf.store_writer import StoreWriter
+from ecmf.training import Targets
+from ecmf.voting import Ballot
 from refine_labels import refine_labels
 
 OPTIONS = {"agreement": {"sources": ["face/mine", "audio/mine"]}}
@@ -119,6 +123,35 @@ def test_a_model_never_votes_on_a_speaker_it_learned_from(tmp_path):
         own = [label.sources for label in labels if label.clip_id.startswith("s9")]
         said.append([dict(w.split("=") for w in words.split("; "))["audio/mine"] for words in own])
     assert said[0] == said[1]
+
+
+@pytest.fixture
+def copied_code(tmp_path, monkeypatch):
+    """A copy of the package that is fingerprinted in its place."""
+    shutil.copytree(fingerprint.STAGES / "ecmf", tmp_path / "ecmf")
+    monkeypatch.setattr(fingerprint, "STAGES", tmp_path)
+    fingerprint.of.cache_clear()
+    yield tmp_path / "ecmf"
+    fingerprint.of.cache_clear()
+
+
+def test_votes_are_cast_anew_when_a_model_changes_that_the_voting_one_only_names(copied_code):
+    nobody = np.array([], "int64")
+    params = RefineLabels.model_validate(PARAMS | {"fusion": "semmim"})
+    ballot = Ballot({}, [], CLASSES, nobody, nobody, params)
+
+    def code():
+        fingerprint.of.cache_clear()
+        nothing = Targets(np.zeros((0, 3), "float32"), np.zeros(0, "float32"))
+        return ballot._recipe(nothing).identity["code"]
+
+    before = code()
+    wrapped = copied_code / "fusion/ecmf.py"
+    text = wrapped.read_text()
+    wrapped.write_text(text.replace("residual: bool = True", "residual: bool = False"))
+    assert wrapped.read_text() != text and code() != before
+    wrapped.write_text(text)
+    assert code() == before
 
 
 def test_models_have_no_vote_where_the_training_clips_are_tested_in_turn(tmp_path):

@@ -103,6 +103,14 @@ def test_what_the_test_split_says_changes_nothing(project, monkeypatch, tmp_path
     assert run() == said and results() == before
 
 
+def test_trials_learn_the_valence_the_training_learns_and_none_of_the_test_split(project, tmp_path):
+    write_all(tmp_path, [replace(clip, valence="0.5") for clip in project])
+    found = sweep_fusion._ground(load_params(), 0).targets.of_valence()
+    learned = [clip.split in ("train", "val") for clip in project]
+    assert any(learned) and not all(learned)
+    assert (~np.isnan(found)).tolist() == learned
+
+
 def test_the_validation_labels_are_what_it_is_about(project, tmp_path):
     """The test before this one could not fail if no label were read at all."""
     run()

@@ -1,8 +1,9 @@
 """Files on disk: finished or absent, and known by their content."""
 
+import csv
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +33,12 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 with Unix line ends, all of it or nothing."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_table(path: Path, lines: Iterable[Iterable[object]]) -> None:
+    """Write the lines as csv in UTF-8 with Unix line ends, all of it or nothing."""
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(lines)
 
 
 def sha256(*paths: Path) -> str:

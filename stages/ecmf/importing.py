@@ -4,8 +4,6 @@ The list, `<encoder>.left_out.csv` beside the archive, names every clip without 
 foreign id that is no clip, each with its reason: what is in neither is not there.
 """
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +17,7 @@ from tqdm import tqdm
 from ecmf.encoders.archive import write_archive
 from ecmf.encoders.base import Vectors
 from ecmf.errors import ClipError, CorpusError, ParamsError
-from ecmf.files import write_text
+from ecmf.files import write_table
 from ecmf.foreign_features.base import ForeignSource, Read, Renaming
 from ecmf.manifest import Clip
 
@@ -85,10 +83,7 @@ def import_source(
     done.left_out += [
         (UNKNOWN, "", foreign_id, "no clip of the manifest") for foreign_id in unknown
     ]
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerows([("state", "clip_id", "foreign_id", "reason"), *done.left_out])
-    write_text(done.listed, table.getvalue())
+    write_table(done.listed, [("state", "clip_id", "foreign_id", "reason"), *done.left_out])
     return done
 
 

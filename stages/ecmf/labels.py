@@ -1,13 +1,12 @@
 """What each clip is to be taken for, and why: `data/labels.csv`."""
 
 import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ecmf.errors import CorpusError, MissingFileError
-from ecmf.files import write_text
+from ecmf.files import write_table
 
 SOFT_PREFIX = "soft_"
 COLUMNS = ["clip_id", "label", "weight", "decision", "reason", "sources"]
@@ -40,15 +39,13 @@ def given_label(clip_id: str, label: str, classes: Sequence[str], decision: str)
 
 def write_labels(labels: Sequence[Label], classes: Sequence[str], path: Path) -> None:
     """Write the table with one column `soft_<class>` per class."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow([*COLUMNS[:2], *(SOFT_PREFIX + name for name in classes), *COLUMNS[2:]])
+    lines = [[*COLUMNS[:2], *(SOFT_PREFIX + name for name in classes), *COLUMNS[2:]]]
     for label in labels:
         soft = (format(share, ".6g") for share in label.soft)
         weight = format(label.weight, ".6g")
         said = [label.decision, label.reason, label.sources]
-        writer.writerow([label.clip_id, label.label, *soft, weight, *said])
-    write_text(path, table.getvalue())
+        lines.append([label.clip_id, label.label, *soft, weight, *said])
+    write_table(path, lines)
 
 
 def read_labels(path: Path, clip_ids: Sequence[str], classes: Sequence[str]) -> list[Label]:

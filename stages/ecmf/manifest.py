@@ -1,7 +1,6 @@
 """The list of clips every stage walks, in one order: `data/manifests/<corpus>.csv`."""
 
 import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Literal, get_args
 
 from ecmf import plugins
 from ecmf.errors import CorpusError, MissingFileError
-from ecmf.files import write_text
+from ecmf.files import write_table
 
 Split = Literal["train", "val", "test", "candidate", "unlabelled"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -85,17 +84,14 @@ def read_manifest(path: Path) -> list[Clip]:
 def write_manifest(clips: Sequence[Clip], path: Path) -> None:
     """Write the clips as csv, one column per annotator after the fixed ones."""
     annotators = sorted({name for clip in clips for name in clip.annotators})
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow([*COLUMNS, *annotators])
-    for clip in clips:
-        writer.writerow(
-            [
-                *(getattr(clip, column) for column in COLUMNS),
-                *(clip.annotators.get(name, "") for name in annotators),
-            ]
-        )
-    write_text(path, table.getvalue())
+    lines = [
+        [
+            *(getattr(clip, column) for column in COLUMNS),
+            *(clip.annotators.get(name, "") for name in annotators),
+        ]
+        for clip in clips
+    ]
+    write_table(path, [[*COLUMNS, *annotators], *lines])
 
 
 def classes_of(path: Path, clips: Iterable[Clip]) -> tuple[str, ...]:

@@ -4,8 +4,7 @@
     modality_dropout=0:0.5            evenly between the two
     options.ecmf.width=64,128,256     one of these
 
-A number is whole where the parameter is one. What decides which clips are trained on, which sources
-are read or which model it is cannot be swept: the trials would be measured with different rulers.
+A number is whole where the parameter is one.
 """
 
 import math
@@ -23,14 +22,10 @@ from pydantic import ValidationError
 from ecmf import plugins
 from ecmf.errors import ParamsError
 from ecmf.params import TrainFusion
-
-Value = bool | int | float | str | None
-Values = dict[str, Value]
-"""Key below `train_fusion` -> value, e.g. `options.ecmf.width` -> 128."""
+from ecmf.swept_values import FIXED, Value, Values, changed, present
 
 Space = dict[str, BaseDistribution]
 
-FIXED = ("model", "branches", "standardise", "folds", "test_folds", "seeds")
 DEFAULTS = {
     "learning_rate": "log:3e-4:1e-2",
     "weight_decay": "log:1e-3:1",
@@ -78,37 +73,6 @@ def read_space(given: Sequence[str], params: TrainFusion, written: Mapping[str, 
         space[key] = _distribution(key, text, now[key])
         _edges_are_valid(key, space[key], params)
     return space
-
-
-def present(params: TrainFusion) -> Values:
-    """Return every key that can be swept with its value as it is, those of the model among them."""
-    options = plugins.options("fusion", params.model, params.options.get(params.model, {}))
-    fields = {name: value for name, value in params.model_dump().items() if name not in FIXED}
-    fields |= {
-        f"options.{params.model}.{name}": value for name, value in options.model_dump().items()
-    }
-    return {key: value for key, value in fields.items() if isinstance(value, Value)}
-
-
-def changed(params: TrainFusion, values: Mapping[str, Value]) -> TrainFusion:
-    """Return `params` with these values.
-
-    Raises:
-        ParamsError: they are not valid, or not together.
-    """
-    fields = params.model_dump()
-    for key, value in values.items():
-        *path, last = key.split(".")
-        place = fields
-        for step in path:
-            place = place.setdefault(step, {})
-        place[last] = value
-    try:
-        made = TrainFusion.model_validate(fields)
-    except ValidationError as error:
-        raise ParamsError(f"train_fusion: {plugins.faults(error, TrainFusion)}") from error
-    plugins.options("fusion", made.model, made.options.get(made.model, {}))
-    return made
 
 
 def rounded(drawn: Mapping[str, Value]) -> Values:

@@ -30,8 +30,8 @@ from ecmf.model import build
 from ecmf.params import TrainFusion
 from ecmf.runs import read_sources
 from ecmf.scores import weighted_f1
-from ecmf.search_space import Values, changed
 from ecmf.splits import Fold, Indices, make_folds, with_unlabelled
+from ecmf.swept_values import Values, changed
 from ecmf.training import Targets, fit, predict
 
 

@@ -1,7 +1,5 @@
 """Trials and the trainings on fresh seeds -> a table, a picture, a few lines, and a preset."""
 
-import csv
-import io
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -14,9 +12,10 @@ from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy import stats
 
-from ecmf.files import replacing, write_text
-from ecmf.search_space import Space, Value, Values
+from ecmf.files import replacing, write_table, write_text
+from ecmf.search_space import Space
 from ecmf.sweep import Waf
+from ecmf.swept_values import Value, Values, nested
 from ecmf.trials import Trial
 
 CONFIDENCE = 0.95
@@ -31,14 +30,13 @@ Scores = NDArray[np.float64]
 
 def write_trials(trials: Sequence[Trial], path: Path) -> None:
     """Write one line per trial; without a score, it was no valid set."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["trial", "state", "folds", "validation_waf", *trials[0].values, "reason"])
+    lines = [["trial", "state", "folds", "validation_waf", *trials[0].values, "reason"]]
     for one in trials:
         score = f"{one.score:.6f}" if one.by_fold else ""
         values = [_written(value) for value in one.values.values()]
-        writer.writerow([one.number, one.state, len(one.by_fold), score, *values, one.reason])
-    write_text(path, table.getvalue())
+        folds = str(len(one.by_fold))
+        lines.append([str(one.number), one.state, folds, score, *values, one.reason])
+    write_table(path, lines)
 
 
 def draw_trials(trials: Sequence[Trial], space: Space, path: Path) -> None:
@@ -103,14 +101,7 @@ def interval(scores: Scores) -> tuple[float, float]:
 
 def write_preset(values: Values, purpose: str, path: Path) -> None:
     """Write the values as `preset.py` reads them; the first line says what they are."""
-    content: dict[str, Any] = {}
-    for key, value in values.items():
-        *steps, last = key.split(".")
-        place = content
-        for step in steps:
-            place = place.setdefault(step, {})
-        place[last] = value
-    text = yaml.safe_dump({"train_fusion": content}, sort_keys=False)
+    text = yaml.safe_dump({"train_fusion": nested(values, {})}, sort_keys=False)
     write_text(path, f"{MADE_BY_A_SWEEP}{purpose}\n{text}")
 
 

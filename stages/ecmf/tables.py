@@ -1,7 +1,5 @@
 """What the models said, clip by clip and class by class, for people and for `dvc plots`."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
-from ecmf.files import replacing, write_text
+from ecmf.files import replacing, write_table
 from ecmf.manifest import Clip
 
 PREDICTED, SOURCES = "predicted", "sources"
@@ -75,7 +73,7 @@ def write_predictions(
                 *(_cells(prediction.valence[[number]]) if tells else []),
             ]
         )
-    _write(rows, path)
+    write_table(path, rows)
 
 
 def write_confusion(truth: Sequence[str], predicted: Sequence[str], path: Path) -> None:
@@ -85,7 +83,7 @@ def write_confusion(truth: Sequence[str], predicted: Sequence[str], path: Path) 
     label. Git keeps this file, also of a corpus whose labels may not be passed on.
     """
     lines = sorted(zip(truth, predicted, strict=True))
-    _write([["actual", "predicted"], *map(list, lines)], path)
+    write_table(path, [["actual", "predicted"], *lines])
 
 
 def draw_confusion(
@@ -114,9 +112,3 @@ def draw_confusion(
 
 def _cells(numbers: NDArray[np.float64]) -> list[str]:
     return ["" if np.isnan(number) else f"{number:.6f}" for number in numbers]
-
-
-def _write(rows: Sequence[Sequence[str]], path: Path) -> None:
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows(rows)
-    write_text(path, table.getvalue())

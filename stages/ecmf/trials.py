@@ -16,8 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
 from ecmf.errors import ParamsError
-from ecmf.search_space import Space, Values, changed, holds, present, rounded
+from ecmf.search_space import Space, holds, rounded
 from ecmf.sweep import Ground
+from ecmf.swept_values import Values, changed, present
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ the other file says what the sources are, and how self-training went.
 """
 
 import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ecmf.errors import MissingFileError
-from ecmf.files import write_text
+from ecmf.files import write_table, write_text
 from ecmf.refiners.base import Opinion
 
 COLUMNS = ["clip_id", "source", "kind", "said"]
@@ -33,15 +32,13 @@ class Votes:
 
 def write_votes(votes: Votes, classes: Sequence[str], table: Path, about: Path) -> None:
     """Write both files."""
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow([*COLUMNS, *(f"{PREFIX}{name}" for name in classes)])
+    lines = [[*COLUMNS, *(f"{PREFIX}{name}" for name in classes)]]
     for row, clip_id in enumerate(votes.clip_ids):
         for name, one in votes.opinions.items():
             if one.speaks[row]:
                 shares = (format(share, ".9g") for share in one.shares[row])
-                writer.writerow([clip_id, name, one.kind, classes[one.said[row]], *shares])
-    write_text(table, lines.getvalue())
+                lines.append([clip_id, name, one.kind, classes[one.said[row]], *shares])
+    write_table(table, lines)
     sources = {name: {"kind": one.kind, **one.provenance} for name, one in votes.opinions.items()}
     content = {
         "classes": list(classes),

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from ecmf import cache, device, engine, fingerprint
+from ecmf import cache, device, engine, fingerprint, plugins
 from ecmf.dataset import Dataset
 from ecmf.engine import Given, InProcesses
 from ecmf.errors import ParamsError
@@ -56,6 +56,9 @@ TRAINING: Mapping[str, object] = {
 }
 """How the fusion that votes is trained, as `train_fusion` is by default. Its parameters stand here,
 for a vote must not change with every experiment on the training."""
+
+MODELS = tuple(f"ecmf.fusion.{name}" for name in plugins.names("fusion"))
+"""The code that may vote: all members, for one may load another by its name, as `semmim` does."""
 
 Indices = NDArray[np.int64]
 """Positions of clips in the manifest."""
@@ -201,7 +204,7 @@ class Ballot:
             "training": self.training.model_dump(mode="json"),
             "seed": self.params.seed,
             "device": device.requested().partition(":")[0],
-            "code": fingerprint.of("ecmf.voting", f"ecmf.fusion.{self.params.fusion}"),
+            "code": fingerprint.of("ecmf.voting", *MODELS),
             "versions": {name: version(name) for name in PACKAGES},
         }
         layout = Layout((len(self.classes),), "float64", rate=1.0)

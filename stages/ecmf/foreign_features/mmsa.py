@@ -23,7 +23,7 @@ from ecmf.foreign_features.base import ForeignSource, Read, Renaming
 from ecmf.params import Branch
 from ecmf.plain_pickle import load_plain
 
-BRANCHES: Mapping[str, Branch] = {"text": "text", "audio": "audio", "vision": "face"}
+MODALITIES: Mapping[str, Branch] = {"text": "text", "audio": "audio", "vision": "face"}
 BERT_MASK = 1
 """Row of `text_bert` that is 1 for each token and 0 for padding."""
 
@@ -41,11 +41,11 @@ class Layout:
             raise MissingFileError(f"no file {path}: name the pickle itself")
         content = load_plain(path)
         splits = _splits(path, content)
-        found = [name for name in BRANCHES if any(name in split for split in splits.values())]
+        found = [name for name in MODALITIES if any(name in split for split in splits.values())]
         if not found:
-            raise CorpusError(f"{path} has none of {', '.join(BRANCHES)} in any split")
+            raise CorpusError(f"{path} has none of {', '.join(MODALITIES)} in any split")
         for name in found:
-            yield ForeignSource(f"{path.stem}-{name}", BRANCHES[name], _clips(path, splits, name))
+            yield ForeignSource(f"{path.stem}-{name}", MODALITIES[name], _clips(path, splits, name))
 
 
 def _splits(path: Path, content: Any) -> dict[str, Split]:

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
-from ecmf.layers.pooling import masked_softmax
-from ecmf.layers.sequences import StepProjection, Streams
+from ecmf.layers.pooling import AttentionPooling
+from ecmf.layers.sequences import StepProjection, Streams, joined
 from ecmf.section import Section
 
 
@@ -36,20 +36,6 @@ class Options(Section):
 
     width: int = Field(64, ge=1)
     dropout: float = Field(0.4, ge=0, lt=1)
-
-
-class Gathering(nn.Module):
-    """Rows and mask -> the sum of the rows weighed by attention, and the weights."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(width, width)
-        self.score = nn.Linear(width, 1, bias=False)
-
-    def forward(self, rows: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(clips, steps, width), (clips, steps) -> (clips, width), (clips, steps)."""
-        weights = masked_softmax(self.score(torch.tanh(self.hidden(rows))).squeeze(-1), mask)
-        return torch.einsum("bt,btd->bd", weights, rows), weights
 
 
 class Decoder(nn.Module):
@@ -77,10 +63,10 @@ class Fusion(base.Fusion):
         super().__init__(sources, classes)
         width, dropout, count = options.width, options.dropout, len(self.sources)
         self.projection = StepProjection(self.sources, width, dropout)
-        self.early = Gathering(width)
-        self.steps = nn.ModuleList(Gathering(width) for _ in self.sources)
-        self.over_sources = Gathering(width)
-        self.steps_beside = nn.ModuleList(Gathering(width) for _ in self.sources)
+        self.early = AttentionPooling(width, width)
+        self.steps = nn.ModuleList(AttentionPooling(width, width) for _ in self.sources)
+        self.over_sources = AttentionPooling(width, width)
+        self.steps_beside = nn.ModuleList(AttentionPooling(width, width) for _ in self.sources)
         self.decoders = nn.ModuleList(
             Decoder(dim, width, classes, dropout) for dim in (width, width, width * count)
         )
@@ -99,14 +85,15 @@ class Fusion(base.Fusion):
 
     def structures(self, streams: Streams, present: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return the vectors of the three, and how much each source counted in the second."""
-        rows, masks = zip(*streams, strict=True)
-        early, _ = self.early(torch.cat(rows, dim=1), torch.cat(masks, dim=1))
-        each = [gather(*stream)[0] for gather, stream in zip(self.steps, streams, strict=True)]
-        hierarchical, weights = self.over_sources(torch.stack(each, dim=1), present)
-        beside = [
-            gather(*stream)[0] for gather, stream in zip(self.steps_beside, streams, strict=True)
-        ]
-        return [early, hierarchical, torch.cat(beside, dim=1)], weights
+        each, beside = (
+            torch.stack(
+                [gather(*stream) for gather, stream in zip(gathering, streams, strict=True)], dim=1
+            )
+            for gathering in (self.steps, self.steps_beside)
+        )
+        weights = self.over_sources.weights(each, present)
+        hierarchical = torch.einsum("bm,bmd->bd", weights, each)
+        return [self.early(*joined(streams)), hierarchical, beside.flatten(1)], weights
 
     def uncertain(self, logits: Tensor, valence: Tensor, target: base.Target) -> dict[str, Tensor]:
         """Return what the cross entropy lacks to the paper's sum, term by term."""

@@ -3,15 +3,15 @@
 "Modality Augmentation and Interaction via Multimodal Dimension Transformation for Emotion
 Recognition in Conversations".
 
-From the paper: modality augmentation folds a sequence from 1-D to 2-D, convolves it as Inception
-does with kernels of 1x1, 3x3 and 5x5, unfolds it and adds it to what it was; then come cross-modal
-and self-modal transformers.
+Taken from the paper: modality augmentation folds a sequence from 1-D to 2-D, convolves it as
+Inception does with kernels of 1x1, 3x3 and 5x5, unfolds it and adds it to what it was; then come
+cross-modal and self-modal transformers.
 
-Ours: what is folded is time. A source is brought to `side²` steps by interpolation, and these are
-laid in rows of `side`: neighbours in a row are neighbours in time, neighbours in a column are one
-row apart, and the width stands as channels. A clip's picture is thus the same whatever is padded
-and whoever is beside it. Inception's narrow 1x1 convolutions stand before the wide ones, and one
-more joins the three. Each source asks the steps of all others in one layer, then its own in
+Our reading: what is folded is time. A source is brought to `side²` steps by interpolation, and
+these are laid in rows of `side`: neighbours in a row are neighbours in time, neighbours in a column
+are one row apart, and the width stands as channels. A clip's picture is thus the same whatever is
+padded and whoever is beside it. Inception's narrow 1x1 convolutions stand before the wide ones, and
+one more joins the three. Each source asks the steps of all others in one layer, then its own in
 another; a model of one source has its own alone. The classifier reads each source's mean. Widths,
 side and dropout are ours.
 
@@ -31,6 +31,7 @@ from ecmf.layers.sequences import (
     StepProjection,
     Streams,
     TransformerLayer,
+    joined,
     resampled,
     with_positions,
 )
@@ -125,6 +126,5 @@ class Fusion(base.Fusion):
         crossed = []
         for number, (layer, (rows, mask)) in enumerate(zip(self.cross_modal, streams, strict=True)):
             others = [other for place, other in enumerate(streams) if place != number]
-            asked, there = (torch.cat(parts, dim=1) for parts in zip(*others, strict=True))
-            crossed.append((layer(rows, mask, (asked, there)), mask))
+            crossed.append((layer(rows, mask, joined(others)), mask))
         return crossed

@@ -1,6 +1,6 @@
 """What every fusion model promises."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -34,6 +34,13 @@ class Batch:
     def present(self) -> Tensor:
         """Which clip has which source, (clips, sources), in the order of `rows`."""
         return torch.stack([mask.any(dim=1) for mask in self.masks.values()], dim=1)
+
+    def only(self, sources: Iterable[SourceShape]) -> "Batch":
+        """Return these sources of the clips, in this order."""
+        names = [source.name for source in sources]
+        return Batch(
+            {name: self.rows[name] for name in names}, {name: self.masks[name] for name in names}
+        )
 
 
 class Target(NamedTuple):

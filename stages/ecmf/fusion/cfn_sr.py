@@ -3,14 +3,14 @@
 "A cross-modal fusion network based on self-attention and residual structure for multimodal emotion
 recognition"; ECMF's fusion descends from it.
 
-From the paper: a transformer reads the audio, and its last step is the guide `y`; every position
-of the video is scored, `e_p = w^T tanh(W_x x_p + W_y y)`, `α = softmax_p(e)`; a residual keeps what
-the position said, `x'_p = α_p x_p + x_p`; the classifier reads the mean of `x'` beside the original
-audio. Five layers and eight heads are the published code's.
+Taken from the paper: a transformer reads the audio, and its last step is the guide `y`; every
+position of the video is scored, `e_p = w^T tanh(W_x x_p + W_y y)`, `α = softmax_p(e)`; a residual
+keeps what the position said, `x'_p = α_p x_p + x_p`; the classifier reads the mean of `x'` beside
+the original audio. Five layers and eight heads are the published code's.
 
-Ours: every source that does not guide is guided. The guides are the sources of the first branch in
-`GUIDES` that the model has: audio, unless it has none. Several guides give their mean. The
-positions of all guided sources of a clip stand in one softmax, so that the guide also chooses
+Our reading: every source that does not guide is guided. The guides are the sources of the first
+branch in `GUIDES` that the model has: audio, unless it has none. Several guides give their mean.
+The positions of all guided sources of a clip stand in one softmax, so that the guide also chooses
 between sources, and has something to choose where each is a single vector. A clip without its guide
 has `y = 0`: each position is then scored by what it says itself. In a model of one branch the
 guides guide themselves. Steps are numbered before the transformer. The published code sums its maps
@@ -28,8 +28,8 @@ from torch import Tensor, nn
 
 from ecmf.fusion import base
 from ecmf.layers.options import AttentionOptions
-from ecmf.layers.pooling import masked_mean, masked_softmax
-from ecmf.layers.sequences import StepProjection, Streams, Transformer, with_positions
+from ecmf.layers.pooling import last_step, masked_mean, masked_softmax
+from ecmf.layers.sequences import StepProjection, Streams, Transformer, joined, with_positions
 
 GUIDES = ("audio", "text", "face", "frame")
 """The branches, the one that guides first."""
@@ -81,8 +81,7 @@ class Fusion(base.Fusion):
         Over all guided sources of a clip they sum to one.
         """
         guided = [streams[place] for place in self.guided]
-        rows = torch.cat([rows for rows, _ in guided], dim=1)
-        mask = torch.cat([mask for _, mask in guided], dim=1)
+        rows, mask = joined(guided)
         hidden = torch.tanh(self.position(rows) + self.guide(self._last_steps(streams))[:, None])
         weights = masked_softmax(self.score(hidden).squeeze(-1), mask)
         counts = [mask.shape[1] for _, mask in guided]
@@ -93,8 +92,6 @@ class Fusion(base.Fusion):
         last = []
         for place in self.guides:
             rows, mask = streams[place]
-            read = self.transformer(with_positions(rows), mask)
-            end = (mask.sum(dim=1) - 1).clamp(min=0)[:, None, None].expand(-1, 1, read.shape[-1])
-            last.append(read.gather(1, end).squeeze(1))
+            last.append(last_step(self.transformer(with_positions(rows), mask), mask))
         present = torch.stack([streams[place][1].any(dim=1) for place in self.guides], dim=1)
         return masked_mean(torch.stack(last, dim=1), present)

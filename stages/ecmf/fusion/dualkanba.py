@@ -18,39 +18,30 @@ for itself; and the pretrained encoders of words and pictures, which stand befor
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
 from ecmf.layers.kolmogorov_arnold import DynamicTanh, KolmogorovArnold
+from ecmf.layers.options import AttentionOptions
 from ecmf.layers.pooling import masked_mean, masked_softmax
 from ecmf.layers.sequences import StepProjection
 from ecmf.layers.sparse_attention import SparseAttention
 from ecmf.layers.state_space import SelectiveStateSpace
-from ecmf.section import Section
 
 
-class Options(Section):
+class Options(AttentionOptions):
     """Widths, and how sparse the attention is.
 
     It reads `block` steps as one, and the `best` blocks step by step. `state` is how many numbers
     a feature remembers; `bells` make up a learned curve.
     """
 
-    width: int = Field(64, ge=1)
-    heads: int = Field(4, ge=1)
     layers: int = Field(1, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
     block: int = Field(4, ge=1)
     best: int = Field(2, ge=1)
     state: int = Field(8, ge=1)
     bells: int = Field(8, ge=2)
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> "Options":
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
-        return self
 
 
 class Fusion(base.Fusion):

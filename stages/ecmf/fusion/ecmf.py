@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ecmf.fusion import base
 from ecmf.layers.options import AttentionOptions
-from ecmf.layers.pooling import Projection, masked_softmax
+from ecmf.layers.pooling import AttentionPooling, Projection, mean_where
 
 
 class Options(AttentionOptions):
@@ -39,7 +39,7 @@ class Fusion(base.Fusion):
     """Weigh the sources by self-attention and keep what each of them said."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources; `width` must be a multiple of `heads`."""
+        """Build for these sources."""
         super().__init__(sources, classes)
         width = options.width
         self.options = options
@@ -50,8 +50,7 @@ class Fusion(base.Fusion):
             )
             self.norm = nn.LayerNorm(width)
         if options.weighting:
-            self.hidden = nn.Linear(width, width)
-            self.score = nn.Linear(width, 1, bias=False)
+            self.weighting = AttentionPooling(width, width)
         kept = len(self.sources) if options.keep_original else 0
         self.dropout = nn.Dropout(options.dropout)
         self.classifier = nn.Linear(width * (1 + kept), classes)
@@ -79,8 +78,7 @@ class Fusion(base.Fusion):
         own = self.classifier.weight[:, options.width :].view(self.classes, -1, options.width)
         alone = torch.einsum("bmd,cmd->bmc", original, own) + self.classifier.bias
         loss = -(target.soft[:, None] * alone.log_softmax(dim=-1)).sum(dim=-1)
-        per_clip = (loss * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
-        return {"source": options.source_loss * per_clip}
+        return {"source": options.source_loss * mean_where(loss, present)}
 
     def _attend(self, original: Tensor, present: Tensor) -> Tensor:
         if not self.options.self_attention:
@@ -95,7 +93,5 @@ class Fusion(base.Fusion):
 
     def _weigh(self, attended: Tensor, present: Tensor) -> Tensor:
         if self.options.weighting:
-            return masked_softmax(
-                self.score(torch.tanh(self.hidden(attended))).squeeze(-1), present
-            )
+            return self.weighting.weights(attended, present)
         return present / present.sum(dim=1, keepdim=True).clamp(min=1)

@@ -21,19 +21,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
+from ecmf.layers.options import AttentionOptions
 from ecmf.layers.pooling import masked_mean, masked_softmax
-from ecmf.layers.sequences import Attention, StepProjection, Streams, Transformer, with_positions
-from ecmf.section import Section
+from ecmf.layers.sequences import (
+    Attention,
+    StepProjection,
+    Streams,
+    Transformer,
+    joined,
+    with_positions,
+)
 
-HEADS = 4
 KERNEL = 3
 """Steps a convolution sees; two of them follow each other."""
 
 
-class Options(Section):
-    """Width, layers of the expert for global context, and dropout."""
+class Options(AttentionOptions):
+    """Sizes and dropout, ours; `layers` are those of the expert for global context."""
 
-    width: int = Field(64, ge=HEADS, multiple_of=HEADS)
     layers: int = Field(1, ge=1)
     dropout: float = Field(0.4, ge=0, lt=1)
 
@@ -64,10 +69,10 @@ class Fusion(base.Fusion):
         self.projection = StepProjection(self.sources, width, dropout)
         # What experts read and what they say is dropped; inside them it would cost, not help.
         self.local = LocalExpert(width)
-        self.overall = Transformer(width, HEADS, options.layers, dropout=0.0)
+        self.overall = Transformer(width, options.heads, options.layers, dropout=0.0)
         experts = 2
         if len(self.sources) > 1:
-            self.correlation = Attention(width, HEADS, dropout=0.0)
+            self.correlation = Attention(width, options.heads, dropout=0.0)
             experts = 3
         self.expert_gate = nn.Sequential(
             nn.Linear(width, width), nn.Tanh(), nn.Linear(width, experts)
@@ -99,7 +104,7 @@ class Fusion(base.Fusion):
             present = mask.any(dim=1)
             open_to = [present, present]
             if len(streams) > 1:
-                others, other_mask = _beside(streams, number)
+                others, other_mask = joined(streams[:number] + streams[number + 1 :])
                 opinions.append(self.correlation(rows, others, other_mask))
                 open_to.append(present & other_mask.any(dim=1))
             mean = masked_mean(rows, mask)
@@ -109,9 +114,3 @@ class Fusion(base.Fusion):
             vectors.append(vector * present.unsqueeze(-1))
             gates.append(gate)
         return torch.stack(vectors, dim=1), torch.stack(gates, dim=1)
-
-
-def _beside(streams: Streams, number: int) -> tuple[Tensor, Tensor]:
-    """All steps of all sources but one, one after the other."""
-    rows, masks = zip(*(streams[:number] + streams[number + 1 :]), strict=True)
-    return torch.cat(rows, dim=1), torch.cat(masks, dim=1)

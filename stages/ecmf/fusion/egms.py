@@ -21,34 +21,25 @@ Left out: entities and their pictures, the pretrained language model, and writin
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf import plugins
 from ecmf.errors import ParamsError
 from ecmf.fusion import base
+from ecmf.layers.options import AttentionOptions
 from ecmf.layers.pooling import masked_mean, masked_softmax
-from ecmf.layers.sequences import StepProjection, Streams, Transformer, with_positions
-from ecmf.section import Section
+from ecmf.layers.sequences import StepProjection, Streams, Transformer, joined, with_positions
 
 
-class Options(Section):
+class Options(AttentionOptions):
     """Widths; `teacher` is the source to distil, `branch/encoder`, by the weight `distillation`."""
 
-    width: int = Field(64, ge=1)
-    heads: int = Field(4, ge=1)
     layers: int = Field(1, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
     teacher: str | None = None
     distillation: float = Field(1.0, gt=0)
     temperature: float = Field(10.0, gt=0)
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> "Options":
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
-        return self
 
 
 class Fusion(base.Fusion):
@@ -63,11 +54,10 @@ class Fusion(base.Fusion):
         super().__init__(sources, classes)
         width = options.width
         self.options = options
-        read = _without_teacher(self.sources, classes, options.teacher)
-        self.read = [source.name for source in read]
-        self.views = [source.name for source in read if source.branch == "text"]
-        self.others = [source.name for source in read if source.branch != "text"]
-        self.projection = StepProjection(read, width, options.dropout)
+        self.read = _without_teacher(self.sources, classes, options.teacher)
+        self.views = [source.name for source in self.read if source.branch == "text"]
+        self.others = [source.name for source in self.read if source.branch != "text"]
+        self.projection = StepProjection(self.read, width, options.dropout)
         self.encoder = Transformer(width, options.heads, options.layers, options.dropout)
         views = len(self.views)
         if views > 1:
@@ -79,13 +69,10 @@ class Fusion(base.Fusion):
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""
-        read = base.Batch(
-            {name: batch.rows[name] for name in self.read},
-            {name: batch.masks[name] for name in self.read},
-        )
+        projected = self.projection(batch.only(self.read))
         streams = {
-            name: (with_positions(rows) * mask.unsqueeze(-1), mask)
-            for name, (rows, mask) in zip(self.read, self.projection(read), strict=True)
+            source.name: (with_positions(rows) * mask.unsqueeze(-1), mask)
+            for source, (rows, mask) in zip(self.read, projected, strict=True)
         }
         others = [streams[name] for name in self.others]
         each = [[streams[view], *others] for view in self.views] or [others]
@@ -98,9 +85,8 @@ class Fusion(base.Fusion):
 
     def _encode(self, streams: Streams) -> Tensor:
         """Read the streams as one sequence; the mean of each, (clips, streams, width)."""
-        rows, masks = zip(*streams, strict=True)
-        encoded = self.encoder(torch.cat(rows, dim=1), torch.cat(masks, dim=1))
-        parts = encoded.split([mask.shape[1] for mask in masks], dim=1)
+        masks = [mask for _, mask in streams]
+        parts = self.encoder(*joined(streams)).split([mask.shape[1] for mask in masks], dim=1)
         return torch.stack([masked_mean(*part) for part in zip(parts, masks, strict=True)], dim=1)
 
     def _gate(self, means: Tensor, batch: base.Batch) -> Tensor:

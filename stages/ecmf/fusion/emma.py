@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
-from ecmf.layers.pooling import INPUT_DROPOUT, AttentionPooling
-from ecmf.layers.sequences import StepProjection, resampled
+from ecmf.layers.pooling import AttentionPooling
+from ecmf.layers.sequences import StepProjection, hide_features, resampled
 from ecmf.section import Section
 
 VISUAL = ("frame", "face")
@@ -72,16 +72,15 @@ class Fusion(base.Fusion):
 
     def tokenise(self, batch: base.Batch) -> tuple[Tensor, Tensor]:
         """Return `V` and `T'`, each (clips, its sources x tokens, width); zeros where absent."""
-        names = [source.name for source in self.first]
-        visual = base.Batch(
-            {name: batch.rows[name] for name in names}, {name: batch.masks[name] for name in names}
-        )
-        first = [resampled(rows, mask, self.tokens) for rows, mask in self.projection(visual)]
+        first = [
+            resampled(rows, mask, self.tokens)
+            for rows, mask in self.projection(batch.only(self.first))
+        ]
         second = [first[0][:, :0]]  # no token at all, where there is no second source
         for source, linear in zip(self.second, self.to_first, strict=True):
             rows, mask = batch.rows[source.name], batch.masks[source.name]
-            dropped = functional.dropout(rows, INPUT_DROPOUT, self.training)
-            second.append(resampled(functional.gelu(linear(dropped)), mask, self.tokens))
+            told = functional.gelu(linear(hide_features(rows, self.training)))
+            second.append(resampled(told, mask, self.tokens))
         return torch.cat(first, dim=1), self.dropout(torch.cat(second, dim=1))
 
     def mix(self, first: Tensor, second: Tensor) -> Tensor:

@@ -2,18 +2,18 @@
 
 "Joint Multimodal Transformer for Emotion Recognition in the Wild", workshops of CVPR 2024.
 
-From the paper: beside the streams of the sources stands a joint one, made of all of them at every
-step, `j = W[v; a; t]`; each stream has its transformer encoder; every ordered pair of streams meets
-in cross-attention, with one attention module per stream that asks; what comes out is concatenated
-for a linear layer, or goes through self-attention first (`self_attention`). Inputs are
+Taken from the paper: beside the streams of the sources stands a joint one, made of all of them at
+every step, `j = W[v; a; t]`; each stream has its transformer encoder; every ordered pair of streams
+meets in cross-attention, with one attention module per stream that asks; what comes out is
+concatenated for a linear layer, or goes through self-attention first (`self_attention`). Inputs are
 L2-normalised. The loss is cross entropy for classes and `1 - CCC` for dimensions.
 
-Ours: sources of different rates are brought to one number of steps, on which the joint stream is
-defined; an answer is the mean over the steps of `LN(q + attention(q, k))`; an answer counts where
-both of its streams are there, and an absent source gives the joint stream nothing. The published
-code knows two sources; here any number. The one dimension of a target is valence, and `1 - CCC` is
-told clip by clip, `(x - y)² / D`, whose mean over the batch it is. Widths, layers, steps and the
-weight of that loss are ours.
+Our reading: sources of different rates are brought to one number of steps, on which the joint
+stream is defined; an answer is the mean over the steps of `LN(q + attention(q, k))`; an answer
+counts where both of its streams are there, and an absent source gives the joint stream nothing. The
+published code knows two sources; here any number. The one dimension of a target is valence, and `1
+- CCC` is told clip by clip, `(x - y)² / D`, whose mean over the batch it is. Widths, layers, steps
+and the weight of that loss are ours.
 
 Left out: the paper's backbones, which are encoders here.
 """

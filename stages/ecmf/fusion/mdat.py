@@ -2,15 +2,15 @@
 
 "Cross-Language Speech Emotion Recognition Using Multimodal Dual Attention Transformers".
 
-From the paper: graph attention inside each modality, all of its steps being nodes that hear each
-other; co-attention between two modalities, `A = softmax(h_a W h_t^T)`; a transformer encoder; a
-classifier.
+Taken from the paper: graph attention inside each modality, all of its steps being nodes that hear
+each other; co-attention between two modalities, `A = softmax(h_a W h_t^T)`; a transformer encoder;
+a classifier.
 
-Ours: every two sources have one `W`, read in both directions, its scores scaled by the root of the
-width; a source takes the mean of what the others that are there have for it, with a residual. The
-transformer reads the steps of all sources as one sequence, each with its number and a learned
-vector of its source, and the classifier reads each source's mean. Graph attention has one head and
-a residual. A model of one source has no co-attention. Widths, layers and dropout are ours.
+Our reading: every two sources have one `W`, read in both directions, its scores scaled by the root
+of the width; a source takes the mean of what the others that are there have for it, with a
+residual. The transformer reads the steps of all sources as one sequence, each with its number and a
+learned vector of its source, and the classifier reads each source's mean. Graph attention has one
+head and a residual. A model of one source has no co-attention. Widths, layers and dropout are ours.
 
 Left out: the adaptation to another language by a few examples, and the paper's encoders.
 """

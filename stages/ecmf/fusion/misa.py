@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from ecmf.fusion import base
 from ecmf.layers.options import AttentionOptions
-from ecmf.layers.pooling import Projection, masked_mean
+from ecmf.layers.pooling import Projection, masked_mean, mean_where
 from ecmf.layers.sequences import Transformer
 
 MOMENTS = 5
@@ -45,7 +45,7 @@ class Fusion(base.Fusion):
     """Split every source into a shared and a private vector, and mix them all."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources; `width` must be a multiple of `heads`."""
+        """Build for these sources."""
         super().__init__(sources, classes)
         self.options = options
         width = options.width
@@ -89,7 +89,7 @@ class Fusion(base.Fusion):
         wrong = (_each(self.decoders, shared + private) - vectors).square().mean(dim=-1)
         losses = {
             "difference": options.difference * _per_clip(apart),
-            "reconstruction": options.reconstruction * masked_mean(wrong[..., None], present)[:, 0],
+            "reconstruction": options.reconstruction * mean_where(wrong, present),
         }
         if alike:
             losses["similarity"] = options.similarity * _per_clip(alike)
@@ -136,4 +136,4 @@ def _per_clip(pairs: Pairs) -> Tensor:
     """Return the mean of the losses of the pairs that each clip has; zero where it has none."""
     losses = torch.stack([loss for loss, _ in pairs])
     masks = torch.stack([mask for _, mask in pairs], dim=1)
-    return masked_mean(losses.expand(masks.shape)[..., None], masks)[:, 0]
+    return mean_where(losses.expand(masks.shape), masks)

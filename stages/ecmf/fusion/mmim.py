@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
-from ecmf.layers.pooling import Projection, masked_mean
+from ecmf.layers.pooling import Projection, mean_where
 from ecmf.section import Section
 
 
@@ -115,4 +115,4 @@ def _network(width: int) -> nn.Sequential:
 
 def _mean(values: list[Tensor], masks: list[Tensor]) -> Tensor:
     """Mean of what each clip has: each of (clips,) -> (clips,)."""
-    return masked_mean(torch.stack(values, dim=1)[..., None], torch.stack(masks, dim=1))[:, 0]
+    return mean_where(torch.stack(values, dim=1), torch.stack(masks, dim=1))

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ecmf.fusion import base
 from ecmf.layers.options import AttentionOptions
+from ecmf.layers.pooling import last_step
 from ecmf.layers.sequences import Streams, Transformer, TransformerLayer, with_positions
 
 
@@ -56,8 +57,7 @@ class LastStep(nn.Module):
         """Go through the layers."""
         for layer in self.before:
             rows = layer(rows, mask)
-        place = (mask.sum(dim=1) - 1).clamp(min=0)[:, None, None]
-        last = rows.gather(1, place.expand(-1, 1, rows.shape[-1]))
+        last = last_step(rows, mask).unsqueeze(1)
         some = mask.any(dim=1, keepdim=True)
         end: Tensor = self.norm(self.layer(last, some, (rows, mask))).squeeze(1) * some
         return end
@@ -67,7 +67,7 @@ class Fusion(base.Fusion):
     """Let each source attend to each other one, then to itself, and read its last step."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources; `width` must be a multiple of `heads`."""
+        """Build for these sources."""
         super().__init__(sources, classes)
         size = (options.heads, options.layers, options.dropout)
         others = len(self.sources) - 1

@@ -22,17 +22,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
+from ecmf.layers.options import AttentionOptions
 from ecmf.layers.pooling import AttentionPooling, Projection
 from ecmf.layers.sequences import Attention, StepProjection, resampled, with_positions
-from ecmf.section import Section
-
-HEADS = 4
 
 
-class Options(Section):
-    """Width, steps of the shared time axis, and dropout."""
+class Options(AttentionOptions):
+    """Sizes and dropout, ours; `steps` are those of the shared time axis."""
 
-    width: int = Field(64, ge=HEADS, multiple_of=HEADS)
     steps: int = Field(16, ge=2)
     dropout: float = Field(0.4, ge=0, lt=1)
 
@@ -60,8 +57,8 @@ class Fusion(base.Fusion):
         self.streams = streams_of(self.sources)
         self.rest = tuple(source for source in self.sources if source not in self.streams)
         self.projection = StepProjection(self.streams, width, dropout)
-        self.to_content = Attention(width, HEADS, dropout)
-        self.to_emotion = Attention(width, HEADS, dropout)
+        self.to_content = Attention(width, options.heads, dropout)
+        self.to_emotion = Attention(width, options.heads, dropout)
         self.fuse = nn.Sequential(
             nn.Linear(4 * width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
         )
@@ -81,12 +78,7 @@ class Fusion(base.Fusion):
         )
         fused = self.pooling(steps, said | felt)
         if self.rest:
-            names = [source.name for source in self.rest]
-            rest = base.Batch(
-                {name: batch.rows[name] for name in names},
-                {name: batch.masks[name] for name in names},
-            )
-            fused = torch.cat([fused, self.beside(rest).flatten(1)], dim=1)
+            fused = torch.cat([fused, self.beside(batch.only(self.rest)).flatten(1)], dim=1)
         return base.Output(self.classifier(self.dropout(fused)))
 
     def aligned(self, batch: base.Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:

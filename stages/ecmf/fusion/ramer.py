@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
-from ecmf.layers.pooling import Projection, masked_mean
+from ecmf.layers.pooling import Projection, masked_mean, mean_where
 from ecmf.section import Section
 
 
@@ -113,7 +113,7 @@ class Fusion(base.Fusion):
             return base.Output(logits)
         losses = {}
         if self.options.reconstruction:
-            losses["reconstruction"] = self.options.reconstruction * _mean_of_present(
+            losses["reconstruction"] = self.options.reconstruction * mean_where(
                 (vectors - rebuilt).square().mean(dim=-1), present
             )
         if self.options.adversarial and len(self.sources) > 1:
@@ -137,7 +137,7 @@ class Fusion(base.Fusion):
     def _guess(self, codes: Tensor, present: Tensor) -> Tensor:
         """Cross entropy of the discriminator's guess which source a code is of, (clips,)."""
         told = self.discriminator(codes).log_softmax(dim=-1).diagonal(dim1=1, dim2=2)
-        return -_mean_of_present(told, present)
+        return -mean_where(told, present)
 
     def _contrast(self, vectors: Tensor, imagined: Tensor, present: Tensor) -> Tensor:
         """InfoNCE of `h_m` with its own reconstruction from the others among those of the batch."""
@@ -146,7 +146,7 @@ class Fusion(base.Fusion):
         valid = present & (_others(present) > 0).squeeze(-1)
         hidden = ~valid.T.unsqueeze(1)
         among = similar.masked_fill(hidden, torch.finfo(similar.dtype).min).log_softmax(dim=-1)
-        return -_mean_of_present(among.diagonal(dim1=1, dim2=2).T, valid)
+        return -mean_where(among.diagonal(dim1=1, dim2=2).T, valid)
 
     def _shuffled(self, common: Tensor, filled: Tensor, present: Tensor, soft: Tensor) -> Tensor:
         """Cross entropy of clips made of the sources of several clips of one label, (clips,)."""
@@ -173,8 +173,3 @@ def _two_layers(inputs: int, width: int, outputs: int | None = None) -> nn.Seque
 def _others(present: Tensor) -> Tensor:
     """How many other sources the clip has, (clips, sources, 1)."""
     return (present.sum(dim=1, keepdim=True) - present.long()).unsqueeze(-1)
-
-
-def _mean_of_present(values: Tensor, present: Tensor) -> Tensor:
-    """(clips, sources) -> (clips,): the mean over the sources a clip has; of none, zero."""
-    return masked_mean(values.unsqueeze(-1), present).squeeze(-1)

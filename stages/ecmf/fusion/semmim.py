@@ -23,12 +23,13 @@ from ecmf import plugins
 from ecmf.errors import ParamsError
 from ecmf.fusion import base
 from ecmf.layers.masked_modelling import Assigner, Encoders, MaskedModelling
+from ecmf.layers.options import AttentionOptions
 from ecmf.section import Section
 
 OWN_NAME = "semmim"
 
 
-class Options(Section):
+class Options(AttentionOptions):
     """The `member` that is trained, its `options`, and how its encoders practise before.
 
     `dropout` is the member's too, unless its options say otherwise; 0 `epochs` are no practice.
@@ -36,10 +37,7 @@ class Options(Section):
 
     member: str = "ecmf"
     options: dict[str, Any] = Field(default_factory=dict)
-    width: int = Field(64, ge=1)
-    heads: int = Field(4, ge=1)
     layers: int = Field(1, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
     epochs: int = Field(10, ge=0)
     mask_share: float = Field(0.4, gt=0, lt=1)
     momentum: float = Field(0.99, ge=0, lt=1)
@@ -49,8 +47,6 @@ class Options(Section):
 
     @model_validator(mode="after")
     def _can_be_built(self) -> "Options":
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
         if self.member == OWN_NAME:
             raise ValueError(
                 f"member {OWN_NAME!r} would practise for itself: choose another file of fusion/"

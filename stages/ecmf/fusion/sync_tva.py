@@ -1,11 +1,11 @@
 """Sync-TVA (arXiv 2507.21395): every two sources share a graph, and each source asks all graphs.
 
-From the paper: every modality is enhanced, `h' = h + sigmoid(W_g h) · MLP(h)`; each two modalities
-have a heterogeneous graph with graph attention, `α = softmax(LeakyReLU(a^T[W h_i ‖ W h_j]))`;
-cross-attention fuses them.
+Taken from the paper: every modality is enhanced, `h' = h + sigmoid(W_g h) · MLP(h)`; each two
+modalities have a heterogeneous graph with graph attention, `α = softmax(LeakyReLU(a^T[W h_i ‖ W
+h_j]))`; cross-attention fuses them.
 
-Ours: the nodes of a graph are the steps of its two sources; all of them hear each other, and W is
-one per source and graph, which is what makes the graph heterogeneous. Every two sources have a
+Our reading: the nodes of a graph are the steps of its two sources; all of them hear each other, and
+W is one per source and graph, which is what makes the graph heterogeneous. Every two sources have a
 graph, and a model of one source the graph of its own steps. In the cross-attention each source, as
 the mean of its enhanced steps, asks the nodes of all graphs at once, so that it can take up what
 two others found between them; the classifier reads what each source made of that. Widths and
@@ -29,6 +29,7 @@ from ecmf.layers.sequences import (
     StepProjection,
     Streams,
     TransformerLayer,
+    joined,
     with_positions,
 )
 
@@ -62,8 +63,7 @@ class HeterogeneousGraph(nn.Module):
 
     def forward(self, streams: Streams) -> tuple[Tensor, Tensor]:
         """Return the nodes, (clips, nodes, width), and which are real, source after source."""
-        rows = torch.cat([rows for rows, _ in streams], dim=1)
-        mask = torch.cat([mask for _, mask in streams], dim=1)
+        rows, mask = joined(streams)
         nodes = torch.cat(
             [linear(rows) for linear, (rows, _) in zip(self.linear, streams, strict=True)], dim=1
         )
@@ -97,8 +97,6 @@ class Fusion(base.Fusion):
             graph([streams[place] for place in group])
             for graph, group in zip(self.graphs, self.groups, strict=True)
         ]
-        nodes = torch.cat([nodes for nodes, _ in graphs], dim=1)
-        real = torch.cat([mask for _, mask in graphs], dim=1)
         asking = torch.stack([masked_mean(rows, mask) for rows, mask in streams], dim=1)
-        heard = self.cross_attention(asking, batch.present(), (nodes, real))
+        heard = self.cross_attention(asking, batch.present(), joined(graphs))
         return base.Output(self.classifier(self.dropout(heard.flatten(1))))

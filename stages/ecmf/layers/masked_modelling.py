@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion.base import Batch, Pretext, SourceShape
-from ecmf.layers.pooling import masked_mean
+from ecmf.layers.pooling import masked_mean, mean_where
 from ecmf.layers.sequences import (
     StepProjection,
     Streams,
     Transformer,
     TransformerLayer,
+    joined,
     with_positions,
 )
 
@@ -90,8 +91,7 @@ class Assigner(nn.Module):
         said = Said(streams, [], [])
         for number, (rows, mask) in enumerate(streams):
             others = [*seen[:number], *seen[number + 1 :]] or seen
-            context = tuple(torch.cat(part, dim=1) for part in zip(*others, strict=True))
-            looked = self.look(rows, mask, context)
+            looked = self.look(rows, mask, joined(others))
             said.by_step.append(self._scores(looked))
             said.by_clip.append(self._scores(masked_mean(looked, mask)))
         return said
@@ -175,9 +175,7 @@ class MaskedModelling(Pretext):
         self.met = torch.stack(taught.by_clip, dim=1)[present].mean(dim=0).nan_to_num()
         by_step = self._apart(torch.cat(taught.by_step, dim=1), torch.cat(said.by_step, dim=1))
         by_clip = self._apart(torch.stack(taught.by_clip, dim=1), torch.stack(said.by_clip, dim=1))
-        steps = masked_mean(by_step.unsqueeze(-1), torch.cat(hidden, dim=1))
-        whole = masked_mean(by_clip.unsqueeze(-1), present)
-        return (steps + whole).squeeze(-1)
+        return mean_where(by_step, torch.cat(hidden, dim=1)) + mean_where(by_clip, present)
 
     def _apart(self, taught: Tensor, said: Tensor) -> Tensor:
         """Cross entropy over the prototypes, the last dimension.

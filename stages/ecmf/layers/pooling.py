@@ -21,6 +21,20 @@ def masked_mean(rows: Tensor, mask: Tensor) -> Tensor:
     return (rows * mask.unsqueeze(-1)).sum(dim=1) / count
 
 
+def mean_where(numbers: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the real numbers: (clips, steps) -> (clips,); of none, zero."""
+    return masked_mean(numbers.unsqueeze(-1), mask).squeeze(-1)
+
+
+def last_step(rows: Tensor, mask: Tensor) -> Tensor:
+    """Return the last real step: (clips, steps, width) -> (clips, width); of none, the first.
+
+    Real steps come first in every sequence.
+    """
+    place = (mask.sum(dim=1) - 1).clamp(min=0)[:, None, None]
+    return rows.gather(1, place.expand(-1, 1, rows.shape[-1])).squeeze(1)
+
+
 class AttentionPooling(nn.Module):
     """Weigh the steps of a sequence: `α = softmax_t(w^T tanh(W x_t))`, `Σ_t α_t x_t`.
 
@@ -37,8 +51,11 @@ class AttentionPooling(nn.Module):
         """Pool over the steps."""
         if rows.shape[1] == 1:
             return rows.squeeze(1) * mask  # nothing to weigh
-        weights = masked_softmax(self.score(torch.tanh(self.hidden(rows))).squeeze(-1), mask)
-        return torch.einsum("bt,btd->bd", weights, rows)
+        return torch.einsum("bt,btd->bd", self.weights(rows, mask), rows)
+
+    def weights(self, rows: Tensor, mask: Tensor) -> Tensor:
+        """Return how much each step counts, (clips, steps)."""
+        return masked_softmax(self.score(torch.tanh(self.hidden(rows))).squeeze(-1), mask)
 
 
 class MeanPooling(nn.Module):
@@ -49,31 +66,6 @@ class MeanPooling(nn.Module):
         return masked_mean(rows, mask)
 
 
-NUMBERS_READ = 32
-"""Of a source with so many numbers or fewer nearly all are read in training, of a wider one the
-geometric mean of this and its width."""
-
-LEAST_DROPOUT = 0.1
-
-
-class InputDropout(nn.Module):
-    """Drop numbers of a source in training, the same in all steps of a clip: the more, the wider.
-
-    A source of many numbers is learned by heart first, and then trusted more than it is worth on a
-    clip nobody has seen, so that it outvotes a narrow one. With shares of 0.1, 0.6 and 0.8 of 35,
-    192 and 678 numbers, all are about as sure of themselves on new speakers as they are right.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.share = max(LEAST_DROPOUT, 1 - math.sqrt(NUMBERS_READ / dim))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Drop numbers of (clips, dim) or (clips, steps, dim)."""
-        if not self.training:
-            return rows
-        shape = (*rows.shape[:1], *(1 for _ in rows.shape[1:-1]), *rows.shape[-1:])
-        return rows * functional.dropout(rows.new_ones(shape), self.share)
 
 
 class Projection(nn.Module):

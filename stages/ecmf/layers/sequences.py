@@ -12,14 +12,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion.base import Batch, SourceShape
-from ecmf.layers.pooling import InputDropout
+from ecmf.layers.dropout import InputDropout
 
 Streams = list[tuple[Tensor, Tensor]]
 """Per source its rows and their mask."""
 
 
+def joined(streams: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """All steps of all streams as one sequence, and which are real."""
+    rows, masks = zip(*streams, strict=True)
+    return torch.cat(rows, dim=1), torch.cat(masks, dim=1)
+
+
 class StepProjection(nn.Module):
-    """Every step of every source brought to one width: `LN(W_m x + b_m)`, with dropout."""
+    """Every step of every source brought to one width: `LN(W_m x + b_m)`, with dropout.
+
+    What goes in loses whole features of a clip (`InputDropout`), what comes out single numbers.
+    """
 
     def __init__(self, sources: Sequence[SourceShape], width: int, dropout: float) -> None:
         super().__init__()
