@@ -16,7 +16,8 @@ from ecmf.labels import read_labels
 from ecmf.manifest import Clip, classes_of, read_manifest
 from ecmf.params import Sources, TrainFusion
 from ecmf.runs import Finished, read_sources, train_all
-from ecmf.training import Epoch, Targets
+from ecmf.course import Epoch
+from ecmf.training import Targets
 from ecmf.valence import learned_valence
 
 

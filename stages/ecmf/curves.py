@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ecmf.files import write_text
-from ecmf.training import Epoch
+from ecmf.course import Epoch
 
 COLUMNS = ("epoch", "train_loss", "validation_waf", "runs")
 

@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.options import AttentionOptions
 from ecmf.layers.pooling import Projection, masked_softmax
 
@@ -53,7 +54,7 @@ class Fusion(base.Fusion):
             self.hidden = nn.Linear(width, width)
             self.score = nn.Linear(width, 1, bias=False)
         kept = len(self.sources) if options.keep_original else 0
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         self.classifier = nn.Linear(width * (1 + kept), classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion.base import Batch, SourceShape
+from ecmf.layers.dropout import Dropout, dropout
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
@@ -34,7 +35,7 @@ class AttentionPooling(nn.Module):
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Pool over the steps."""
         if rows.shape[1] == 1:
-            return rows.squeeze(1) * mask  # nothing to weigh
+            return rows.squeeze(1)  # nothing to weigh
         weights = masked_softmax(self.score(torch.tanh(self.hidden(rows))).squeeze(-1), mask)
         return torch.einsum("bt,btd->bd", weights, rows)
 
@@ -44,6 +45,8 @@ class MeanPooling(nn.Module):
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Pool over the steps."""
+        if rows.shape[1] == 1:
+            return rows.squeeze(1)  # it is its own mean
         return masked_mean(rows, mask)
 
 
@@ -62,7 +65,7 @@ class Projection(nn.Module):
         self.pooling = nn.ModuleList(AttentionPooling(source.dim, width) for source in sources)
         self.linear = nn.ModuleList(nn.Linear(source.dim, width) for source in sources)
         self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in sources)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, batch: Batch) -> Tensor:
         """Pool and project each source."""
@@ -75,7 +78,7 @@ class Projection(nn.Module):
             batch.masks.values(),
             strict=True,
         ):
-            pooled = functional.dropout(pooling(rows, mask), INPUT_DROPOUT, self.training)
+            pooled = dropout(pooling(rows, mask), INPUT_DROPOUT, self.training)
             vector = self.dropout(functional.gelu(norm(linear(pooled))))
             projected.append(vector * mask.any(dim=1, keepdim=True))
         return torch.stack(projected, dim=1)
