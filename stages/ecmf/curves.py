@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ecmf.files import write_text
 from ecmf.course import Epoch
+from ecmf.files import write_text
 
 COLUMNS = ("epoch", "train_loss", "validation_waf", "runs")
 

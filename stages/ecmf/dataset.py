@@ -38,9 +38,10 @@ class Dataset:
         for shape, values, starts, lengths in zip(
             self.shapes, self._values, self._starts, self._lengths, strict=True
         ):
-            steps = max(1, int(lengths[clips].max()))
-            position = starts[at, None] + torch.arange(steps, device=self.device)
-            masks[shape.name] = position < starts[at + 1, None]
+            first, end = starts.index_select(0, at), starts.index_select(0, at + 1)
+            steps = torch.arange(max(1, int(lengths[clips].max())), device=self.device)
+            position = first[:, None] + steps
+            masks[shape.name] = position < end[:, None]
             # Padding reads some real row; an empty source has no row to read.
             rows[shape.name] = (
                 values.index_select(0, position.flatten().clamp_(max=len(values) - 1))

@@ -25,7 +25,7 @@ def dropout(values: Tensor, share: float, training: bool) -> Tensor:
     dropped = round(share * LEVELS)
     level = bits[: values.numel()].view(values.shape).to(torch.float32)
     # The lowest `dropped` of all levels become 0, all others 1: a comparison is slower than this.
-    keep = level.sub_(dropped - LEVELS // 2 - 1).clamp_(0, 1).mul_(LEVELS / (LEVELS - dropped))
+    keep = (level - (dropped - LEVELS // 2 - 1)).clamp(0, 1).mul_(LEVELS / (LEVELS - dropped))
     return values * keep.to(values.dtype)
 
 
