@@ -1,7 +1,7 @@
-"""Features of 27,369 clips x 3 modalities: from three stores, and from a file per clip and modality.
+"""Features of 27,369 clips x 3 modalities: from three stores, and from a file per clip of each.
 
-`python benchmarks/load_speed.py [folder for some 700 MB]`, from the project's root. As many clips as
-MER2025 labels and asks for, vectors of 768, 1024 and 1024 numbers. One side is what the training
+`python benchmarks/load_speed.py [folder for some 700 MB]`, from the project's root. As many clips
+as MER2025 labels and asks for, vectors of 768, 1024 and 1024 numbers. One side is what the training
 does (`features.load_sources`, with the checksums of the stores on); the other opens each clip's
 .npy in turn and stacks them. Both files were read just before, so that no disk is measured. Both
 sides take turns; medians and spread of processor time and of the clock.
