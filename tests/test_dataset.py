@@ -28,7 +28,7 @@ def model_for(dataset):
 def test_a_batch_holds_the_rows_of_its_clips_in_their_order():
     sources, dataset = made()
     clips = np.array([3, 1, 0, 0])
-    batch = dataset.batch(clips)
+    batch = dataset.batch(torch.from_numpy(clips))
     for source in sources:
         lengths = np.diff(source.starts)[clips]
         assert batch.masks[source.name].sum(dim=1).tolist() == lengths.tolist()
@@ -42,7 +42,7 @@ def test_a_batch_holds_the_rows_of_its_clips_in_their_order():
 def test_a_row_that_is_not_real_reaches_the_model_as_zeros():
     _, dataset = made()
     model = model_for(dataset)
-    batch = dataset.batch(np.array([0, 1, 2]))
+    batch = dataset.batch(torch.tensor([0, 1, 2]))
     scaled = model.scaled(batch)
     for name, mask in batch.masks.items():
         assert not scaled.rows[name][~mask].any()
@@ -51,7 +51,7 @@ def test_a_row_that_is_not_real_reaches_the_model_as_zeros():
 
 def test_scaling_leaves_the_batch_as_it_is():
     _, dataset = made()
-    batch = dataset.batch(np.array([0, 1, 2]))
+    batch = dataset.batch(torch.tensor([0, 1, 2]))
     before = {name: rows.clone() for name, rows in batch.rows.items()}
     model_for(dataset).scaled(batch)
     assert all(torch.equal(rows, before[name]) for name, rows in batch.rows.items())
@@ -59,7 +59,7 @@ def test_scaling_leaves_the_batch_as_it_is():
 
 def test_scaled_rows_have_mean_0_and_deviation_1():
     _, dataset = made()
-    scaled = model_for(dataset).scaled(dataset.batch(np.arange(4)))
+    scaled = model_for(dataset).scaled(dataset.batch(torch.arange(4)))
     rows = scaled.rows["face/a"][scaled.masks["face/a"]]
     torch.testing.assert_close(rows.mean(dim=0), torch.zeros(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(rows.std(dim=0, correction=0), torch.ones(4), atol=1e-4, rtol=0)

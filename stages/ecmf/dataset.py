@@ -27,19 +27,19 @@ class Dataset:
         self._lengths = [np.diff(source.starts) for source in sources]
         self.lengths = np.sum(self._lengths, axis=0)
 
-    def batch(self, clips: NDArray[np.int64]) -> Batch:
-        """Rows and masks of the clips at these positions, in their order.
+    def batch(self, clips: Tensor) -> Batch:
+        """Rows and masks of the clips at these positions, a tensor of the host, in their order.
 
         What stands in a row that is not real is no promise: `Model` makes it zeros, once it has
         subtracted the mean. The host knows all lengths, so nobody waits for a GPU to tell them.
         """
-        at = torch.from_numpy(clips).to(self.device)
+        at, host = clips.to(self.device), clips.numpy()
         rows, masks = {}, {}
         for shape, values, starts, lengths in zip(
             self.shapes, self._values, self._starts, self._lengths, strict=True
         ):
             first, end = starts.index_select(0, at), starts.index_select(0, at + 1)
-            steps = torch.arange(max(1, int(lengths[clips].max())), device=self.device)
+            steps = torch.arange(max(1, int(lengths[host].max())), device=self.device)
             position = first[:, None] + steps
             masks[shape.name] = position < end[:, None]
             # Padding reads some real row; an empty source has no row to read.

@@ -1,6 +1,7 @@
 """Clips without labels -> a model that has practised on them, if it is one that does."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ecmf.batches import batched, count_batches
@@ -30,7 +31,7 @@ def practise(
     for _ in range(pretext.epochs):
         total = 0.0
         for chosen in batched(clips, dataset.lengths, params.batch, chance):
-            loss = pretext(model.scaled(dataset.batch(chosen))).mean()
+            loss = pretext(model.scaled(dataset.batch(torch.from_numpy(chosen)))).mean()
             step(pretext, loss, optimiser, params)
             schedule.step()
             pretext.step()

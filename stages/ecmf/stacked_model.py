@@ -119,7 +119,7 @@ def _rows(
     dataset: Dataset, clips: NDArray[np.int64], real: Tensor
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Rows (runs, clips, steps, dim) and masks of the clips; what is not real has no source."""
-    batch = dataset.batch(clips.ravel())
+    batch = dataset.batch(torch.from_numpy(clips.ravel()))
     rows = {
         name: values.view(*clips.shape, *values.shape[1:]) for name, values in batch.rows.items()
     }

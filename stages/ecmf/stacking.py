@@ -167,7 +167,7 @@ def _hindrance(
         together = logits(module, dataset, step.clips, step.real)
         with torch.inference_mode():
             alone = [
-                model.eval()(dataset.batch(clips)).logits
+                model.eval()(dataset.batch(torch.from_numpy(clips))).logits
                 for model, clips in zip(models, step.clips, strict=True)
             ]
     except Exception as error:  # a fault of the member's own is met again run by run

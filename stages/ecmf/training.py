@@ -120,7 +120,7 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
         for chosen in batched(train, dataset.lengths, params.batch, chance):
             clips = torch.from_numpy(chosen)
             batch, target, counts = mixed(
-                dataset.batch(chosen),
+                dataset.batch(clips),
                 Target(soft[clips], valence[clips]),
                 weight[clips],
                 params.mixup,
@@ -189,8 +189,8 @@ def predict(model: Model, dataset: Dataset, clips: NDArray[np.int64]) -> Said:
     torch.set_num_threads(THREADS)
     model.eval()
     probabilities, weights, valence = [], [], []
-    for first in range(0, len(clips), CLIPS_PER_PREDICTION):
-        output = model(dataset.batch(clips[first : first + CLIPS_PER_PREDICTION]))
+    for part in torch.split(torch.from_numpy(clips), CLIPS_PER_PREDICTION):
+        output = model(dataset.batch(part))
         probabilities.append(output.logits.softmax(dim=1).cpu().numpy())
         if output.weights is not None:
             weights.append(output.weights.cpu().numpy())
