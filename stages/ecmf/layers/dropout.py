@@ -1,7 +1,7 @@
 """Numbers in training -> the same with a share of them set to zero, and the others larger for it.
 
-What `torch.nn.Dropout` does, for a tenth of its price on a CPU: torch draws one number of its
-Mersenne twister per element there, which costs as much as half of a small model's products. Here
+What `torch.nn.Dropout` does, for a fifth of its price on a CPU: torch draws one number of its
+Mersenne twister per element there, which costs two fifths of a small model's products. Here
 four elements share the 64 bits of one draw, so a share is met to 1 in 65,536. A GPU draws fast
 enough, and keeps torch's own.
 """
