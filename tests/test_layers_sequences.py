@@ -7,13 +7,11 @@ import torch
 from made_clips import made_batch
 
 from ecmf.fusion.base import SourceShape
-from ecmf.layers.pooling import INPUT_DROPOUT
 from ecmf.layers.sequences import (
     Attention,
     StepProjection,
     Transformer,
     TransformerLayer,
-    hide_features,
     joined,
     resampled,
     with_positions,
@@ -99,17 +97,6 @@ def test_joined_streams_stand_one_after_the_other():
     rows, mask = joined(streams)
     assert torch.equal(rows[:, :4], streams[0][0]) and torch.equal(rows[:, 4:], streams[1][0])
     assert mask.sum(dim=1).tolist() == [5, 5, 2, 3]
-
-
-def test_a_hidden_feature_is_hidden_in_every_step_of_its_clip_and_of_no_other():
-    rows = torch.ones(200, 6, 50)
-    hidden = hide_features(rows, training=True)
-    gone = hidden == 0
-    assert (gone == gone[:, :1]).all()
-    assert abs(gone.double().mean().item() - INPUT_DROPOUT) < 0.02
-    assert torch.allclose(hidden[~gone], torch.tensor(1 / (1 - INPUT_DROPOUT)))
-    assert len(set(map(tuple, gone[:, 0].tolist()))) > 100, "each clip draws its own"
-    assert torch.equal(hide_features(rows, training=False), rows)
 
 
 def test_a_projection_hides_features_of_its_inputs_in_training_alone():

@@ -1,6 +1,7 @@
 """Folds and seeds trained as one program become what they become one by one."""
 
 import logging
+import math
 import pickle
 import re
 from dataclasses import replace
@@ -17,7 +18,7 @@ from ecmf.dataset import Dataset
 from ecmf.errors import UserError
 from ecmf.features import Source
 from ecmf.fusion import base, concat
-from ecmf.layers import pooling
+from ecmf.layers import dropout
 from ecmf.model import build
 from ecmf.params import TrainFusion
 from ecmf.splits import Fold
@@ -77,7 +78,8 @@ def made():
 @pytest.fixture
 def without_dropout(monkeypatch):
     """All that `dropout` and `modality_dropout` leave."""
-    monkeypatch.setattr(pooling, "INPUT_DROPOUT", 0.0)
+    monkeypatch.setattr(dropout, "LEAST_SHARE", 0.0)
+    monkeypatch.setattr(dropout, "NUMBERS_READ", math.inf)
 
 
 exact = pytest.mark.usefixtures("without_dropout")

@@ -32,14 +32,11 @@ def blended(
 
     A row that only one of the two clips has stays as it is.
     """
-    rows = {
-        name: torch.where(
-            (batch.masks[name] & batch.masks[name][other])[..., None],
-            torch.lerp(values, values[other], share),
-            values,
-        )
-        for name, values in batch.rows.items()
-    }
+    rows = {}
+    for name, values in batch.rows.items():
+        mask = batch.masks[name]
+        both = (mask & mask[other])[..., None]
+        rows[name] = torch.lerp(values, values.index_select(0, other), share * both)
     blend = Target(*(part.lerp(part[other], share) for part in target))
     return Batch(rows, batch.masks), blend, weight.lerp(weight[other], share)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ecmf.course import Epoch
 from ecmf.files import write_table
-from ecmf.training import Epoch
 
 COLUMNS = ("epoch", "train_loss", "validation_waf", "runs")
 

@@ -23,24 +23,31 @@ class Dataset:
         self.shapes = [SourceShape(source.name, source.dim) for source in sources]
         self.device = device
         self._values = [torch.from_numpy(source.values).to(device) for source in sources]
-        self.lengths = np.sum([np.diff(source.starts) for source in sources], axis=0)
         self._starts = [torch.from_numpy(source.starts).to(device) for source in sources]
+        self._lengths = [np.diff(source.starts) for source in sources]
+        self.lengths = np.sum(self._lengths, axis=0)
 
     def batch(self, clips: Tensor) -> Batch:
-        """Rows and masks of the clips at these positions, in their order."""
+        """Rows and masks of the clips at these positions, a tensor of the host, in their order.
+
+        What stands in a row that is not real is no promise: `Model` makes it zeros, once it has
+        subtracted the mean. The host knows all lengths, so nobody waits for a GPU to tell them.
+        """
+        at, host = clips.to(self.device), clips.numpy()
         rows, masks = {}, {}
-        for shape, values, starts in zip(self.shapes, self._values, self._starts, strict=True):
-            first, last = starts[clips], starts[clips + 1]
-            steps = max(1, int((last - first).max()))
-            position = first[:, None] + torch.arange(steps, device=self.device)
-            mask = position < last[:, None]
-            # Padding reads some real row and is then zeroed; an empty source has no row to read.
-            padded = (
-                values[position.clamp(max=len(values) - 1)] * mask[..., None]
+        for shape, values, starts, lengths in zip(
+            self.shapes, self._values, self._starts, self._lengths, strict=True
+        ):
+            first, end = starts.index_select(0, at), starts.index_select(0, at + 1)
+            steps = torch.arange(max(1, int(lengths[host].max())), device=self.device)
+            position = first[:, None] + steps
+            masks[shape.name] = position < end[:, None]
+            # Padding reads some real row; an empty source has no row to read.
+            rows[shape.name] = (
+                values.index_select(0, position.flatten().clamp_(max=len(values) - 1))
                 if len(values)
-                else values.new_zeros(len(clips), steps, shape.dim)
-            )
-            rows[shape.name], masks[shape.name] = padded, mask
+                else values.new_zeros(position.numel(), shape.dim)
+            ).view(*position.shape, shape.dim)
         return Batch(rows, masks)
 
     def moments(self, clips: NDArray[np.int64]) -> list[tuple[Tensor, Tensor]]:

@@ -40,12 +40,14 @@ class Model(nn.Module):
 
     def scaled(self, batch: Batch) -> Batch:
         """Subtract the mean and divide by the deviation; rows that are not real become zeros."""
-        rows = {
-            name: (values - self.get_buffer(f"mean_{self._names[name]}"))
-            / self.get_buffer(f"deviation_{self._names[name]}")
-            * batch.masks[name].unsqueeze(-1)
-            for name, values in batch.rows.items()
-        }
+        rows = {}
+        for name, values in batch.rows.items():
+            number = self._names[name]
+            rows[name] = (
+                (values - self.get_buffer(f"mean_{number}"))
+                .div_(self.get_buffer(f"deviation_{number}"))
+                .mul_(batch.masks[name].unsqueeze(-1))
+            )
         return Batch(rows, batch.masks)
 
 

@@ -255,9 +255,9 @@ class TrainFusion(Section):
     folds: int = Field(5, ge=0)
     test_folds: int = Field(5, ge=2)
     seeds: tuple[int, ...] = (0, 1, 2)
-    epochs: int = Field(40, ge=1)
+    epochs: int = Field(30, ge=1)
     patience: int = Field(10, ge=1)
-    batch: int = Field(32, ge=1)
+    batch: int = Field(64, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     weight_decay: float = Field(0.5, ge=0)
@@ -266,8 +266,8 @@ class TrainFusion(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     label_smoothing: Share = 0.0
     class_weights: bool = False
-    modality_dropout: Share = 0.3
-    mixup: float = Field(0.4, ge=0)
+    modality_dropout: Share = 0.0
+    mixup: float = Field(0.0, ge=0)
 
     @property
     def members(self) -> tuple[str, ...]:

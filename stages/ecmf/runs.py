@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from ecmf import cache, device, stacking, workers
 from ecmf.batches import count_batches
+from ecmf.course import Epoch
 from ecmf.dataset import Dataset
 from ecmf.errors import ParamsError
 from ecmf.features import Source, load_sources, per_speaker
@@ -40,7 +41,7 @@ from ecmf.params import TrainFusion
 from ecmf.sharing import shared
 from ecmf.splits import Fold, make_folds, with_unlabelled
 from ecmf.stacking import fit_stack
-from ecmf.training import Epoch, Fitted, Targets, fit
+from ecmf.training import Fitted, Targets, fit
 from ecmf.workers import Failure
 
 log = logging.getLogger(__name__)

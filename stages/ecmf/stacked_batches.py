@@ -22,9 +22,10 @@ class Step(NamedTuple):
     """One batch of every run: `clips` and which are `real`, (runs, size), and their mixup.
 
     `share` is (runs,); `other` (runs, size) is the place of each clip's other in its own batch.
+    `clips` stay on the host, which cuts the batch; the rest is on the device.
     """
 
-    clips: Tensor
+    clips: NDArray[np.int64]
     real: Tensor
     share: Tensor
     other: Tensor
@@ -56,13 +57,15 @@ def steps_of(starts: Sequence[Start], dataset: Dataset, params: TrainFusion) -> 
                 share[step, run], other[step, run, :size] = draw_mixup(
                     size, params.mixup, start.chance
                 )
-    drawn = [torch.from_numpy(array).to(dataset.device) for array in (clips, real, share, other)]
-    return (Step(*(part[step] for part in drawn)) for step in range(count))
+    drawn = [torch.from_numpy(array).to(dataset.device) for array in (real, share, other)]
+    return (Step(clips[step], *(part[step] for part in drawn)) for step in range(count))
 
 
-def side_by_side(clips: Sequence[NDArray[np.int64]], where: torch.device) -> tuple[Tensor, Tensor]:
+def side_by_side(
+    clips: Sequence[NDArray[np.int64]], where: torch.device
+) -> tuple[NDArray[np.int64], Tensor]:
     """Lists of clips -> one table (runs, longest), and what of it is real."""
     longest = max(map(len, clips))
     table = np.stack([np.pad(own, (0, longest - len(own))) for own in clips])
     real = np.arange(longest) < np.array([len(own) for own in clips])[:, None]
-    return torch.from_numpy(table).to(where), torch.from_numpy(real).to(where)
+    return table, torch.from_numpy(real).to(where)

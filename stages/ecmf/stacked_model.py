@@ -67,8 +67,9 @@ class Lessons:
             return loss_of(said, batch, target, counts, params)
 
         rows, masks = _rows(dataset, step.clips, step.real)
-        target = Target(self._soft[step.clips], self._valence[step.clips])
-        counts = self._weight.gather(1, step.clips) * step.real
+        clips = torch.from_numpy(step.clips).to(self._soft.device)
+        target = Target(self._soft[clips], self._valence[clips])
+        counts = self._weight.gather(1, clips) * step.real
         with _plain_attention():
             losses: Tensor = vmap(one_run, randomness="different")(
                 _state(module), rows, masks, target, counts, step.share, step.other
@@ -89,7 +90,7 @@ def _plain_attention() -> Iterator[None]:
 
 
 @torch.inference_mode()
-def logits(module: Model, dataset: Dataset, clips: Tensor, real: Tensor) -> Tensor:
+def logits(module: Model, dataset: Dataset, clips: NDArray[np.int64], real: Tensor) -> Tensor:
     """Ask every model about its own clips: (runs, clips) -> (runs, clips, classes)."""
 
     def one_run(
@@ -104,19 +105,21 @@ def logits(module: Model, dataset: Dataset, clips: Tensor, real: Tensor) -> Tens
     return said
 
 
-def predicted(module: Model, dataset: Dataset, clips: Tensor, real: Tensor) -> NDArray[np.int64]:
+def predicted(
+    module: Model, dataset: Dataset, clips: NDArray[np.int64], real: Tensor
+) -> NDArray[np.int64]:
     """Return the class of each run's own clips, (runs, clips)."""
     together = max(1, CLIPS_PER_PREDICTION // len(clips))
-    parts = zip(*(torch.split(table, together, dim=1) for table in (clips, real)), strict=True)
-    said = [logits(module, dataset, *part).argmax(dim=-1) for part in parts if part[0].numel()]
+    parts = [np.s_[:, first : first + together] for first in range(0, clips.shape[1], together)]
+    said = [logits(module, dataset, clips[part], real[part]).argmax(dim=-1) for part in parts]
     return torch.cat(said, dim=1).cpu().numpy() if said else np.zeros(clips.shape, "int64")
 
 
 def _rows(
-    dataset: Dataset, clips: Tensor, real: Tensor
+    dataset: Dataset, clips: NDArray[np.int64], real: Tensor
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Rows (runs, clips, steps, dim) and masks of the clips; what is not real has no source."""
-    batch = dataset.batch(clips.flatten())
+    batch = dataset.batch(torch.from_numpy(clips.ravel()))
     rows = {
         name: values.view(*clips.shape, *values.shape[1:]) for name, values in batch.rows.items()
     }

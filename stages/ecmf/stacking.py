@@ -26,27 +26,18 @@ from torch import Tensor
 
 from ecmf import device
 from ecmf.batches import count_batches
+from ecmf.course import Course
 from ecmf.dataset import Dataset
 from ecmf.errors import UserError
 from ecmf.features import Source
 from ecmf.model import Model
+from ecmf.optimisation import make_average, make_optimiser, make_schedule
 from ecmf.params import TrainFusion
 from ecmf.scores import weighted_f1
 from ecmf.splits import Fold
 from ecmf.stacked_batches import side_by_side, steps_of
 from ecmf.stacked_model import Lessons, clip_gradients, logits, predicted, stacked
-from ecmf.training import (
-    THREADS,
-    Course,
-    Fitted,
-    Start,
-    Targets,
-    begin,
-    fit,
-    make_average,
-    make_optimiser,
-    make_schedule,
-)
+from ecmf.training import THREADS, Fitted, Start, Targets, begin, fit
 
 BYTES_PER_STACK = 1 << 29
 """Of the features of one step of all runs; with what is computed from them about ten times that."""
@@ -176,7 +167,7 @@ def _hindrance(
         together = logits(module, dataset, step.clips, step.real)
         with torch.inference_mode():
             alone = [
-                model.eval()(dataset.batch(clips)).logits
+                model.eval()(dataset.batch(torch.from_numpy(clips))).logits
                 for model, clips in zip(models, step.clips, strict=True)
             ]
     except Exception as error:  # a fault of the member's own is met again run by run

@@ -4,26 +4,26 @@ The same seed gives the same weights on one machine, whatever else runs beside i
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ecmf.augmentation import mixed, with_hidden_sources
 from ecmf.batches import batched, count_batches
+from ecmf.course import Course, Epoch
 from ecmf.dataset import Dataset
 from ecmf.errors import ParamsError
 from ecmf.fusion.base import Batch, Output, Target
 from ecmf.model import Model, build
+from ecmf.optimisation import make_average, make_optimiser, make_schedule, step
 from ecmf.params import TrainFusion
+from ecmf.pretraining import practise
 from ecmf.scores import weighted_f1
 from ecmf.splits import Fold
 
@@ -52,36 +52,6 @@ class Targets:
         if self.valence is None:
             return np.full(len(self.weight), np.nan, "float32")
         return self.valence
-
-
-class Epoch(NamedTuple):
-    """One line of the training's history; without a validation fold there is no WAF."""
-
-    epoch: int
-    train_loss: float
-    validation_waf: float | None
-
-
-class Course:
-    """How one training has gone so far, and whether it is over: `patience` epochs without gain."""
-
-    def __init__(self, patience: int) -> None:
-        self.history: list[Epoch] = []
-        self._patience = patience
-        self._best, self._best_epoch = -1.0, 0
-
-    def add(self, loss: float, score: float | None) -> bool:
-        """Note an epoch, and tell whether it is the best so far; no score is never the best."""
-        self.history.append(Epoch(len(self.history) + 1, loss, score))
-        if score is None or score <= self._best:
-            return False
-        self._best, self._best_epoch = score, len(self.history)
-        return True
-
-    @property
-    def over(self) -> bool:
-        """Whether to stop now; what nothing judges is never over."""
-        return 0 < self._best_epoch <= len(self.history) - self._patience
 
 
 @dataclass(frozen=True)
@@ -157,7 +127,7 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
                 chance,
             )
             loss = loss_of(model, batch, target, counts, params)
-            _step(model, loss, optimiser, params)
+            step(model, loss, optimiser, params)
             schedule.step()
             if averaged:
                 averaged.update_parameters(model)
@@ -213,42 +183,13 @@ def loss_of(
     return (losses * counts).sum() / counts.sum()
 
 
-def practise(
-    model: Model,
-    dataset: Dataset,
-    clips: NDArray[np.int64],
-    chance: np.random.Generator,
-    params: TrainFusion,
-) -> list[float]:
-    """Let the model practise what it does without labels, if it does; the mean loss per epoch."""
-    pretext = model.pretext()
-    if pretext is None:
-        return []
-    pretext.to(dataset.device).train()
-    optimiser = make_optimiser(pretext, params)
-    schedule = make_schedule(
-        optimiser, count_batches(len(clips), params.batch), params, epochs=pretext.epochs
-    )
-    history = []
-    for _ in range(pretext.epochs):
-        total = 0.0
-        for chosen in batched(clips, dataset.lengths, params.batch, chance):
-            loss = pretext(model.scaled(dataset.batch(torch.from_numpy(chosen)))).mean()
-            _step(pretext, loss, optimiser, params)
-            schedule.step()
-            pretext.step()
-            total += loss.item() * len(chosen)
-        history.append(total / len(clips))
-    return history
-
-
 @torch.inference_mode()
 def predict(model: Model, dataset: Dataset, clips: NDArray[np.int64]) -> Said:
     """Ask the model about the clips at these positions."""
     torch.set_num_threads(THREADS)
     model.eval()
     probabilities, weights, valence = [], [], []
-    for part in _parts(clips):
+    for part in torch.split(torch.from_numpy(clips), CLIPS_PER_PREDICTION):
         output = model(dataset.batch(part))
         probabilities.append(output.logits.softmax(dim=1).cpu().numpy())
         if output.weights is not None:
@@ -269,48 +210,6 @@ def balance(targets: Targets, train: NDArray[np.int64], wanted: bool) -> NDArray
     mass = (targets.soft[train] * targets.weight[train, None]).sum(axis=0)
     per_class = np.where(mass > 0, mass.sum() / np.maximum(mass, 1e-9) / (mass > 0).sum(), 0)
     return np.asarray(targets.soft @ per_class, "float32")
-
-
-def _parts(clips: NDArray[np.int64]) -> Iterator[Tensor]:
-    return iter(torch.split(torch.from_numpy(clips), CLIPS_PER_PREDICTION))
-
-
-def make_optimiser(module: nn.Module, params: TrainFusion) -> Optimizer:
-    """AdamW over all that is to be learned."""
-    return torch.optim.AdamW(
-        [parameter for parameter in module.parameters() if parameter.requires_grad],
-        lr=params.learning_rate,
-        weight_decay=params.weight_decay,
-        fused=True,
-    )
-
-
-def make_average(model: Model, params: TrainFusion) -> AveragedModel | None:
-    """Keep an exponential moving average of the weights, if so chosen."""
-    if not params.average:
-        return None
-    average = get_ema_multi_avg_fn(params.average)  # type: ignore[no-untyped-call]
-    return AveragedModel(model, multi_avg_fn=average)
-
-
-def make_schedule(
-    optimiser: Optimizer, steps: int, params: TrainFusion, epochs: int | None = None
-) -> LRScheduler:
-    """How the learning rate goes over all steps of all epochs."""
-    total = steps * (epochs or params.epochs)
-    if params.schedule == "one_cycle":
-        return OneCycleLR(optimiser, params.learning_rate, total_steps=total)
-    if params.schedule == "cosine":
-        return CosineAnnealingLR(optimiser, total)
-    return ConstantLR(optimiser, factor=1.0)
-
-
-def _step(module: nn.Module, loss: Tensor, optimiser: Optimizer, params: TrainFusion) -> None:
-    optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    if params.gradient_clip:
-        nn.utils.clip_grad_norm_(module.parameters(), params.gradient_clip)
-    optimiser.step()
 
 
 def _precision(device: torch.device, params: TrainFusion) -> torch.autocast:

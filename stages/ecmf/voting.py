@@ -46,13 +46,11 @@ PACKAGES = ("numpy", "scikit-learn", "scipy", "torch")
 TRAINING: Mapping[str, object] = {
     "folds": 1,
     "standardise": "corpus",
-    "epochs": 40,
+    "epochs": 30,
     "patience": 10,
-    "batch": 32,
+    "batch": 64,
     "learning_rate": 3e-3,
     "weight_decay": 0.5,
-    "modality_dropout": 0.3,
-    "mixup": 0.4,
 }
 """How the fusion that votes is trained, as `train_fusion` is by default. Its parameters stand here,
 for a vote must not change with every experiment on the training."""

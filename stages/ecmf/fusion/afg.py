@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.pooling import AttentionPooling
 from ecmf.layers.sequences import StepProjection, Streams, joined
 from ecmf.section import Section
@@ -43,7 +44,7 @@ class Decoder(nn.Module):
 
     def __init__(self, dim: int, width: int, classes: int, dropout: float) -> None:
         super().__init__()
-        self.hidden = nn.Sequential(nn.Linear(dim, width), nn.GELU(), nn.Dropout(dropout))
+        self.hidden = nn.Sequential(nn.Linear(dim, width), nn.GELU(), Dropout(dropout))
         self.emotion = nn.Linear(width, classes)
         self.valence = nn.Linear(width + classes, 1)
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.options import AttentionOptions
 from ecmf.layers.sequences import (
     StepProjection,
@@ -62,7 +63,7 @@ class Augmentation(nn.Module):
             nn.Conv2d(narrow, narrow, kernel, padding="same") for kernel in (3, 5)
         )
         self.merge = nn.Conv2d(3 * narrow, width, 1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ class Fusion(base.Fusion):
             TransformerLayer(width, options.heads, dropout) for _ in self.sources
         )
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classifier = nn.Linear(width * count, classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.pooling import MeanPooling
 from ecmf.section import Section
 
@@ -54,7 +55,7 @@ class Fusion(base.Fusion):
 
 
 def _three_layers(dim: int, width: int, dropout: float) -> nn.Sequential:
-    layers: list[nn.Module] = [nn.Dropout(dropout)]
+    layers: list[nn.Module] = [Dropout(dropout)]
     for inputs in (dim, width, width):
         layers += [nn.Linear(inputs, width), nn.ReLU()]
     return nn.Sequential(*layers)

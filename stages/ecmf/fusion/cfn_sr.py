@@ -27,6 +27,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.options import AttentionOptions
 from ecmf.layers.pooling import last_step, masked_mean, masked_softmax
 from ecmf.layers.sequences import StepProjection, Streams, Transformer, joined, with_positions
@@ -59,7 +60,7 @@ class Fusion(base.Fusion):
         self.position = nn.Linear(width, width)
         self.guide = nn.Linear(width, width, bias=False)
         self.score = nn.Linear(width, 1, bias=False)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         self.classifier = nn.Linear(width * (len(self.guided) + len(self.guides)), classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.pooling import Projection
 from ecmf.section import Section
 
@@ -27,7 +28,7 @@ class Fusion(base.Fusion):
         """Build for these sources."""
         super().__init__(sources, classes)
         self.projection = Projection(self.sources, options.width, options.dropout)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         self.classifier = nn.Linear(options.width * len(self.sources), classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

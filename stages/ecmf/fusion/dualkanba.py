@@ -22,6 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.kolmogorov_arnold import DynamicTanh, KolmogorovArnold
 from ecmf.layers.options import AttentionOptions
 from ecmf.layers.pooling import masked_mean, masked_softmax
@@ -55,7 +56,7 @@ class Fusion(base.Fusion):
         self.formers = nn.ModuleList(Former(options) for _ in self.sources)
         if count > 1:
             self.gate = nn.Linear(width * count, width * count)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         self.classifier = nn.Linear(width, classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
@@ -89,7 +90,7 @@ class Layer(nn.Module):
         self.state_space = SelectiveStateSpace(width, options.heads, options.state)
         self.curve_norm = DynamicTanh(width)
         self.curves = KolmogorovArnold(width, width, options.bells)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Mix the steps, (clips, steps, width) with mask (clips, steps)."""

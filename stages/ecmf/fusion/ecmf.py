@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.options import AttentionOptions
 from ecmf.layers.pooling import AttentionPooling, Projection, mean_where
 
@@ -27,12 +28,12 @@ class Options(AttentionOptions):
     """
 
     width: int = Field(128, ge=1)
-    dropout: float = Field(0.5, ge=0, lt=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
     self_attention: bool = True
     residual: bool = True
     weighting: bool = True
     keep_original: bool = True
-    source_loss: float = Field(1.0, ge=0)
+    source_loss: float = Field(10.0, ge=0)
 
 
 class Fusion(base.Fusion):
@@ -52,7 +53,7 @@ class Fusion(base.Fusion):
         if options.weighting:
             self.weighting = AttentionPooling(width, width)
         kept = len(self.sources) if options.keep_original else 0
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         self.classifier = nn.Linear(width * (1 + kept), classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.options import AttentionOptions
 from ecmf.layers.pooling import masked_mean, masked_softmax
 from ecmf.layers.sequences import (
@@ -81,7 +82,7 @@ class Fusion(base.Fusion):
         self.source_gate = nn.Sequential(
             nn.Linear(2 * width, width), nn.Tanh(), nn.Linear(width, 1, bias=False)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classifier = nn.Linear(width * (1 + len(self.sources)), classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

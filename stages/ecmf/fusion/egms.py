@@ -28,6 +28,7 @@ from torch.nn import functional
 from ecmf import plugins
 from ecmf.errors import ParamsError
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.options import AttentionOptions
 from ecmf.layers.pooling import masked_mean, masked_softmax
 from ecmf.layers.sequences import StepProjection, Streams, Transformer, joined, with_positions
@@ -64,7 +65,7 @@ class Fusion(base.Fusion):
             self.gate = nn.Sequential(
                 nn.Linear(width * views, width), nn.ReLU(), nn.Linear(width, views)
             )
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         self.classifier = nn.Linear(width * (len(self.others) + (views > 0)), classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

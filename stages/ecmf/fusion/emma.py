@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout, InputDropout
 from ecmf.layers.pooling import AttentionPooling
-from ecmf.layers.sequences import StepProjection, hide_features, resampled
+from ecmf.layers.sequences import StepProjection, resampled
 from ecmf.section import Section
 
 VISUAL = ("frame", "face")
@@ -51,13 +52,14 @@ class Fusion(base.Fusion):
         self.first = tuple(source for source in self.sources if source in first)
         self.second = tuple(source for source in self.sources if source not in first)
         self.projection = StepProjection(self.first, width, options.dropout)
+        self.drop = nn.ModuleList(InputDropout(source.dim) for source in self.second)
         self.to_first = nn.ModuleList(nn.Linear(source.dim, width) for source in self.second)
         count = len(self.first) * self.tokens
         self.mixing = nn.Linear(len(self.sources) * self.tokens, count)
         nn.init.zeros_(self.mixing.weight)
         nn.init.zeros_(self.mixing.bias)
         self.pooling = AttentionPooling(width, width)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         self.classifier = nn.Linear(width * len(self.sources), classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
@@ -77,9 +79,9 @@ class Fusion(base.Fusion):
             for rows, mask in self.projection(batch.only(self.first))
         ]
         second = [first[0][:, :0]]  # no token at all, where there is no second source
-        for source, linear in zip(self.second, self.to_first, strict=True):
+        for source, drop, linear in zip(self.second, self.drop, self.to_first, strict=True):
             rows, mask = batch.rows[source.name], batch.masks[source.name]
-            told = functional.gelu(linear(hide_features(rows, self.training)))
+            told = functional.gelu(linear(drop(rows)))
             second.append(resampled(told, mask, self.tokens))
         return torch.cat(first, dim=1), self.dropout(torch.cat(second, dim=1))
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.options import AttentionOptions
 from ecmf.layers.sequences import (
     Attention,
@@ -64,7 +65,7 @@ class Fusion(base.Fusion):
         self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in range(count))
         if options.self_attention:
             self.answers = TransformerLayer(width, heads, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         pairs = count * (count - 1)
         self.classifier = nn.Linear(width * pairs, classes)
         if options.valence_loss:

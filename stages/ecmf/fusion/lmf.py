@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.pooling import Projection
 from ecmf.layers.tensor_product import with_one
 from ecmf.section import Section
@@ -56,7 +57,7 @@ class Fusion(base.Fusion):
         width = options.width
         self.projection = Projection(self.sources, width, options.dropout)
         self.product = LowRankProduct(len(self.sources), width, options.rank, width)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         self.classifier = nn.Linear(width, classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

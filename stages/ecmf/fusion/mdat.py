@@ -24,6 +24,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.graphs import GraphAttention
 from ecmf.layers.options import AttentionOptions
 from ecmf.layers.pooling import masked_mean, masked_softmax
@@ -83,7 +84,7 @@ class Fusion(base.Fusion):
         self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in self.sources)
         self.source = nn.Parameter(torch.randn(len(self.sources), width) / math.sqrt(width))
         self.transformer = Transformer(width, options.heads, options.layers, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classifier = nn.Linear(width * len(self.sources), classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.options import AttentionOptions
 from ecmf.layers.pooling import Projection, masked_mean, mean_where
 from ecmf.layers.sequences import Transformer
@@ -57,7 +58,7 @@ class Fusion(base.Fusion):
         self.classifier = nn.Sequential(
             nn.Linear(2 * len(self.sources) * width, width),
             nn.GELU(),
-            nn.Dropout(options.dropout),
+            Dropout(options.dropout),
             nn.Linear(width, classes),
         )
 

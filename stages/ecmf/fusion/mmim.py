@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.pooling import Projection, mean_where
 from ecmf.section import Section
 
@@ -65,13 +66,13 @@ class Fusion(base.Fusion):
         self.fuse = nn.Sequential(
             nn.Linear(len(self.sources) * width, width),
             nn.GELU(),
-            nn.Dropout(options.dropout),
+            Dropout(options.dropout),
             nn.Linear(width, width),
             nn.GELU(),
         )
         self.densities = nn.ModuleList(Gaussian(width) for _ in self.pairs)
         self.predictions = nn.ModuleList(nn.Linear(width, width) for _ in self.sources)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         self.classifier = nn.Linear(width, classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.options import AttentionOptions
 from ecmf.layers.pooling import last_step
 from ecmf.layers.sequences import Streams, Transformer, TransformerLayer, with_positions
@@ -79,7 +80,7 @@ class Fusion(base.Fusion):
         self.crossmodal = nn.ModuleList(Transformer(options.width, *size) for _ in self.pairs)
         joined = options.width * max(others, 1)
         self.temporal = nn.ModuleList(LastStep(joined, *size) for _ in self.sources)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         self.classifier = nn.Linear(joined * len(self.sources), classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

@@ -22,6 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.options import AttentionOptions
 from ecmf.layers.pooling import AttentionPooling, Projection
 from ecmf.layers.sequences import Attention, StepProjection, resampled, with_positions
@@ -60,12 +61,12 @@ class Fusion(base.Fusion):
         self.to_content = Attention(width, options.heads, dropout)
         self.to_emotion = Attention(width, options.heads, dropout)
         self.fuse = nn.Sequential(
-            nn.Linear(4 * width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
+            nn.Linear(4 * width, width), nn.GELU(), Dropout(dropout), nn.Linear(width, width)
         )
         self.pooling = AttentionPooling(width, width)
         if self.rest:
             self.beside = Projection(self.rest, width, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classifier = nn.Linear(width * (1 + len(self.rest)), classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.pooling import Projection, masked_mean, mean_where
 from ecmf.section import Section
 
@@ -96,7 +97,7 @@ class Fusion(base.Fusion):
         self.codes = Codes(count, width)
         if count > 1 and options.adversarial:
             self.discriminator = _two_layers(width, width, count)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         self.classifier = nn.Linear(width * (1 + count), classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.graphs import GraphAttention
 from ecmf.layers.options import AttentionOptions
 from ecmf.layers.pooling import masked_mean
@@ -82,7 +83,7 @@ class Fusion(base.Fusion):
         self.groups = list(combinations(range(count), min(2, count)))
         self.graphs = nn.ModuleList(HeterogeneousGraph(len(group), width) for group in self.groups)
         self.cross_attention = TransformerLayer(width, options.heads, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classifier = nn.Linear(width * count, classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

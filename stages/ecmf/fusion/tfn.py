@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ecmf.errors import ParamsError
 from ecmf.fusion import base
+from ecmf.layers.dropout import Dropout
 from ecmf.layers.pooling import Projection
 from ecmf.layers.tensor_product import outer_product, with_one
 from ecmf.section import Section
@@ -46,10 +47,10 @@ class Fusion(base.Fusion):
         self.projection = Projection(self.sources, width, options.dropout)
         self.narrowing = nn.ModuleList(nn.Linear(width, narrow) for _ in self.sources)
         self.classifier = nn.Sequential(
-            nn.Dropout(options.dropout),
+            Dropout(options.dropout),
             nn.Linear((1 + narrow) ** len(self.sources), width),
             nn.ReLU(),
-            nn.Dropout(options.dropout),
+            Dropout(options.dropout),
             nn.Linear(width, width),
             nn.ReLU(),
             nn.Linear(width, classes),

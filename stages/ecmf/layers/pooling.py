@@ -1,12 +1,11 @@
 """A source's rows -> one vector per clip."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion.base import Batch, SourceShape
+from ecmf.layers.dropout import Dropout, InputDropout
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
@@ -50,7 +49,7 @@ class AttentionPooling(nn.Module):
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Pool over the steps."""
         if rows.shape[1] == 1:
-            return rows.squeeze(1) * mask  # nothing to weigh
+            return rows.squeeze(1)  # nothing to weigh
         return torch.einsum("bt,btd->bd", self.weights(rows, mask), rows)
 
     def weights(self, rows: Tensor, mask: Tensor) -> Tensor:
@@ -63,9 +62,9 @@ class MeanPooling(nn.Module):
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Pool over the steps."""
+        if rows.shape[1] == 1:
+            return rows.squeeze(1)  # it is its own mean
         return masked_mean(rows, mask)
-
-
 
 
 class Projection(nn.Module):
@@ -80,7 +79,7 @@ class Projection(nn.Module):
         self.drop = nn.ModuleList(InputDropout(source.dim) for source in sources)
         self.linear = nn.ModuleList(nn.Linear(source.dim, width) for source in sources)
         self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in sources)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, batch: Batch) -> Tensor:
         """Pool and project each source."""

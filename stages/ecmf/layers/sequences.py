@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion.base import Batch, SourceShape
-from ecmf.layers.dropout import InputDropout
+from ecmf.layers.dropout import Dropout, InputDropout
 
 Streams = list[tuple[Tensor, Tensor]]
 """Per source its rows and their mask."""
@@ -35,7 +35,7 @@ class StepProjection(nn.Module):
         self.drop = nn.ModuleList(InputDropout(source.dim) for source in sources)
         self.linear = nn.ModuleList(nn.Linear(source.dim, width) for source in sources)
         self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in sources)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, batch: Batch) -> Streams:
         """Project each source; (clips, steps, width) and its mask, in the order of the sources."""
@@ -95,9 +95,9 @@ class FeedForward(nn.Sequential):
         super().__init__(
             nn.Linear(width, times * width),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(times * width, width),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
 
 
@@ -111,7 +111,7 @@ class TransformerLayer(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.attention = Attention(width, heads, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.feed_norm = nn.LayerNorm(width)
         self.feed_forward = FeedForward(width, dropout)
 
