@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 
 from ecmf.dataset import Dataset
+from ecmf.features import Source
 from ecmf.manifest import Clip
 from ecmf.params import TrainFusion
 from ecmf.runs import load_model, read_sources, train_all
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 SEEDS = (0, 1, 2, 3, 4)
 DRAWS = 10_000
+
+Answers = NDArray[np.float64]
+"""Probabilities (seeds, clips, classes), summed over folds; zeros for clips that are not tested."""
 
 Confusions = NDArray[np.int64]
 """Clips per seed, group, true class and predicted class."""
@@ -53,22 +57,44 @@ def confusions(
     variant: Variant, clips: Sequence[Clip], classes: Sequence[str], targets: Targets
 ) -> Confusions:
     """Train a variant on every fold with every seed, and count what it says of the test folds."""
+    (said,) = answers(variant, clips, classes, targets)
+    return count(said, clips, classes)
+
+
+def answers(
+    variant: Variant,
+    clips: Sequence[Clip],
+    classes: Sequence[str],
+    targets: Targets,
+    without: Sequence[str | None] = (None,),
+) -> list[Answers]:
+    """Train a variant on every fold with every seed, and ask about the clips of the test folds.
+
+    They are asked once for each of `without`: a branch that is taken from all of them, or None.
+    """
     sources = read_sources(dict(variant.paths), clips, variant.params)
-    probabilities = np.zeros((len(variant.params.seeds), len(clips), len(classes)))
+    seeds = variant.params.seeds
+    said = [np.zeros((len(seeds), len(clips), len(classes))) for _ in without]
     device = torch.device("cpu")
-    dataset = Dataset(sources, device)
+    asked = [Dataset([_hidden(source, branch) for source in sources], device) for branch in without]
     for done in train_all(dict(variant.paths), clips, targets, variant.params):
         model = load_model(done.weights, variant.params, sources, len(classes), device)
-        said = predict(model, dataset, done.run.fold.test).probabilities
-        probabilities[variant.params.seeds.index(done.run.seed), done.run.fold.test] += said
-    counted = count(probabilities, clips, classes)
-    log.info("%s: WAF by seed %s", variant.name, seed_scores(counted).round(3).tolist())
-    return counted
+        test = done.run.fold.test
+        for dataset, here in zip(asked, said, strict=True):
+            here[seeds.index(done.run.seed), test] += predict(model, dataset, test).probabilities
+    scores = seed_scores(count(said[0], clips, classes))
+    log.info("%s: WAF by seed %s", variant.name, scores.round(3).tolist())
+    return said
 
 
-def count(
-    probabilities: NDArray[np.float64], clips: Sequence[Clip], classes: Sequence[str]
-) -> Confusions:
+def _hidden(source: Source, branch: str | None) -> Source:
+    """The source as it is, or if it is of `branch`, without a row of any clip."""
+    if source.name.partition("/")[0] != branch:
+        return source
+    return replace(source, values=source.values[:0], starts=np.zeros_like(source.starts))
+
+
+def count(probabilities: Answers, clips: Sequence[Clip], classes: Sequence[str]) -> Confusions:
     """Count what is said of the clips, (seeds, clips, classes); zeros mean that one was not tested.
 
     Raises:

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from compare_ravdess import encode
 from comparison import drawn_scores, log, seed_scores, tested_in_turn
+from ravdess import encode
 from refinement import CLEAN, NOISY, Study, Variant, run, splits, table, uniform
 
 from ecmf.manifest import classes_of, read_manifest
@@ -53,7 +53,7 @@ def main(corpus: str, action_units: str) -> int:
     """Print a table for clean labels and for each way of flipping them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        manifest, paths = encode(Path(corpus), Path(action_units), folder)
+        manifest, paths = encode(Path(corpus), Path(action_units), None, folder)
         clips = tested_in_turn(read_manifest(manifest))
         classes = classes_of(manifest, clips)
         texts = folder / "text.jsonl"

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from compare_sample import MANIFEST, true_labels
 from comparison import drawn_scores, log
+from corpora import SAMPLE, true_labels
 from refinement import (
     CLEAN,
     NOISY,
@@ -71,8 +71,8 @@ VARIANTS = [
 def main(names: list[str]) -> int:
     """Print the table; `names` choose some of its lines beside the rivals and the vote."""
     params = load_params()
-    clips = read_manifest(MANIFEST)
-    classes = classes_of(MANIFEST, clips)
+    clips = read_manifest(SAMPLE)
+    classes = classes_of(SAMPLE, clips)
     truth = true_labels()
     clips = [replace(clip, label=truth[clip.clip_id] if clip.label else "") for clip in clips]
     study = Study(

@@ -44,6 +44,7 @@ NARROWER = 4
 class Options(AttentionOptions):
     """Sizes and dropout, ours; a sequence becomes `side` times `side` steps."""
 
+    width: int = Field(32, ge=1)
     side: int = Field(4, ge=1)
 
 

@@ -41,6 +41,7 @@ from ecmf.layers.sequences import (
 class Options(AttentionOptions):
     """Sizes, self-attention over the answers, and the weight of the loss of valence, all ours."""
 
+    width: int = Field(32, ge=1)
     layers: int = Field(1, ge=1)
     steps: int = Field(8, ge=1)
     self_attention: bool = False

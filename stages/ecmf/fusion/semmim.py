@@ -38,7 +38,7 @@ class Options(AttentionOptions):
     member: str = "ecmf"
     options: dict[str, Any] = Field(default_factory=dict)
     layers: int = Field(1, ge=1)
-    epochs: int = Field(10, ge=0)
+    epochs: int = Field(5, ge=0)
     mask_share: float = Field(0.4, gt=0, lt=1)
     momentum: float = Field(0.99, ge=0, lt=1)
     prototypes: int = Field(64, ge=2)
