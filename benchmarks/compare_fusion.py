@@ -71,6 +71,7 @@ def costs(corpus: Corpus, names: list[str]) -> dict[str, tuple[int, float]]:
         seconds = time.process_time() - start
         return sum(parameter.numel() for parameter in model.parameters()), seconds
 
+    measured(training.model_copy(update={"model": BASELINE}))  # the first one pays for warming up
     found = {}
     for name in names:
         params = training.model_copy(update={"model": name})

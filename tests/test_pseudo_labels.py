@@ -80,4 +80,5 @@ def test_a_pseudo_labelled_clip_joins_no_fold_that_judges_its_speaker():
     ]
     fold = Fold(0, 0, np.array([0]), np.array([1]), np.array([], "int64"))
     weight = np.array([1, 1, 0.5, 0.5, 0, 1, 0.5], "float32")
-    assert with_unlabelled(fold, clips, weight).train.tolist() == [0, 3]
+    joined = with_unlabelled(fold, clips, weight)
+    assert joined.train.tolist() == [0, 3] and joined.unlabelled.tolist() == [4]

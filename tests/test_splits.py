@@ -47,6 +47,16 @@ def test_one_fold_learns_from_all_training_clips_and_stops_on_the_validation_spl
     assert {WITH_TEST[i].split for i in fold.validation} == {"val"}
 
 
+@pytest.mark.parametrize("clips", [WITH_TEST, WITHOUT_TEST])
+def test_no_folds_learn_from_every_training_clip_and_nothing_stops_them(clips):
+    folds = make_folds(clips, 0, 3, seed=0)
+    assert len(folds) == (1 if clips is WITH_TEST else 3)
+    for fold in folds:
+        assert not len(fold.validation) and not groups(clips, fold.train) & groups(clips, fold.test)
+        left = {i for i, clip in enumerate(clips) if clip.split == "train"} - set(fold.test)
+        assert set(fold.train) == left
+
+
 def test_a_corpus_without_test_split_is_tested_in_turn():
     folds = make_folds(WITHOUT_TEST, 4, 3, seed=0)
     assert len(folds) == 12
