@@ -9,7 +9,7 @@ The recipe is written down here from its description: Adam at 1e-3, weight decay
 that takes clip by clip from arrays in memory and collates them, and every epoch predicts validation
 and the 20,000 candidates; 100 epochs, then the best one is taken. Of these `RUN` are run and their
 mean is multiplied; its best score is the best of those. Ours is `training.fit` by its defaults, but
-for ten epochs in place of forty. Processor time; the seeds of both sides take turns.
+for ten epochs in place of thirty. Processor time; the seeds of both sides take turns.
 
 What this does not show: on these made features the recipe's best epoch is its first ones, long
 before it ends, so the factor is that of 100 fixed epochs, which it runs before it can tell; stopped

@@ -71,9 +71,10 @@ def evaluate_fusion(
 
 
 def _of_split(clips: list[Clip], split: str | None) -> Labels:
-    """Positions of the labelled clips of a split; of all labelled clips for None."""
+    """Positions of the labelled clips of a split; of all but unlabelled splits for None."""
+    wanted = {"train", "val", "test"} if split is None else {split}
     return np.array(
-        [i for i, clip in enumerate(clips) if clip.label and split in (None, clip.split)], "int64"
+        [i for i, clip in enumerate(clips) if clip.label and clip.split in wanted], "int64"
     )
 
 

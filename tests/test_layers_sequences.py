@@ -137,3 +137,12 @@ def test_a_sequence_is_resampled_between_its_real_steps(told, steps, expected):
     rows[0, : len(told), 0] = torch.tensor(told)
     mask = torch.arange(6)[None] < len(told)
     assert resampled(rows, mask, steps)[0, :, 0].tolist() == pytest.approx(expected)
+
+
+def test_half_precision_does_not_lose_the_place_of_a_step():
+    mask = torch.ones(1, 400, dtype=torch.bool)
+    rows = torch.randn(1, 400, WIDTH)
+    expected = resampled(rows, mask, 9)
+    assert torch.allclose(resampled(rows.bfloat16(), mask, 9).float(), expected, atol=0.05)
+    positions = with_positions(torch.zeros(1, 400, WIDTH, dtype=torch.bfloat16))[0].float()
+    assert torch.allclose(positions, with_positions(torch.zeros(1, 400, WIDTH))[0], atol=0.01)

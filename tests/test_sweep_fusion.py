@@ -278,9 +278,14 @@ def test_a_number_is_whole_where_the_parameter_is():
 
 
 def test_what_is_trained_is_what_a_preset_can_say():
-    drawn = {"learning_rate": 0.0031622776601683795, "epochs": 12345, "class_weights": True}
-    rounded = search_space.rounded(drawn)
-    assert rounded == {"learning_rate": 0.00316, "epochs": 12345, "class_weights": True}
+    space = {
+        "learning_rate": optuna.distributions.FloatDistribution(1e-4, 1e-2),
+        "epochs": optuna.distributions.IntDistribution(1, 20_000),
+        "weight_decay": optuna.distributions.CategoricalDistribution((0.03125, 0.5)),
+    }
+    drawn = {"learning_rate": 0.0031622776601683795, "epochs": 12345, "weight_decay": 0.03125}
+    rounded = search_space.rounded(drawn, space)
+    assert rounded == {"learning_rate": 0.00316, "epochs": 12345, "weight_decay": 0.03125}
 
 
 def test_a_trial_below_the_median_is_given_up_after_two_folds_and_not_before():

@@ -311,3 +311,11 @@ def test_pseudo_labelled_clips_are_learned_from_and_still_predicted(tmp_path):
         predicted = [row["predicted"] for row in read_table(folder / "predictions.csv")[-9:]]
         assert all(predicted)
     assert found[0] != found[1]
+
+
+def test_a_training_that_diverges_stops_and_says_what_to_do(tmp_path):
+    corpus = make_corpus(tmp_path)
+    with pytest.raises(
+        ParamsError, match=r"the loss of epoch \d+ is .*: the training has diverged"
+    ):
+        train(corpus, tmp_path, PARAMS.model_copy(update={"learning_rate": 1e30, "seeds": (0,)}))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from ecmf.errors import MissingFileError, StoreError
 from ecmf.features import Source
@@ -96,4 +97,9 @@ def read_card(folder: Path) -> Card:
         raise MissingFileError(
             f"no model in {folder}/ (no {CARD}): `dvc repro train_fusion` makes it"
         )
-    return Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    try:
+        return Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise StoreError(
+            f"{path} is no card of this version: train again with `dvc repro train_fusion`"
+        ) from error

@@ -1,6 +1,9 @@
 """Epochs one after another -> the history of a training, and when it is over."""
 
+import math
 from typing import NamedTuple
+
+from ecmf.errors import ParamsError
 
 
 class Epoch(NamedTuple):
@@ -20,7 +23,16 @@ class Course:
         self._best, self._best_epoch = -1.0, 0
 
     def add(self, loss: float, score: float | None) -> bool:
-        """Note an epoch, and tell whether it is the best so far; no score is never the best."""
+        """Note an epoch, and tell whether it is the best so far; no score is never the best.
+
+        Raises:
+            ParamsError: the loss is no number any more, so nothing can come of the training.
+        """
+        if not math.isfinite(loss):
+            raise ParamsError(
+                f"the loss of epoch {len(self.history) + 1} is {loss}: the training has diverged. "
+                "Lower train_fusion.learning_rate, or set train_fusion.gradient_clip"
+            )
         self.history.append(Epoch(len(self.history) + 1, loss, score))
         if score is None or score <= self._best:
             return False

@@ -223,6 +223,7 @@ def _key(
     parts = [
         params.model_dump_json(),
         repr([(clip.clip_id, clip.speaker, clip.group, clip.split, clip.label) for clip in clips]),
+        repr(list(paths)),
         _digest(targets.soft),
         _digest(targets.weight),
         _digest(targets.of_valence()),

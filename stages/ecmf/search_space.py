@@ -33,9 +33,9 @@ DEFAULTS = {
     "modality_dropout": "0:0.5",
     "mixup": "0:0.8",
     "batch": "16,32,64",
-    "epochs": "20,40,60",
+    "epochs": "20,30,60",
 }
-MEMBER_DEFAULTS = {"width": "64,128,256", "dropout": "0.1:0.6"}
+MEMBER_DEFAULTS = {"width": "32,64,128,256", "dropout": "0.1:0.6"}
 WORDS: Values = {"true": True, "false": False, "null": None}
 LOG = "log:"
 DIGITS = 3
@@ -75,10 +75,12 @@ def read_space(given: Sequence[str], params: TrainFusion, written: Mapping[str, 
     return space
 
 
-def rounded(drawn: Mapping[str, Value]) -> Values:
-    """Cut drawn numbers to the figures that count."""
+def rounded(drawn: Mapping[str, Value], space: Space) -> Values:
+    """Cut numbers drawn from a range to the figures that count; choices stay as they were given."""
     return {
-        key: float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+        key: float(f"{value:.{DIGITS}g}")
+        if isinstance(value, float) and isinstance(space[key], FloatDistribution)
+        else value
         for key, value in drawn.items()
     }
 

@@ -153,5 +153,6 @@ def _key(paths: dict[str, Path], clips: Sequence[Clip], targets: Targets) -> str
         known,
         [hashlib.sha256(array.tobytes()).hexdigest() for array in labels],
         [torch.__version__, np.__version__, sklearn.__version__, device.requested()],
+        list(paths),
         sha256(*paths.values(), *code),
     )[:32]

@@ -101,7 +101,7 @@ def best(trials: Sequence[Trial]) -> Trial:
 
 def _try(ground: Ground, study: optuna.Study, space: Space, seed: int) -> Trial:
     asked = study.ask(space)
-    values = rounded(asked.params)
+    values = rounded(asked.params, space)
     try:
         params = changed(ground.params, values)
         refusal = ground.refusal(params)

@@ -24,7 +24,7 @@ def dropout(values: Tensor, share: float, training: bool) -> Tensor:
         return functional.dropout(values, share)
     draws = -(-values.numel() // ELEMENTS_PER_DRAW)
     bits = torch.randint(-(1 << 63), (1 << 63) - 1, (draws,)).view(torch.int16)
-    dropped = round(share * LEVELS)
+    dropped = min(round(share * LEVELS), LEVELS - 1)
     level = bits[: values.numel()].view(values.shape).to(torch.float32)
     # The lowest `dropped` of all levels become 0, all others 1: a comparison is slower than this.
     keep = (level - (dropped - LEVELS // 2 - 1)).clamp(0, 1).mul_(LEVELS / (LEVELS - dropped))

@@ -147,11 +147,11 @@ class Transformer(nn.Module):
 def with_positions(rows: Tensor) -> Tensor:
     """Add the sines and cosines of each step's number (arXiv 1706.03762, 3.5)."""
     steps, width = rows.shape[-2:]
-    number = torch.arange(steps, device=rows.device, dtype=rows.dtype)[:, None]
+    number = torch.arange(steps, device=rows.device, dtype=torch.float32)[:, None]
     half = -(-width // 2)
     rate = torch.exp(torch.arange(half, device=rows.device) * (-math.log(10_000) / max(half, 1)))
     angle = number * rate
-    return rows + torch.cat([angle.sin(), angle.cos()], dim=1)[:, :width]
+    return rows + torch.cat([angle.sin(), angle.cos()], dim=1)[:, :width].to(rows.dtype)
 
 
 def resampled(rows: Tensor, mask: Tensor, steps: int) -> Tensor:
@@ -162,12 +162,12 @@ def resampled(rows: Tensor, mask: Tensor, steps: int) -> Tensor:
     first in every sequence.
     """
     count = mask.sum(dim=1, keepdim=True)
-    share = torch.linspace(0, 1, steps, device=rows.device, dtype=rows.dtype)
+    share = torch.linspace(0, 1, steps, device=rows.device)  # half precision loses the place
     place = share * (count - 1).clamp(min=0)
     lower = place.floor().long()
     upper = torch.minimum(lower + 1, (count - 1).clamp(min=0))
     first, second = (
         rows.gather(1, at[..., None].expand(-1, -1, rows.shape[-1])) for at in (lower, upper)
     )
-    between = torch.lerp(first, second, (place - lower).unsqueeze(-1))
+    between = torch.lerp(first, second, (place - lower).to(rows.dtype).unsqueeze(-1))
     return between * (count > 0).unsqueeze(-1)
