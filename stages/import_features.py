@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ecmf import plugins
-from ecmf.errors import CorpusError, ParamsError, UserError
+from ecmf.by_hand import say
+from ecmf.errors import CorpusError, ParamsError
 from ecmf.files import sha256
 from ecmf.foreign_features.base import ForeignSource, Layout, Renaming
 from ecmf.importing import Imported, import_source
@@ -135,8 +136,8 @@ def main() -> int:
     )
     given = parser.parse_args()
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    try:
-        said = import_features(
+    return say(
+        lambda: import_features(
             given.layout,
             given.path,
             given.manifest,
@@ -144,11 +145,7 @@ def main() -> int:
             _taken(given.take),
             [Renaming(*renaming) for renaming in given.id],
         )
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    sys.stdout.write(f"{said}\n")
-    return 0
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ecmf import plugins
-from ecmf.errors import ParamsError, UserError
+from ecmf.by_hand import say
+from ecmf.errors import ParamsError
 from ecmf.indexing import index
 from ecmf.manifest import SPLITS, Clip, classes_of, write_manifest
 from ecmf.splits import hold_out
@@ -101,14 +102,8 @@ def main() -> int:
     )
     given = parser.parse_args()
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    try:
-        name = given.name or given.corpus
-        said = index_corpus(given.corpus, given.folder, name, given.hold_out)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    sys.stdout.write(f"{said}\n")
-    return 0
+    name = given.name or given.corpus
+    return say(lambda: index_corpus(given.corpus, given.folder, name, given.hold_out))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 
 from ecmf import plugins
-from ecmf.errors import MissingFileError, ParamsError, UserError
+from ecmf.by_hand import say
+from ecmf.errors import MissingFileError, ParamsError
 
 PRESETS = Path(__file__).resolve().parent / "ecmf" / "presets"
 PARAMS = Path("params.yaml")
@@ -85,18 +86,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="?", help=f"one of {', '.join(names())}")
     given = parser.parse_args()
-    if given.name is None:
-        sys.stdout.write(f"{listing()}\n")
-        return 0
-    try:
-        if not PARAMS.is_file():
-            raise MissingFileError(f"no {PARAMS} in {Path.cwd()}: run from the project's root")
-        changes = overrides(given.name, yaml.safe_load(PARAMS.read_text("utf-8")))
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    sys.stdout.write(" ".join(f"-S {change}" for change in changes) + "\n")
-    return 0
+    return say(listing if given.name is None else lambda: _arguments(given.name))
+
+
+def _arguments(name: str) -> str:
+    if not PARAMS.is_file():
+        raise MissingFileError(f"no {PARAMS} in {Path.cwd()}: run from the project's root")
+    changes = overrides(name, yaml.safe_load(PARAMS.read_text("utf-8")))
+    return " ".join(f"-S {change}" for change in changes)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import yaml
 
-from ecmf.errors import ParamsError, UserError
+from ecmf.by_hand import say
+from ecmf.errors import ParamsError
 from ecmf.manifest import classes_of, read_manifest
 from ecmf.params import Params, load_params
 from ecmf.search_space import read_space
@@ -106,14 +107,11 @@ def main() -> int:
         parser.error("--trials is 1 or more, --fresh 2 or more: one seed has no interval")
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     try:
-        said = sweep_fusion(given.space, given.trials, given.seed, given.fresh, given.preset)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+        return say(
+            lambda: sweep_fusion(given.space, given.trials, given.seed, given.fresh, given.preset)
+        )
     except KeyboardInterrupt:
         return INTERRUPTED
-    sys.stdout.write(f"{said}\n")
-    return 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ecmf.errors import CorpusError, MissingFileError, UserError
+from ecmf.by_hand import say
+from ecmf.errors import CorpusError, MissingFileError
 from ecmf.files import replacing
 from ecmf.manifest import Clip, classes_of, read_manifest
 from ecmf.submission import check, written
@@ -125,16 +126,9 @@ def main() -> int:
     given = parser.parse_args()
     if (given.check and given.predictions) or not (given.check or given.submission):
         parser.error("give predictions and the file to write, or --check FILE alone")
-    try:
-        if given.check:
-            said = check_submission(given.manifest, given.check)
-        else:
-            said = write_submission(given.manifest, given.predictions, given.submission)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    sys.stdout.write(f"{said}\n")
-    return 0
+    if given.check:
+        return say(lambda: check_submission(given.manifest, given.check))
+    return say(lambda: write_submission(given.manifest, given.predictions, given.submission))
 
 
 if __name__ == "__main__":

@@ -26,3 +26,9 @@ def shared() -> Path:
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test finds what another one has worked out."""
     monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test replaces is seen by all that runs: no other process does a part of it."""
+    monkeypatch.setenv("ECMF_WORKERS", "1")

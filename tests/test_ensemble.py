@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from scipy.optimize import minimize
 from tables import read_table
 from torch import nn
-from trainings import PARAMS, evaluate, files_of, model_of, train
+from trainings import PARAMS, evaluate, files_of, model_of, train, train_and_evaluate
 
 import show_scores
 from ecmf import prediction, runs
@@ -28,22 +28,12 @@ FITTED = {"votes": "validation", "prior": "validation"}
 VALENCE = {"angry": -1.0, "happy": 1.0, "sad": -0.5}
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("ECMF_WORKERS", "1")
+pytestmark = pytest.mark.usefixtures("one_worker")
 
 
 @pytest.fixture(scope="module")
 def joined(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("joined")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ECMF_CACHE", str(folder / "cache"))
-        patch.setenv("ECMF_WORKERS", "1")
-        corpus = make_corpus(folder)
-        train(corpus, folder, JOINED)
-        report = evaluate(corpus, folder, **FITTED)
-    return corpus, folder, report
+    return train_and_evaluate(tmp_path_factory.mktemp("joined"), JOINED, **FITTED)
 
 
 def made_members(clips=400):

@@ -9,7 +9,7 @@ from corpus import CLASSES, SOURCES, make_corpus
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 from tables import read_table
-from trainings import PARAMS, evaluate, files_of, model_of, train
+from trainings import PARAMS, evaluate, files_of, model_of, train, train_and_evaluate
 
 from ecmf import prediction, runs
 from ecmf.card import read_card
@@ -19,23 +19,12 @@ from ecmf.store import Layout, Rows
 from ecmf.store_writer import StoreWriter
 from ecmf.training import Targets, predict
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("ECMF_WORKERS", "1")
+pytestmark = pytest.mark.usefixtures("one_worker")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ECMF_CACHE", str(folder / "cache"))
-        patch.setenv("ECMF_WORKERS", "1")
-        corpus = make_corpus(folder)
-        train(corpus, folder)
-        report = evaluate(corpus, folder)
-    return corpus, folder, report
+    return train_and_evaluate(tmp_path_factory.mktemp("trained"))
 
 
 def test_it_learns_what_no_source_tells_alone(trained):

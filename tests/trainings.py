@@ -2,7 +2,8 @@
 
 import json
 
-from corpus import SOURCES
+import pytest
+from corpus import SOURCES, make_corpus
 
 from ecmf.params import EvaluateFusion, RefineLabels, TrainFusion
 from evaluate_fusion import evaluate_fusion
@@ -54,3 +55,13 @@ def files_of(folder):
 def model_of(folder):
     files = sorted(path for path in (folder / "fusion").rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def train_and_evaluate(folder, params=PARAMS, **evaluation):
+    """A corpus made in `folder`, trained with one worker and a cache there; and its report."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECMF_CACHE", str(folder / "cache"))
+        patch.setenv("ECMF_WORKERS", "1")
+        corpus = make_corpus(folder)
+        train(corpus, folder, params)
+        return corpus, folder, evaluate(corpus, folder, **evaluation)
