@@ -1,5 +1,7 @@
 """A source's rows -> one vector per clip."""
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -67,32 +69,45 @@ class MeanPooling(nn.Module):
         return masked_mean(rows, mask)
 
 
-class Projection(nn.Module):
-    """Every source pooled and brought to one width: `h_m = GELU(LN(W_m x_m + b_m))`, with dropout.
+class SourceProjection(nn.Module):
+    """Every source brought to one width: `LN(W_m x + b_m)` of what is left of its features.
 
-    Batch -> (clips, sources, width); zeros where a clip does not have a source.
+    What goes in loses features (`InputDropout`); what comes out, by `dropout`, single numbers.
     """
 
-    def __init__(self, sources: tuple[SourceShape, ...], width: int, dropout: float) -> None:
+    def __init__(self, sources: Sequence[SourceShape], width: int, dropout: float) -> None:
         super().__init__()
-        self.pooling = nn.ModuleList(AttentionPooling(source.dim, width) for source in sources)
         self.drop = nn.ModuleList(InputDropout(source.dim) for source in sources)
         self.linear = nn.ModuleList(nn.Linear(source.dim, width) for source in sources)
         self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in sources)
         self.dropout = Dropout(dropout)
 
+    def each(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Project the rows of each source, (…, dim) -> (…, width), before `dropout`."""
+        for drop, linear, norm, values in zip(self.drop, self.linear, self.norm, rows, strict=True):
+            yield norm(linear(drop(values)))
+
+
+class Projection(SourceProjection):
+    """Every source pooled and brought to one width: `h_m = GELU(LN(W_m x_m + b_m))`, with dropout.
+
+    Batch -> (clips, sources, width); zeros where a clip does not have a source.
+    """
+
+    def __init__(self, sources: Sequence[SourceShape], width: int, dropout: float) -> None:
+        pooling = nn.ModuleList(AttentionPooling(source.dim, width) for source in sources)
+        super().__init__(sources, width, dropout)
+        self.pooling = pooling
+
     def forward(self, batch: Batch) -> Tensor:
         """Pool and project each source."""
-        projected = []
-        for pooling, drop, linear, norm, rows, mask in zip(
-            self.pooling,
-            self.drop,
-            self.linear,
-            self.norm,
-            batch.rows.values(),
-            batch.masks.values(),
-            strict=True,
-        ):
-            vector = self.dropout(functional.gelu(norm(linear(drop(pooling(rows, mask))))))
-            projected.append(vector * mask.any(dim=1, keepdim=True))
+        masks = batch.masks.values()
+        pooled = (
+            pooling(rows, mask)
+            for pooling, rows, mask in zip(self.pooling, batch.rows.values(), masks, strict=True)
+        )
+        projected = [
+            self.dropout(functional.gelu(vector)) * mask.any(dim=1, keepdim=True)
+            for vector, mask in zip(self.each(pooled), masks, strict=True)
+        ]
         return torch.stack(projected, dim=1)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ecmf.fusion.base import Batch, SourceShape
-from ecmf.layers.dropout import Dropout, InputDropout
+from ecmf.fusion.base import Batch
+from ecmf.layers.dropout import Dropout
+from ecmf.layers.pooling import SourceProjection
 
 Streams = list[tuple[Tensor, Tensor]]
 """Per source its rows and their mask."""
@@ -24,32 +25,15 @@ def joined(streams: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     return torch.cat(rows, dim=1), torch.cat(masks, dim=1)
 
 
-class StepProjection(nn.Module):
-    """Every step of every source brought to one width: `LN(W_m x + b_m)`, with dropout.
-
-    What goes in loses whole features of a clip (`InputDropout`), what comes out single numbers.
-    """
-
-    def __init__(self, sources: Sequence[SourceShape], width: int, dropout: float) -> None:
-        super().__init__()
-        self.drop = nn.ModuleList(InputDropout(source.dim) for source in sources)
-        self.linear = nn.ModuleList(nn.Linear(source.dim, width) for source in sources)
-        self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in sources)
-        self.dropout = Dropout(dropout)
+class StepProjection(SourceProjection):
+    """Every step of every source brought to one width: `LN(W_m x + b_m)`, with dropout."""
 
     def forward(self, batch: Batch) -> Streams:
         """Project each source; (clips, steps, width) and its mask, in the order of the sources."""
-        streams = []
-        for drop, linear, norm, rows, mask in zip(
-            self.drop,
-            self.linear,
-            self.norm,
-            batch.rows.values(),
-            batch.masks.values(),
-            strict=True,
-        ):
-            streams.append((self.dropout(norm(linear(drop(rows)))) * mask.unsqueeze(-1), mask))
-        return streams
+        return [
+            (self.dropout(rows) * mask.unsqueeze(-1), mask)
+            for rows, mask in zip(self.each(batch.rows.values()), batch.masks.values(), strict=True)
+        ]
 
 
 class Attention(nn.Module):
