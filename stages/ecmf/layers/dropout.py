@@ -18,16 +18,18 @@ ELEMENTS_PER_DRAW = 4
 
 def dropout(values: Tensor, share: float, training: bool) -> Tensor:
     """Set a `share` of the values to zero and divide the others by what is left, in training."""
-    if not training or not share:
+    dropped = min(round(share * LEVELS), LEVELS - 1)
+    if not training or not dropped:
         return values
     if values.device.type != "cpu":
         return functional.dropout(values, share)
     draws = -(-values.numel() // ELEMENTS_PER_DRAW)
     bits = torch.randint(-(1 << 63), (1 << 63) - 1, (draws,)).view(torch.int16)
-    dropped = min(round(share * LEVELS), LEVELS - 1)
-    level = bits[: values.numel()].view(values.shape).to(torch.float32)
-    # The lowest `dropped` of all levels become 0, all others 1: a comparison is slower than this.
-    keep = (level - (dropped - LEVELS // 2 - 1)).clamp(0, 1).mul_(LEVELS / (LEVELS - dropped))
+    # The lowest `dropped` of all levels become 0, all others 1: a comparison is slower than this,
+    # and so is a bound for numbers of more bits.
+    highest = dropped - LEVELS // 2 - 1
+    level = bits[: values.numel()].view(values.shape).clamp(highest, highest + 1)
+    keep = level.to(torch.float32).sub_(highest).mul_(LEVELS / (LEVELS - dropped))
     return values * keep.to(values.dtype)
 
 
