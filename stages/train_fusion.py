@@ -45,7 +45,7 @@ def train_fusion(
     histories: list[Sequence[Epoch]] = []
     for name in params.members:
         finished = _train(name, paths, clips, targets, params, part)
-        members.append(_card_of(name, finished, clips, part))
+        members.append(_card_of(name, finished, clips, targets, part))
         histories = histories or [training.history for training in finished]
 
     card = Card(
@@ -86,7 +86,7 @@ def _train(
 
 
 def _card_of(
-    member: str, finished: Sequence[Finished], clips: Sequence[Clip], folder: Path
+    member: str, finished: Sequence[Finished], clips: Sequence[Clip], targets: Targets, folder: Path
 ) -> MemberCard:
     weights = load_file(weights_of(folder, member, finished[0].run.name))
     return MemberCard(
@@ -101,6 +101,7 @@ def _card_of(
                 fold=training.run.fold.fold,
                 best_epoch=training.best.epoch,
                 validation_waf=training.best.validation_waf,
+                valence_clips=targets.valence_clips(training.run.fold.train),
                 validation_groups=sorted({clips[i].group for i in training.run.fold.validation}),
                 test_groups=sorted({clips[i].group for i in training.run.fold.test}),
             )

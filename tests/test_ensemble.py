@@ -1,6 +1,7 @@
 """Several models side by side, and what they say together."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from ecmf.ensemble import Vote, fit_vote, mixture
 from ecmf.errors import CorpusError, ParamsError
 from ecmf.fusion import concat
 from ecmf.fusion.base import Output
-from ecmf.params import EvaluateFusion, load_params
+from ecmf.params import EvaluateFusion, TrainFusion, load_params
+from ecmf.valence import valence_scores
 
 JOINED = PARAMS.model_copy(update={"ensemble": ("concat",), "epochs": 4, "learning_rate": 0.003})
 FITTED = {"votes": "validation", "prior": "validation"}
@@ -300,6 +302,39 @@ def test_a_told_valence_is_written_and_scored_where_the_corpus_has_one(tmp_path,
     assert models["given"] == models["turned"] != models["none"]
     assert reports["turned"]["test"]["valence_mse"] > 50
     assert "valence_mse" not in reports["none"]["test"]
+    assert "valence" not in read_table(tmp_path / "none/predictions.csv")[0]
+
+
+@pytest.mark.parametrize("member", ["afg", "jmt"])
+def test_a_member_that_was_taught_no_valence_tells_none(member, tmp_path):
+    """Of two test folds one has all the known valence: only those who learned from it tell one."""
+    params = TrainFusion(model=member, folds=0, test_folds=2, seeds=(0,), epochs=1, batch=16)
+    taught = runs.plan(make_corpus(tmp_path, test_split=False).clips, params)[1].fold.train
+    groups = {make_corpus(tmp_path, test_split=False).clips[i].group for i in taught}
+
+    def known_in_one_fold(clip):
+        return replace(clip, valence="0.5" if clip.group in groups else "")
+
+    corpus = make_corpus(tmp_path, test_split=False, change=known_in_one_fold)
+    train(corpus, tmp_path, params)
+    report = evaluate(corpus, tmp_path)
+    card = read_card(tmp_path / "fusion")
+    assert [run.valence_clips for run in card.members[0].runs] == [0, len(taught)]
+    for clip, row in zip(corpus.clips, read_table(tmp_path / "predictions.csv"), strict=True):
+        assert bool(row["valence"]) == (clip.group not in groups)
+    assert "valence_mse" not in report["test"]  # where one is told none is given
+
+
+def test_only_clips_of_which_a_valence_is_told_are_scored():
+    given = np.array([1, 0, 2, np.nan], "float32")
+    told = np.array([1.5, 0, np.nan, 3])
+    assert valence_scores(given, told, 0.5) == {
+        "valence_clips": 2,
+        "valence_mse": pytest.approx(0.125),
+        "valence_r": pytest.approx(1),
+        "mer2023_combined": pytest.approx(0.5 - 0.25 * 0.125),
+    }
+    assert valence_scores(given, np.full(4, np.nan), 0.5) == {}
 
 
 def test_without_a_told_valence_there_is_no_column_of_it(joined):

@@ -57,7 +57,7 @@ class Predictions:
 
     `joint` is what all members say together by their `votes` of each seed and round, `members` what
     each says alone. `weights` (clips, sources) says how much each source counted, `valence` is
-    (clips, 1): means over the models that know.
+    (clips, 1): means over the models that know. Of valence only those know that learned from one.
     """
 
     joint: Spoken
@@ -86,9 +86,14 @@ def predict_all(
     dataset = Dataset(sources, where)
     count, classes, seeds = len(clips), len(card.classes), card.training.seeds
 
+    valence_clips = {
+        (member.name, run.name): run.valence_clips for member in card.members for run in member.runs
+    }
+
     def ask(member: str, run: Run, asked: Indices) -> Said:
         training, weights = card.training.of_member(member), weights_of(folder, member, run.name)
-        return predict(load_model(weights, training, sources, classes, where), dataset, asked)
+        said = predict(load_model(weights, training, sources, classes, where), dataset, asked)
+        return said if valence_clips[member, run.name] else said._replace(valence=None)
 
     members = {
         name: {seed: _Means(count, classes) for seed in seeds} for name in card.training.members

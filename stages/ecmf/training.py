@@ -53,6 +53,11 @@ class Targets:
             return np.full(len(self.weight), np.nan, "float32")
         return self.valence
 
+    def valence_clips(self, clips: NDArray[np.int64]) -> int:
+        """Count those of the clips that are learned from and whose valence is known."""
+        known = ~np.isnan(self.of_valence()[clips])
+        return int((known & (self.weight[clips] > 0)).sum())
+
 
 @dataclass(frozen=True)
 class Start:
