@@ -21,7 +21,7 @@ from ecmf.dataset import Dataset
 from ecmf.errors import ParamsError
 from ecmf.fusion.base import Batch, Output, Target
 from ecmf.model import Model, build
-from ecmf.optimisation import make_average, make_optimiser, make_schedule, step
+from ecmf.optimisation import make_average, make_optimiser, make_schedule, precision, step
 from ecmf.params import TrainFusion
 from ecmf.pretraining import practise
 from ecmf.scores import weighted_f1
@@ -181,7 +181,7 @@ def loss_of(
     """Return what is minimised on a batch whose clips count `counts` (clips,): one number."""
     uniform = torch.full_like(target.soft, 1 / target.soft.shape[-1])
     target = target._replace(soft=target.soft.lerp(uniform, params.label_smoothing))
-    with _precision(counts.device, params):
+    with precision(counts.device, params):
         output = model(with_hidden_sources(batch, params.modality_dropout), target)
     losses = functional.cross_entropy(output.logits.float(), target.soft, reduction="none")
     losses = losses + sum(output.losses.values())
@@ -215,7 +215,3 @@ def balance(targets: Targets, train: NDArray[np.int64], wanted: bool) -> NDArray
     mass = (targets.soft[train] * targets.weight[train, None]).sum(axis=0)
     per_class = np.where(mass > 0, mass.sum() / np.maximum(mass, 1e-9) / (mass > 0).sum(), 0)
     return np.asarray(targets.soft @ per_class, "float32")
-
-
-def _precision(device: torch.device, params: TrainFusion) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bfloat16")
