@@ -58,6 +58,7 @@ class Predictions:
     `joint` is what all members say together by their `votes` of each seed and round, `members` what
     each says alone. `weights` (clips, sources) says how much each source counted, `valence` is
     (clips, 1): means over the models that know. Of valence only those know that learned from one.
+    `read` are the names of the sources that decide anything: one may only teach.
     """
 
     joint: Spoken
@@ -66,6 +67,7 @@ class Predictions:
     votes: dict[str, Vote]
     weights: Probabilities
     valence: Spoken
+    read: set[str]
 
 
 def predict_all(
@@ -90,9 +92,13 @@ def predict_all(
         (member.name, run.name): run.valence_clips for member in card.members for run in member.runs
     }
 
+    read: set[str] = set()
+
     def ask(member: str, run: Run, asked: Indices) -> Said:
         training, weights = card.training.of_member(member), weights_of(folder, member, run.name)
-        said = predict(load_model(weights, training, sources, classes, where), dataset, asked)
+        model = load_model(weights, training, sources, classes, where)
+        read.update(source.name for source in model.fusion.read)
+        said = predict(model, dataset, asked)
         return said if valence_clips[member, run.name] else said._replace(valence=None)
 
     members = {
@@ -136,6 +142,7 @@ def predict_all(
         votes=votes,
         weights=weights.values(),
         valence=valence.values(),
+        read=read,
     )
 
 

@@ -45,6 +45,7 @@ def write_predictions(
 
     What is not known leaves its cells empty; without any valence there is no column of it. Column
     `sources` counts those the clip has: the prediction for a clip without any is the same for all.
+    A source that only teaches is none of them.
     """
     tells = not np.isnan(prediction.valence).all()
     rows = [

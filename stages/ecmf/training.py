@@ -19,7 +19,7 @@ from ecmf.batches import batched, count_batches
 from ecmf.course import Course, Epoch
 from ecmf.dataset import Dataset
 from ecmf.errors import ParamsError
-from ecmf.fusion.base import Batch, Output, Target
+from ecmf.fusion.base import Batch, Output, SourceShape, Target
 from ecmf.model import Model, build
 from ecmf.optimisation import make_average, make_optimiser, make_schedule, precision, step
 from ecmf.params import TrainFusion
@@ -131,7 +131,7 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
                 params.mixup,
                 chance,
             )
-            loss = loss_of(model, batch, target, counts, params)
+            loss = loss_of(model, batch, target, counts, model.fusion.read, params)
             step(model, loss, optimiser, params)
             schedule.step()
             if averaged:
@@ -176,13 +176,17 @@ def loss_of(
     batch: Batch,
     target: Target,
     counts: Tensor,
+    read: Sequence[SourceShape],
     params: TrainFusion,
 ) -> Tensor:
-    """Return what is minimised on a batch whose clips count `counts` (clips,): one number."""
+    """Return what is minimised on a batch whose clips count `counts` (clips,): one number.
+
+    `read` are the sources that may be hidden.
+    """
     uniform = torch.full_like(target.soft, 1 / target.soft.shape[-1])
     target = target._replace(soft=target.soft.lerp(uniform, params.label_smoothing))
     with precision(counts.device, params):
-        output = model(with_hidden_sources(batch, params.modality_dropout), target)
+        output = model(with_hidden_sources(batch, params.modality_dropout, read), target)
     losses = functional.cross_entropy(output.logits.float(), target.soft, reduction="none")
     losses = losses + sum(output.losses.values())
     return (losses * counts).sum() / counts.sum()
