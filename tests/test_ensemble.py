@@ -155,6 +155,16 @@ def test_equal_votes_are_the_mean_of_what_the_members_say_alone(joined, tmp_path
     assert report["votes"]["seed0-round0"] == {"ecmf": 0.5, "concat": 0.5}
 
 
+def test_members_that_weigh_in_ways_of_their_own_have_no_weights_in_common(tmp_path):
+    corpus = make_corpus(tmp_path)
+    params = JOINED.model_copy(update={"ensemble": ("baseline",), "seeds": (0,), "epochs": 1})
+    train(corpus, tmp_path, params)
+    evaluate(corpus, tmp_path)
+    rows = read_table(tmp_path / "predictions.csv")
+    for name in ("weight_face/mine", "weight_audio/mine"):
+        assert not any(row[name] for row in rows)
+
+
 def test_every_round_says_how_it_voted_and_what_it_made_of_the_classes(joined):
     _, _, report = joined
     assert list(report["votes"]) == list(report["class_factors"])

@@ -58,7 +58,9 @@ class Predictions:
     `joint` is what all members say together by their `votes` of each seed and round, `members` what
     each says alone. `weights` (clips, sources) says how much each source counted, `valence` is
     (clips, 1): means over the models that know. Of valence only those know that learned from one.
-    `read` are the names of the sources that decide anything: one may only teach.
+    Weights are those of folds and seeds of one member: each member weighs in its own way, shares or
+    gates or attention, and a mean over them would mean nothing, so that several say none. `read`
+    are the names of the sources that decide anything: one may only teach.
     """
 
     joint: Spoken
@@ -119,7 +121,7 @@ def predict_all(
             for name, means in own.items():
                 said = ask(name, run, asked)
                 means.add(asked, said.probabilities, len(outside))
-                if said.weights is not None:
+                if said.weights is not None and len(members) == 1:
                     weights.add(asked, said.weights)
                 if said.valence is not None:
                     valence.add(asked, said.valence[:, None], len(outside))

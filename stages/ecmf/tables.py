@@ -43,9 +43,10 @@ def write_predictions(
 ) -> None:
     """Write per clip the prediction, its probabilities, and how much each source counted.
 
-    What is not known leaves its cells empty; without any valence there is no column of it. Column
-    `sources` counts those the clip has: the prediction for a clip without any is the same for all.
-    A source that only teaches is none of them.
+    What is not known leaves its cells empty, as are all weights of an ensemble of several members;
+    without any valence there is no column of it. Column `sources` counts those the clip has: the
+    prediction for a clip without any is the same for all. A source that only teaches is none of
+    them.
     """
     tells = not np.isnan(prediction.valence).all()
     rows = [
