@@ -1,4 +1,8 @@
-"""What the trained models say of every clip: only of clips they did not learn from.
+"""What the trained models say of every clip: of labelled ones only where they did not learn them.
+
+Of an unlabelled clip all models speak, also those that learned from its pseudo-label: they repeat
+what they were taught. Such clips are those of decision `added` in `data/labels.csv`; none is scored
+or votes.
 
 Members vote round by round: how, is fitted on the clips that only stopped the trainings of that
 very round, and holds for those that its trainings had nothing to do with.
@@ -37,9 +41,9 @@ class Spoken:
     """What is said of each clip, in manifest order.
 
     `test` is for clips that no training had anything to do with: the test split, and whatever else
-    took no part (the validation split where folds were cut from the training split, candidates,
-    unlabelled clips). `held_out` is for clips of the training split, by the models they only
-    stopped.
+    took no part (the validation split where folds were cut from the training split, candidates),
+    and for unlabelled clips, pseudo-labelled or not. `held_out` is for clips of the training split,
+    by the models they only stopped.
     """
 
     test: Probabilities

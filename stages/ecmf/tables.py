@@ -46,7 +46,8 @@ def write_predictions(
     What is not known leaves its cells empty, as are all weights of an ensemble of several members;
     without any valence there is no column of it. Column `sources` counts those the clip has: the
     prediction for a clip without any is the same for all. A source that only teaches is none of
-    them.
+    them. Of a pseudo-labelled clip (`added` in `data/labels.csv`) the models say what they were
+    taught.
     """
     tells = not np.isnan(prediction.valence).all()
     rows = [
