@@ -129,6 +129,18 @@ def test_each_member_is_on_the_card_with_its_weights_in_a_folder_of_its_name(joi
     assert training["members"]["concat"]["parameters"] == card.members[1].parameters
 
 
+def test_an_ensemble_reads_the_features_once(tmp_path, monkeypatch):
+    read = []
+
+    def counted(to_read):
+        return lambda *given: read.append(to_read.__name__) or to_read(*given)
+
+    for name in ("load_sources", "sha256"):
+        monkeypatch.setattr(runs, name, counted(getattr(runs, name)))
+    train(make_corpus(tmp_path), tmp_path, JOINED.model_copy(update={"seeds": (0,), "epochs": 1}))
+    assert sorted(read) == ["load_sources", "sha256"]
+
+
 @pytest.mark.parametrize("name", ["ecmf", "concat"])
 def test_a_member_is_the_model_it_would_be_alone(name, joined, tmp_path):
     corpus, folder, report = joined
@@ -366,7 +378,7 @@ def test_what_waits_in_the_cache_is_not_taken_for_another_valence(tmp_path):
     paths, count = SOURCES.paths(corpus.features), len(corpus.clips)
     soft, weight = np.ones((count, 3), "float32"), np.ones(count, "float32")
     keys = {
-        runs._key(paths, corpus.clips, runs.Targets(soft, weight, valence), PARAMS)
+        runs._given(paths, corpus.clips, runs.Targets(soft, weight, valence))
         for valence in (None, np.zeros(count, "float32"), np.ones(count, "float32"))
     }
     assert len(keys) == 3

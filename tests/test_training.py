@@ -103,9 +103,9 @@ def test_what_waits_in_the_cache_is_not_taken_for_anything_else(trained, tmp_pat
     given = (
         (other, corpus.clips, targets), (paths, moved, targets), (paths, corpus.clips, turned),
     )  # fmt: skip
-    assert len({runs._key(*arguments, PARAMS) for arguments in given}) == 3
+    assert len({runs._key(runs._given(*arguments), PARAMS) for arguments in given}) == 3
     keys = {
-        runs._key(paths, corpus.clips, targets, PARAMS.model_copy(update=change))
+        runs._key(runs._given(paths, corpus.clips, targets), PARAMS.model_copy(update=change))
         for change in (
             {},
             {"epochs": 9},
