@@ -56,13 +56,14 @@ def evaluate_fusion(
     report |= _votes(clips, tested, said, card, params)
 
     write_text(evaluation, json.dumps(report, indent=2) + "\n")
+    decides = [source.name in said.read for source in read]
     prediction = Prediction(
         said.joint.best,
-        said.weights,
+        said.weights[:, decides],
         said.valence.best[:, 0],
-        np.stack([source.present for source in read], axis=1),
+        np.stack([source.present for source in read], axis=1)[:, decides],
     )
-    names = [source.name for source in card.sources]
+    names = [source.name for source in read if source.name in said.read]
     write_predictions(clips, card.classes, names, prediction, predictions)
     truth = [clips[i].label for i in tested]
     predicted = [card.classes[i] for i in said.joint.test[tested].argmax(axis=1)]
@@ -109,9 +110,7 @@ def _test_report(
         for seed, of_seed in said.test_by_seed.items()
     }
     told = said.valence.test[tested, 0]
-    if not np.isnan(told).all():
-        report |= valence_scores(given_valence(clips)[tested], told, report["waf"])
-    return report
+    return report | valence_scores(given_valence(clips)[tested], told, report["waf"])
 
 
 def _votes(

@@ -47,12 +47,14 @@ def import_features(
     the layout. `renamings` replace those of the layout.
 
     Raises:
-        ParamsError: an encoder is not there, or its branch is not known; lists those there are.
+        ParamsError: an encoder is not there, or its branch is not known; lists those there are. Or
+            two would stand under one name in the table of a branch; nothing is written.
     """
     member: Layout = plugins.load(FAMILY, layout).Layout()
     clips = read_manifest(manifest)
     sources = list(member.sources(path))
     branches = _branches(sources, wanted, path)
+    _refuse_one_name_for_two(branches, path)
     said, use = [], []
     for source in sources:
         if source.encoder in branches:
@@ -87,15 +89,32 @@ def _branches(
     return told
 
 
+def _refuse_one_name_for_two(branches: Mapping[str, Branch], path: Path) -> None:
+    """Refuse, with ParamsError: the second line would put its encoder in the place of the first."""
+    taken: dict[tuple[Branch, str], str] = {}
+    for encoder, branch in branches.items():
+        other = taken.setdefault((branch, _name(encoder)), encoder)
+        if other != encoder:
+            raise ParamsError(
+                f"{path}: {other!r} and {encoder!r} would both be encoder {_name(encoder)!r} of "
+                f"branch {branch}: rename one, or take one of them with --take and give the other "
+                "a name of its own in params.yaml"
+            )
+
+
+def _name(encoder: str) -> str:
+    """Return the name of an encoder in a table of `params.yaml`."""
+    name = re.sub(r"[^a-z0-9]+", "_", encoder.lower()).strip("_")
+    return name if name[:1].isalpha() else f"imported_{name}".strip("_")
+
+
 def _override(branch: Branch, imported: Imported) -> str:
     """Write the entry of the table as DVC reads it."""
-    name = re.sub(r"[^a-z0-9]+", "_", imported.encoder.lower()).strip("_")
-    name = name if name[:1].isalpha() else f"imported_{name}".strip("_")
     path = str(imported.archive)
     if not WORD.fullmatch(path):
         path = '"{}"'.format(path.replace("\\", "\\\\").replace('"', '\\"'))
     entry = f"{{member: imported, path: {path}, sha256: {sha256(imported.archive)}}}"
-    return f"+{STAGES[branch]}.encoders.{name}={entry}"
+    return f"+{STAGES[branch]}.encoders.{_name(imported.encoder)}={entry}"
 
 
 def _taken(given: Sequence[str]) -> dict[str, Branch]:

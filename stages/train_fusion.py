@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from ecmf.curves import write_curves
 from ecmf.files import write_text
 from ecmf.manifest import Clip, classes_of, read_manifest
 from ecmf.params import Sources, TrainFusion
-from ecmf.runs import Finished, read_sources, train_all
+from ecmf.runs import Finished, chosen_paths, train_all
+from ecmf.store import Store
 from ecmf.targets import read_targets
 from ecmf.training import Targets
 
@@ -43,18 +45,16 @@ def train_fusion(
     part.mkdir(parents=True)
     members: list[MemberCard] = []
     histories: list[Sequence[Epoch]] = []
-    for name in params.members:
-        finished = _train(name, paths, clips, targets, params, part)
-        members.append(_card_of(name, finished, clips, part))
+    trained = train_all(paths, clips, targets, params)
+    for name, group in groupby(trained, lambda training: training.member):
+        finished = _kept(group, part / name)
+        members.append(_card_of(name, finished, clips, targets, part))
         histories = histories or [training.history for training in finished]
 
     card = Card(
         classes=list(classes),
         training=params,
-        sources=[
-            SourceCard(name=source.name, dim=source.dim, provenance=dict(source.provenance))
-            for source in read_sources(paths, clips, params)
-        ],
+        sources=[_source_card(*source) for source in chosen_paths(paths, params).items()],
         members=members,
     )
     write_card(card, part)
@@ -68,25 +68,26 @@ def train_fusion(
     write_curves(histories, curves)
 
 
-def _train(
-    member: str,
-    paths: dict[str, Path],
-    clips: Sequence[Clip],
-    targets: Targets,
-    params: TrainFusion,
-    folder: Path,
-) -> list[Finished]:
-    (folder / member).mkdir()
+def _kept(trained: Iterable[Finished], folder: Path) -> list[Finished]:
+    """Take the trainings of a member with their weights out of the cache into its `folder`."""
+    folder.mkdir()
     finished = []
-    for training in train_all(paths, clips, targets, params.of_member(member)):
+    for training in trained:
         # Written anew: the metadata of the cached file is no part of the result.
-        save_file(load_file(training.weights), weights_of(folder, member, training.run.name))
+        weights = weights_of(folder.parent, folder.name, training.run.name)
+        save_file(load_file(training.weights), weights)
         finished.append(training)
     return finished
 
 
+def _source_card(name: str, path: Path) -> SourceCard:
+    with Store(path) as store:
+        (dim,) = store.layout.shape
+        return SourceCard(name=name, dim=dim, provenance=store.provenance)
+
+
 def _card_of(
-    member: str, finished: Sequence[Finished], clips: Sequence[Clip], folder: Path
+    member: str, finished: Sequence[Finished], clips: Sequence[Clip], targets: Targets, folder: Path
 ) -> MemberCard:
     weights = load_file(weights_of(folder, member, finished[0].run.name))
     return MemberCard(
@@ -101,6 +102,7 @@ def _card_of(
                 fold=training.run.fold.fold,
                 best_epoch=training.best.epoch,
                 validation_waf=training.best.validation_waf,
+                valence_clips=targets.valence_clips(training.run.fold.train),
                 validation_groups=sorted({clips[i].group for i in training.run.fold.validation}),
                 test_groups=sorted({clips[i].group for i in training.run.fold.test}),
             )

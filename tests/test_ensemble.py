@@ -1,6 +1,7 @@
 """Several models side by side, and what they say together."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from ecmf.ensemble import Vote, fit_vote, mixture
 from ecmf.errors import CorpusError, ParamsError
 from ecmf.fusion import concat
 from ecmf.fusion.base import Output
-from ecmf.params import EvaluateFusion, load_params
+from ecmf.params import EvaluateFusion, TrainFusion, load_params
+from ecmf.valence import valence_scores
 
 JOINED = PARAMS.model_copy(update={"ensemble": ("concat",), "epochs": 4, "learning_rate": 0.003})
 FITTED = {"votes": "validation", "prior": "validation"}
@@ -127,6 +129,18 @@ def test_each_member_is_on_the_card_with_its_weights_in_a_folder_of_its_name(joi
     assert training["members"]["concat"]["parameters"] == card.members[1].parameters
 
 
+def test_an_ensemble_reads_the_features_once(tmp_path, monkeypatch):
+    read = []
+
+    def counted(to_read):
+        return lambda *given: read.append(to_read.__name__) or to_read(*given)
+
+    for name in ("load_sources", "sha256"):
+        monkeypatch.setattr(runs, name, counted(getattr(runs, name)))
+    train(make_corpus(tmp_path), tmp_path, JOINED.model_copy(update={"seeds": (0,), "epochs": 1}))
+    assert sorted(read) == ["load_sources", "sha256"]
+
+
 @pytest.mark.parametrize("name", ["ecmf", "concat"])
 def test_a_member_is_the_model_it_would_be_alone(name, joined, tmp_path):
     corpus, folder, report = joined
@@ -151,6 +165,16 @@ def test_equal_votes_are_the_mean_of_what_the_members_say_alone(joined, tmp_path
     assert probabilities(tmp_path) == pytest.approx(np.mean(said, axis=0), abs=2e-6)
     assert np.abs(said[0] - said[1]).max() > 0.1
     assert report["votes"]["seed0-round0"] == {"ecmf": 0.5, "concat": 0.5}
+
+
+def test_members_that_weigh_in_ways_of_their_own_have_no_weights_in_common(tmp_path):
+    corpus = make_corpus(tmp_path)
+    params = JOINED.model_copy(update={"ensemble": ("baseline",), "seeds": (0,), "epochs": 1})
+    train(corpus, tmp_path, params)
+    evaluate(corpus, tmp_path)
+    rows = read_table(tmp_path / "predictions.csv")
+    for name in ("weight_face/mine", "weight_audio/mine"):
+        assert not any(row[name] for row in rows)
 
 
 def test_every_round_says_how_it_voted_and_what_it_made_of_the_classes(joined):
@@ -300,6 +324,39 @@ def test_a_told_valence_is_written_and_scored_where_the_corpus_has_one(tmp_path,
     assert models["given"] == models["turned"] != models["none"]
     assert reports["turned"]["test"]["valence_mse"] > 50
     assert "valence_mse" not in reports["none"]["test"]
+    assert "valence" not in read_table(tmp_path / "none/predictions.csv")[0]
+
+
+@pytest.mark.parametrize("member", ["afg", "jmt"])
+def test_a_member_that_was_taught_no_valence_tells_none(member, tmp_path):
+    """Of two test folds one has all the known valence: only those who learned from it tell one."""
+    params = TrainFusion(model=member, folds=0, test_folds=2, seeds=(0,), epochs=1, batch=16)
+    taught = runs.plan(make_corpus(tmp_path, test_split=False).clips, params)[1].fold.train
+    groups = {make_corpus(tmp_path, test_split=False).clips[i].group for i in taught}
+
+    def known_in_one_fold(clip):
+        return replace(clip, valence="0.5" if clip.group in groups else "")
+
+    corpus = make_corpus(tmp_path, test_split=False, change=known_in_one_fold)
+    train(corpus, tmp_path, params)
+    report = evaluate(corpus, tmp_path)
+    card = read_card(tmp_path / "fusion")
+    assert [run.valence_clips for run in card.members[0].runs] == [0, len(taught)]
+    for clip, row in zip(corpus.clips, read_table(tmp_path / "predictions.csv"), strict=True):
+        assert bool(row["valence"]) == (clip.group not in groups)
+    assert "valence_mse" not in report["test"]  # where one is told none is given
+
+
+def test_only_clips_of_which_a_valence_is_told_are_scored():
+    given = np.array([1, 0, 2, np.nan], "float32")
+    told = np.array([1.5, 0, np.nan, 3])
+    assert valence_scores(given, told, 0.5) == {
+        "valence_clips": 2,
+        "valence_mse": pytest.approx(0.125),
+        "valence_r": pytest.approx(1),
+        "mer2023_combined": pytest.approx(0.5 - 0.25 * 0.125),
+    }
+    assert valence_scores(given, np.full(4, np.nan), 0.5) == {}
 
 
 def test_without_a_told_valence_there_is_no_column_of_it(joined):
@@ -321,7 +378,7 @@ def test_what_waits_in_the_cache_is_not_taken_for_another_valence(tmp_path):
     paths, count = SOURCES.paths(corpus.features), len(corpus.clips)
     soft, weight = np.ones((count, 3), "float32"), np.ones(count, "float32")
     keys = {
-        runs._key(paths, corpus.clips, runs.Targets(soft, weight, valence), PARAMS)
+        runs._given(paths, corpus.clips, runs.Targets(soft, weight, valence))
         for valence in (None, np.zeros(count, "float32"), np.ones(count, "float32"))
     }
     assert len(keys) == 3

@@ -4,13 +4,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 from torch.nn.functional import pad
+from torch.nn.modules.module import register_module_forward_hook
 
 from ecmf import plugins
 from ecmf.dataset import Dataset
 from ecmf.features import Source
 from ecmf.fusion.base import Batch, Target
 from ecmf.model import build
+from ecmf.params import TrainFusion
+from ecmf.splits import Fold
+from ecmf.training import Targets, fit, predict
 
 MEMBERS = plugins.names("fusion")
 CLASSES = 4
@@ -70,12 +75,34 @@ def test_what_a_clip_gets_does_not_depend_on_its_batch_mates(name, dataset):
     assert torch.allclose(together, alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", MEMBERS)
-def test_what_stands_in_the_padding_changes_nothing(name, dataset):
-    model = model_of(name, dataset)
-    batch = dataset.batch(everyone())
+def with_noise_in_the_padding(batch):
     noisy = {key: rows + 100 * ~batch.masks[key][..., None] for key, rows in batch.rows.items()}
-    assert torch.allclose(model(batch).logits, model(Batch(noisy, batch.masks)).logits, atol=1e-5)
+    return Batch(noisy, batch.masks)
+
+
+def test_the_model_makes_padding_zeros(dataset):
+    model = model_of("concat", dataset)
+    model.set_scale(dataset.moments(np.arange(8)))
+    batch = dataset.batch(everyone())
+    clean, noisy = model.scaled(batch), model.scaled(with_noise_in_the_padding(batch))
+    for key, rows in clean.rows.items():
+        assert torch.equal(rows, noisy.rows[key])
+        assert (rows[~batch.masks[key]] == 0).all() and (rows[batch.masks[key]] != 0).all()
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_what_stands_in_the_padding_changes_nothing_even_if_the_model_left_it(name, dataset):
+    fusion = model_of(name, dataset).fusion
+    batch = dataset.batch(everyone())
+    outputs = []
+    for given in (batch, with_noise_in_the_padding(batch)):
+        torch.manual_seed(0)  # a loss may draw
+        output = fusion(given, made_target())
+        said = {"logits": output.logits, "weights": output.weights, "valence": output.valence}
+        outputs.append({**said, **output.losses})
+    for key, one in outputs[0].items():
+        other = outputs[1][key]
+        assert one is other is None or torch.allclose(one, other, atol=1e-5), key
 
 
 @pytest.mark.parametrize("name", MEMBERS)
@@ -161,6 +188,40 @@ def test_it_can_learn_sixteen_clips_by_heart(name, dataset):
         loss.backward()
         optimiser.step()
     assert (model.eval()(dataset.batch(known)).logits.argmax(1) == truth[known]).all()
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_in_half_precision_it_learns_to_tell_classes_apart(name):
+    rng = np.random.default_rng(0)
+    truth = np.arange(64) % CLASSES
+    sources = []
+    for source, dim in {"frame/a": 5, "face/b": 7, "audio/c": 4, "text/d": 6}.items():
+        counts = rng.integers(1, 4, len(truth))
+        signs = 3 * rng.normal(size=(CLASSES, dim))
+        rows = np.repeat(signs[truth], counts, axis=0) + rng.normal(size=(counts.sum(), dim))
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        sources.append(Source(source, rows.astype("float32"), starts, {}))
+    told = Dataset(sources, torch.device("cpu"))
+    targets = Targets(np.eye(CLASSES, dtype="float32")[truth], np.ones(len(truth), "float32"))
+    learned, others = np.arange(32), np.arange(32, 64)
+    fold = Fold(0, 0, learned, others[:0], others)
+    params = TrainFusion(
+        model=name,
+        options={name: {"dropout": 0.1}},
+        epochs=8,
+        batch=8,
+        learning_rate=0.002,
+        precision="bfloat16",
+    )
+    computed = set()
+    with register_module_forward_hook(
+        lambda layer, _, made: computed.add(made.dtype) if isinstance(layer, nn.Linear) else None
+    ):
+        fitted = fit(told, targets, fold, 0, params)
+    assert computed == {torch.bfloat16}
+    assert fitted.history[-1].train_loss < 0.5 * fitted.history[0].train_loss
+    shares = predict(fitted.model, told, others).probabilities
+    assert np.mean(shares.argmax(axis=1) == truth[others]) > 0.9
 
 
 @pytest.mark.parametrize("name", MEMBERS)

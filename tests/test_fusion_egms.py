@@ -1,12 +1,20 @@
 """The mechanism of `egms`: views of one text through one encoder, a gate, an outside scorer."""
 
+import numpy as np
 import pytest
 import torch
+import trainings
+from corpus import make_corpus
 from made_clips import CLASSES, made_batch, made_fusion, made_target, without
+from tables import read_table
 from torch.nn import functional
 
+from ecmf.augmentation import with_hidden_sources
 from ecmf.errors import ParamsError
 from ecmf.fusion.base import Batch
+from ecmf.params import Sources, TrainFusion
+from ecmf.store import Layout, Rows, no_rows
+from ecmf.store_writer import StoreWriter
 
 CLIPS = 6
 RAW, ENRICHED, TOLD = "text/minilm_raw", "text/minilm_enriched", "text/told"
@@ -75,6 +83,58 @@ def test_the_outside_scorer_is_learned_from_and_never_read():
     assert torch.allclose(loss[2:], expected[2:], atol=1e-4) and (loss[:2] == 0).all()
     assert (loss[2:] > 0).all() and not model(batch).losses
     assert not fusion_of(*names)(batch, made_target(CLIPS)).losses
+
+
+def test_dropout_of_sources_spares_the_teacher_and_never_leaves_it_alone():
+    names = (FACE, TEACHER, RAW)
+    batch = without(batch_of(*names), RAW, slice(2))
+    torch.manual_seed(0)
+    drawn = [
+        with_hidden_sources(batch, 0.8, fusion_of(*names, teacher=TEACHER).read).present()
+        for _ in range(50)
+    ]
+    present = torch.stack(drawn)
+    assert present[..., 1].all() and present[..., [0, 2]].any(dim=-1).all()
+    assert (present[:, 2:, 0] != present[:, 2:, 2]).any()
+
+
+def told_corpus(folder, without_teacher):
+    """A corpus whose text source scores the classes, but for clips of a split that has none."""
+    corpus = make_corpus(folder)
+    rng = np.random.default_rng(1)
+    layout = Layout((3,))
+    with StoreWriter(corpus.features / "text/told.h5", layout, {"member": "made"}) as out:
+        for clip in corpus.clips:
+            scores = rng.normal(size=(1, 3)).astype("float32")
+            if clip.split == without_teacher:
+                out.append(clip.clip_id, no_rows(layout, "empty", "nobody scored it"))
+            else:
+                out.append(clip.clip_id, Rows(scores, np.zeros(1)))
+    return corpus
+
+
+@pytest.mark.usefixtures("one_worker")
+def test_a_teacher_that_is_absent_at_test_changes_nothing_and_is_no_source(tmp_path, monkeypatch):
+    tables = {"frame": (), "face": ("mine",), "audio": ("mine",), "text": ("told",)}
+    monkeypatch.setattr(trainings, "SOURCES", Sources(tables))
+    params = TrainFusion(
+        model="egms",
+        options={"egms": {"width": 8, "heads": 2, "teacher": "text/told"}},
+        folds=2, seeds=(0,), epochs=2, batch=16, modality_dropout=0.3,
+    )  # fmt: skip
+    written = {}
+    for split in ("nowhere", "test"):
+        folder = tmp_path / split
+        folder.mkdir()
+        corpus = told_corpus(folder, split)
+        trainings.train(corpus, folder, params)
+        trainings.evaluate(corpus, folder)
+        written[split] = trainings.model_of(folder) | trainings.files_of(folder)
+    assert written["nowhere"] == written["test"]
+    rows = read_table(tmp_path / "test/predictions.csv")
+    weights = [name for name in rows[0] if name.startswith("weight_")]
+    assert weights == ["weight_face/mine", "weight_audio/mine"]
+    assert [int(row["sources"]) for row in rows] == [1 + (i % 8 != 5) for i in range(len(rows))]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,18 @@
 """`semmim`: encoders that practise on clips without labels, and any member behind them."""
 
+import numpy as np
 import pytest
 import torch
-from made_clips import made_batch, made_fusion, made_target
+from made_clips import CLASSES, made_batch, made_fusion, made_target
 
+from ecmf import pretraining
+from ecmf.dataset import Dataset
 from ecmf.errors import ParamsError
+from ecmf.features import Source
 from ecmf.fusion.base import Batch
 from ecmf.layers.masked_modelling import steps_to_hide
+from ecmf.model import build
+from ecmf.params import TrainFusion
 
 DIMS = {"face/a": 8, "audio/b": 6, "text/c": 5}
 KINDS = 4
@@ -154,6 +160,34 @@ def test_what_the_member_behind_says_is_passed_on():
 def test_dropout_reaches_the_member_unless_its_options_say_otherwise():
     assert fusion_of(dropout=0.0).member.dropout.share == 0.0
     assert fusion_of(dropout=0.1, options={"dropout": 0.4}).member.dropout.share == 0.4
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_practice_keeps_to_the_precision_of_the_training(precision):
+    batch, _ = clips_of_kinds()
+    sources = [
+        Source(
+            name,
+            rows[batch.masks[name]].numpy(),
+            np.concatenate([[0], batch.masks[name].sum(dim=1).cumsum(dim=0).numpy()]),
+            {},
+        )
+        for name, rows in batch.rows.items()
+    ]
+    dataset = Dataset(sources, torch.device("cpu"))
+    params = TrainFusion(model="semmim", batch=16, precision=precision)
+    torch.manual_seed(0)
+    model = build("semmim", {"width": 16, "epochs": 15}, dataset.shapes, CLASSES, seed=1)
+    computed = set()
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Linear):
+            layer.register_forward_hook(lambda _, given, made: computed.add(made.dtype))
+    losses = pretraining.practise(
+        model, dataset, np.arange(CLIPS), np.random.default_rng(0), params
+    )
+    assert computed == {getattr(torch, precision)}
+    assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[1:4])
+    assert all(weight.dtype == torch.float32 for weight in model.state_dict().values())
 
 
 def test_no_epochs_are_no_practice():

@@ -503,6 +503,29 @@ def test_the_printed_parameters_are_taken_by_dvc_and_name_the_file(tmp_path: Pat
     assert options["sha256"] == sha256(Path(options["path"]))
 
 
+def test_two_encoders_of_one_name_in_a_table_are_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    manifest = manifest_of(tmp_path, "a")
+    for encoder in ("clip-L-UTT", "CLIP_l-UTT"):
+        path = tree(tmp_path, encoder, a=np.ones(3))
+    out = tmp_path / "out"
+    with pytest.raises(
+        ParamsError,
+        match=r"'CLIP_l-UTT' and 'clip-L-UTT' would both be encoder 'clip_l_utt' of .* face",
+    ):
+        import_features(
+            "mertools", path, manifest, out, {"CLIP_l-UTT": "face", "clip-L-UTT": "face"}
+        )
+    assert not out.exists()
+    said = import_features(
+        "mertools", path, manifest, out, {"clip-L-UTT": "face", "CLIP_l-UTT": "frame"}
+    )
+    assert (
+        "encode_faces.encoders.clip_l_utt=" in said and "encode_frames.encoders.clip_l_utt=" in said
+    )
+
+
 def test_a_mistake_on_the_command_line_is_one_message(tmp_path: Path) -> None:
     arguments = [sys.executable, str(SCRIPT), "mertool", "x", "y", "z", "--take", "audio=x"]
     run = subprocess.run(arguments, capture_output=True, text=True, check=False)

@@ -103,9 +103,9 @@ def test_what_waits_in_the_cache_is_not_taken_for_anything_else(trained, tmp_pat
     given = (
         (other, corpus.clips, targets), (paths, moved, targets), (paths, corpus.clips, turned),
     )  # fmt: skip
-    assert len({runs._key(*arguments, PARAMS) for arguments in given}) == 3
+    assert len({runs._key(runs._given(*arguments), PARAMS) for arguments in given}) == 3
     keys = {
-        runs._key(paths, corpus.clips, targets, PARAMS.model_copy(update=change))
+        runs._key(runs._given(paths, corpus.clips, targets), PARAMS.model_copy(update=change))
         for change in (
             {},
             {"epochs": 9},
@@ -297,8 +297,12 @@ def test_pseudo_labelled_clips_are_learned_from_and_still_predicted(tmp_path):
         train(corpus, folder, refiner="vote", folds=3, fusion="concat", pseudo_labels=pseudo)
         evaluate(corpus, folder)
         found[rounds] = model_of(folder)
-        predicted = [row["predicted"] for row in read_table(folder / "predictions.csv")[-9:]]
-        assert all(predicted)
+        wild = read_table(folder / "predictions.csv")[-9:]
+        assert all(row["predicted"] for row in wild)
+        added = [row for row in read_table(folder / "labels.csv") if row["decision"] == "added"]
+        assert bool(added) == bool(rounds)  # there it is said which predictions repeat a lesson
+        assert {row["clip_id"] for row in added} <= {row["clip_id"] for row in wild}
+        assert all(float(row["weight"]) > 0 for row in added)
     assert found[0] != found[1]
 
 

@@ -1,11 +1,13 @@
 """A batch in training -> one that is harder to learn by heart: clips blended, sources hidden."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ecmf.fusion.base import Batch, Target
+from ecmf.fusion.base import Batch, SourceShape, Target
 
 
 def mixed(
@@ -41,15 +43,13 @@ def blended(
     return Batch(rows, batch.masks), blend, weight.lerp(weight[other], share)
 
 
-def with_hidden_sources(batch: Batch, share: float) -> Batch:
-    """Hide each source of each clip with probability `share`, but never all that a clip has."""
+def with_hidden_sources(batch: Batch, share: float, sources: Sequence[SourceShape]) -> Batch:
+    """Hide each of these sources of each clip with probability `share`, never all that it has."""
     if not share:
         return batch
-    present = batch.present()
+    masks = {source.name: batch.masks[source.name] for source in sources}
+    present = Batch(batch.rows, masks).present()
     keep = torch.rand(present.shape, device=present.device) >= share
     keep |= ~(keep & present).any(dim=1, keepdim=True)
-    masks = {
-        name: mask & keep[:, number, None]
-        for number, (name, mask) in enumerate(batch.masks.items())
-    }
-    return Batch(batch.rows, masks)
+    kept = {name: mask & keep[:, number, None] for number, (name, mask) in enumerate(masks.items())}
+    return Batch(batch.rows, {**batch.masks, **kept})

@@ -25,7 +25,11 @@ class SourceCard(Section):
 
 
 class RunCard(Section):
-    """One training: who stops and tests it, its best epoch."""
+    """One training: who stops and tests it, its best epoch.
+
+    `valence_clips` counts the clips it learned from whose valence is known. Where there are none, a
+    member that tells a valence was taught nothing of it, and what it tells means nothing.
+    """
 
     name: str
     seed: int
@@ -33,6 +37,7 @@ class RunCard(Section):
     fold: int
     best_epoch: int
     validation_waf: float | None
+    valence_clips: int
     validation_groups: list[str]
     test_groups: list[str]
 

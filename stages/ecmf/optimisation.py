@@ -40,6 +40,11 @@ def make_average(model: Model, params: TrainFusion) -> AveragedModel | None:
     return AveragedModel(model, multi_avg_fn=average)
 
 
+def precision(device: torch.device, params: TrainFusion) -> torch.autocast:
+    """Return the context in which a loss is computed."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bfloat16")
+
+
 def step(module: nn.Module, loss: Tensor, optimiser: Optimizer, params: TrainFusion) -> None:
     """Move the weights down the loss, the norm of all gradients clipped if so chosen."""
     optimiser.zero_grad()

@@ -1,4 +1,8 @@
-"""What the trained models say of every clip: only of clips they did not learn from.
+"""What the trained models say of every clip: of labelled ones only where they did not learn them.
+
+Of an unlabelled clip all models speak, also those that learned from its pseudo-label: they repeat
+what they were taught. Such clips are those of decision `added` in `data/labels.csv`; none is scored
+or votes.
 
 Members vote round by round: how, is fitted on the clips that only stopped the trainings of that
 very round, and holds for those that its trainings had nothing to do with.
@@ -37,9 +41,9 @@ class Spoken:
     """What is said of each clip, in manifest order.
 
     `test` is for clips that no training had anything to do with: the test split, and whatever else
-    took no part (the validation split where folds were cut from the training split, candidates,
-    unlabelled clips). `held_out` is for clips of the training split, by the models they only
-    stopped.
+    took no part (the validation split where folds were cut from the training split, candidates),
+    and for unlabelled clips, pseudo-labelled or not. `held_out` is for clips of the training split,
+    by the models they only stopped.
     """
 
     test: Probabilities
@@ -57,7 +61,10 @@ class Predictions:
 
     `joint` is what all members say together by their `votes` of each seed and round, `members` what
     each says alone. `weights` (clips, sources) says how much each source counted, `valence` is
-    (clips, 1): means over the models that know.
+    (clips, 1): means over the models that know. Of valence only those know that learned from one.
+    Weights are those of folds and seeds of one member: each member weighs in its own way, shares or
+    gates or attention, and a mean over them would mean nothing, so that several say none. `read`
+    are the names of the sources that decide anything: one may only teach.
     """
 
     joint: Spoken
@@ -66,6 +73,7 @@ class Predictions:
     votes: dict[str, Vote]
     weights: Probabilities
     valence: Spoken
+    read: set[str]
 
 
 def predict_all(
@@ -86,9 +94,18 @@ def predict_all(
     dataset = Dataset(sources, where)
     count, classes, seeds = len(clips), len(card.classes), card.training.seeds
 
+    valence_clips = {
+        (member.name, run.name): run.valence_clips for member in card.members for run in member.runs
+    }
+
+    read: set[str] = set()
+
     def ask(member: str, run: Run, asked: Indices) -> Said:
         training, weights = card.training.of_member(member), weights_of(folder, member, run.name)
-        return predict(load_model(weights, training, sources, classes, where), dataset, asked)
+        model = load_model(weights, training, sources, classes, where)
+        read.update(source.name for source in model.fusion.read)
+        said = predict(model, dataset, asked)
+        return said if valence_clips[member, run.name] else said._replace(valence=None)
 
     members = {
         name: {seed: _Means(count, classes) for seed in seeds} for name in card.training.members
@@ -108,7 +125,7 @@ def predict_all(
             for name, means in own.items():
                 said = ask(name, run, asked)
                 means.add(asked, said.probabilities, len(outside))
-                if said.weights is not None:
+                if said.weights is not None and len(members) == 1:
                     weights.add(asked, said.weights)
                 if said.valence is not None:
                     valence.add(asked, said.valence[:, None], len(outside))
@@ -131,6 +148,7 @@ def predict_all(
         votes=votes,
         weights=weights.values(),
         valence=valence.values(),
+        read=read,
     )
 
 

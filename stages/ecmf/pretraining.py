@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from ecmf.batches import batched, count_batches
 from ecmf.dataset import Dataset
 from ecmf.model import Model
-from ecmf.optimisation import make_optimiser, make_schedule, step
+from ecmf.optimisation import make_optimiser, make_schedule, precision, step
 from ecmf.params import TrainFusion
 
 
@@ -31,7 +31,9 @@ def practise(
     for _ in range(pretext.epochs):
         total = 0.0
         for chosen in batched(clips, dataset.lengths, params.batch, chance):
-            loss = pretext(model.scaled(dataset.batch(torch.from_numpy(chosen)))).mean()
+            batch = model.scaled(dataset.batch(torch.from_numpy(chosen)))
+            with precision(dataset.device, params):
+                loss = pretext(batch).float().mean()
             step(pretext, loss, optimiser, params)
             schedule.step()
             pretext.step()

@@ -66,8 +66,9 @@ class Run(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A training that is done: its weights on disk, and its epochs."""
+    """A training of a member that is done: its weights on disk, and its epochs."""
 
+    member: str
     run: Run
     weights: Path
     history: list[Epoch]
@@ -89,16 +90,21 @@ def plan(clips: Sequence[Clip], params: TrainFusion) -> list[Run]:
     ]
 
 
-def read_sources(
-    paths: dict[str, Path], clips: Sequence[Clip], params: TrainFusion
-) -> list[Source]:
-    """Read the features of the chosen branches, standardised per speaker if so chosen."""
+def chosen_paths(paths: dict[str, Path], params: TrainFusion) -> dict[str, Path]:
+    """Return the stores of the chosen branches; ParamsError if there is none."""
     chosen = {
         name: path for name, path in paths.items() if name.partition("/")[0] in params.branches
     }
     if not chosen:
         raise ParamsError(f"no table has an encoder of train_fusion.branches {params.branches}")
-    sources = load_sources(chosen, [clip.clip_id for clip in clips])
+    return chosen
+
+
+def read_sources(
+    paths: dict[str, Path], clips: Sequence[Clip], params: TrainFusion
+) -> list[Source]:
+    """Read the features of the chosen branches, standardised per speaker if so chosen."""
+    sources = load_sources(chosen_paths(paths, params), [clip.clip_id for clip in clips])
     if params.standardise != "speaker":
         return sources
     if nameless := [clip.clip_id for clip in clips if not clip.speaker]:
@@ -137,7 +143,8 @@ class Trainer:
                 with replacing(path) as part:
                     save_file(state, part, {HISTORY: json.dumps(fitted.history)})
         return [
-            Finished(run, path, _history(path)) for run, path in zip(runs, weights, strict=True)
+            Finished(self.params.model, run, path, _history(path))
+            for run, path in zip(runs, weights, strict=True)
         ]
 
     def batches(self, run: Run) -> int:
@@ -158,22 +165,37 @@ class Trainer:
 def train_all(
     paths: dict[str, Path], clips: Sequence[Clip], targets: Targets, params: TrainFusion
 ) -> Iterator[Finished]:
-    """Yield every finished training in the order of the plan."""
+    """Yield every finished training: member by member, in the order of the plan.
+
+    The features are read once for all of them.
+    """
     waiting = cache.folder() / "train_fusion"
     _forget_old(waiting)
-    folder = waiting / _key(paths, clips, targets, params)
+    given = _given(paths, clips, targets)
     runs = plan(clips, params)
-    trainer = Trainer(read_sources(paths, clips, params), clips, targets, params, folder)
+    trainer = Trainer(read_sources(paths, clips, params), clips, targets, params, waiting)
     stacks = _stacks(runs, trainer) if stacking.wanted() else [[run] for run in runs]
     processes = 1 if device.requested() != "cpu" else min(workers.count(), len(stacks))
-    finished: dict[str, Finished] = {}
     with ExitStack() as files:
         if processes > 1:
-            trainer = replace(trainer, sources=files.enter_context(shared(trainer.sources, folder)))
-        results = workers.run(trainer, stacks, workers=processes)
-        progress = files.enter_context(
-            tqdm(total=len(runs), desc=f"train {params.model}", unit="run", disable=None)
-        )
+            sources = files.enter_context(shared(trainer.sources, waiting))
+            trainer = replace(trainer, sources=sources)
+        for name in params.members:
+            member = params.of_member(name)
+            folder = waiting / _key(given, member)
+            results = workers.run(
+                replace(trainer, params=member, folder=folder), stacks, workers=processes
+            )
+            yield from _in_order(runs, results, name)
+
+
+def _in_order(
+    runs: Sequence[Run], results: Iterator[list[Finished] | Failure], member: str
+) -> Iterator[Finished]:
+    """Yield the trainings in the order of their runs, and show how far they are."""
+    waiting = [run.name for run in runs]
+    finished: dict[str, Finished] = {}
+    with tqdm(total=len(runs), desc=f"train {member}", unit="run", disable=None) as progress:
         for result in results:
             if isinstance(result, Failure):
                 raise RuntimeError(f"a training ended without a result: {result.reason}")
@@ -182,8 +204,8 @@ def train_all(
                 if each.best.validation_waf is not None:
                     progress.set_postfix(validation_waf=f"{each.best.validation_waf:.3f}")
                 progress.update()
-            while runs and runs[0].name in finished:
-                yield finished.pop(runs.pop(0).name)
+            while waiting and waiting[0] in finished:
+                yield finished.pop(waiting.pop(0))
 
 
 def _stacks(runs: Sequence[Run], trainer: Trainer) -> list[list[Run]]:
@@ -215,13 +237,10 @@ def load_model(
     return model.to(where).eval()
 
 
-def _key(
-    paths: dict[str, Path], clips: Sequence[Clip], targets: Targets, params: TrainFusion
-) -> str:
-    """Hash all that decides the weights: features, clips, targets, parameters, code."""
+def _given(paths: dict[str, Path], clips: Sequence[Clip], targets: Targets) -> str:
+    """Hash all that decides the weights of every member alike: features, clips, targets, code."""
     files = [*paths.values(), *sorted(Path(__file__).parent.rglob("*.py"))]
-    parts = [
-        params.model_dump_json(),
+    return _hashed(
         repr([(clip.clip_id, clip.speaker, clip.group, clip.split, clip.label) for clip in clips]),
         repr(list(paths)),
         _digest(targets.soft),
@@ -230,7 +249,15 @@ def _key(
         f"{torch.__version__} {np.__version__} {sklearn.__version__}",
         f"{device.requested()} {'stacked' if stacking.wanted() else 'one by one'}",
         sha256(*files),
-    ]
+    )
+
+
+def _key(given: str, params: TrainFusion) -> str:
+    """Hash what is given and how one member is trained on it."""
+    return _hashed(given, params.model_dump_json())
+
+
+def _hashed(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

@@ -64,7 +64,7 @@ class Lessons:
             batch = Batch(rows, masks)
             if params.mixup:
                 batch, target, counts = blended(batch, target, counts, share, other)
-            return loss_of(said, batch, target, counts, params)
+            return loss_of(said, batch, target, counts, module.fusion.read, params)
 
         rows, masks = _rows(dataset, step.clips, step.real)
         clips = torch.from_numpy(step.clips).to(self._soft.device)

@@ -43,8 +43,11 @@ def write_predictions(
 ) -> None:
     """Write per clip the prediction, its probabilities, and how much each source counted.
 
-    What is not known leaves its cells empty; without any valence there is no column of it. Column
-    `sources` counts those the clip has: the prediction for a clip without any is the same for all.
+    What is not known leaves its cells empty, as are all weights of an ensemble of several members;
+    without any valence there is no column of it. Column `sources` counts those the clip has: the
+    prediction for a clip without any is the same for all. A source that only teaches is none of
+    them. Of a pseudo-labelled clip (`added` in `data/labels.csv`) the models say what they were
+    taught.
     """
     tells = not np.isnan(prediction.valence).all()
     rows = [

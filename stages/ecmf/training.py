@@ -19,9 +19,9 @@ from ecmf.batches import batched, count_batches
 from ecmf.course import Course, Epoch
 from ecmf.dataset import Dataset
 from ecmf.errors import ParamsError
-from ecmf.fusion.base import Batch, Output, Target
+from ecmf.fusion.base import Batch, Output, SourceShape, Target
 from ecmf.model import Model, build
-from ecmf.optimisation import make_average, make_optimiser, make_schedule, step
+from ecmf.optimisation import make_average, make_optimiser, make_schedule, precision, step
 from ecmf.params import TrainFusion
 from ecmf.pretraining import practise
 from ecmf.scores import weighted_f1
@@ -52,6 +52,11 @@ class Targets:
         if self.valence is None:
             return np.full(len(self.weight), np.nan, "float32")
         return self.valence
+
+    def valence_clips(self, clips: NDArray[np.int64]) -> int:
+        """Count those of the clips that are learned from and whose valence is known."""
+        known = ~np.isnan(self.of_valence()[clips])
+        return int((known & (self.weight[clips] > 0)).sum())
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
                 params.mixup,
                 chance,
             )
-            loss = loss_of(model, batch, target, counts, params)
+            loss = loss_of(model, batch, target, counts, model.fusion.read, params)
             step(model, loss, optimiser, params)
             schedule.step()
             if averaged:
@@ -171,13 +176,17 @@ def loss_of(
     batch: Batch,
     target: Target,
     counts: Tensor,
+    read: Sequence[SourceShape],
     params: TrainFusion,
 ) -> Tensor:
-    """Return what is minimised on a batch whose clips count `counts` (clips,): one number."""
+    """Return what is minimised on a batch whose clips count `counts` (clips,): one number.
+
+    `read` are the sources that may be hidden.
+    """
     uniform = torch.full_like(target.soft, 1 / target.soft.shape[-1])
     target = target._replace(soft=target.soft.lerp(uniform, params.label_smoothing))
-    with _precision(counts.device, params):
-        output = model(with_hidden_sources(batch, params.modality_dropout), target)
+    with precision(counts.device, params):
+        output = model(with_hidden_sources(batch, params.modality_dropout, read), target)
     losses = functional.cross_entropy(output.logits.float(), target.soft, reduction="none")
     losses = losses + sum(output.losses.values())
     return (losses * counts).sum() / counts.sum()
@@ -210,7 +219,3 @@ def balance(targets: Targets, train: NDArray[np.int64], wanted: bool) -> NDArray
     mass = (targets.soft[train] * targets.weight[train, None]).sum(axis=0)
     per_class = np.where(mass > 0, mass.sum() / np.maximum(mass, 1e-9) / (mass > 0).sum(), 0)
     return np.asarray(targets.soft @ per_class, "float32")
-
-
-def _precision(device: torch.device, params: TrainFusion) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bfloat16")

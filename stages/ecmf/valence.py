@@ -41,12 +41,12 @@ def learned_valence(clips: Sequence[Clip]) -> NDArray[np.float32]:
 def valence_scores(
     given: NDArray[np.float32], told: NDArray[np.float64], waf: float
 ) -> dict[str, Any]:
-    """Squared error and correlation over the clips whose valence is given, ready for JSON.
+    """Squared error and correlation over the clips whose valence is given and told, for JSON.
 
     `mer2023_combined` is the metric of MER2023-MULTI, of the `waf` over all clips. The correlation
-    is None where either side does not vary. Without any given valence there is nothing to score.
+    is None where either side does not vary. Without any such clip there is nothing to score.
     """
-    known = ~np.isnan(given)
+    known = ~np.isnan(given) & ~np.isnan(told)
     if not known.any():
         return {}
     truth, said = given[known].astype("float64"), told[known]

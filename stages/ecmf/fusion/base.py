@@ -86,12 +86,14 @@ class Fusion(nn.Module):
     """Sources in, classes out. What a clip gets does not depend on its batch-mates.
 
     A member is a subclass named `Fusion` with its own `Options`. Any subset of the sources may be
-    absent from a clip, even all of them.
+    absent from a clip, even all of them. `read` are the sources that decide what it says; another
+    one only teaches it, and is never hidden in training.
     """
 
     def __init__(self, sources: Sequence[SourceShape], classes: int) -> None:
         super().__init__()
         self.sources = tuple(sources)
+        self.read: Sequence[SourceShape] = self.sources
         self.classes = classes
 
     def forward(self, batch: Batch, target: Target | None = None) -> Output:

@@ -13,7 +13,8 @@ so that `weights` say 1 of every other source. Widths, layers and dropout are ou
 of the distillation, which is multiplied by the square of the temperature (arXiv 1503.02531).
 
 The outside scorer is a source too, `teacher`, with a row of scores per class; it is learned from
-and never read. Like all rows they arrive scaled, so they are taken as scores and not as shares.
+and never read, and the dropout of sources spares it. Like all rows they arrive scaled, so they are
+taken as scores and not as shares.
 
 Left out: entities and their pictures, the pretrained language model, and writing a summary.
 """

@@ -100,6 +100,7 @@ class Fusion(base.Fusion):
         for convolution, rows, mask in zip(
             self.convolutions, batch.rows.values(), batch.masks.values(), strict=True
         ):
-            steps = with_positions(convolution(rows.transpose(1, 2)).transpose(1, 2))
+            real = rows * mask.unsqueeze(-1)  # a convolution would mix in what stands beside it
+            steps = with_positions(convolution(real.transpose(1, 2)).transpose(1, 2))
             streams.append((self.dropout(steps) * mask.unsqueeze(-1), mask))
         return streams

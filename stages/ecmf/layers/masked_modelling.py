@@ -97,9 +97,10 @@ class Assigner(nn.Module):
         return said
 
     def _scores(self, vectors: Tensor) -> Tensor:
+        """Return cosines in full precision, for they are divided by small temperatures."""
         return functional.linear(
             functional.normalize(vectors, dim=-1), functional.normalize(self.prototypes, dim=-1)
-        )
+        ).float()
 
 
 def steps_to_hide(streams: Streams, texts: Sequence[bool], share: float) -> list[Tensor]:
