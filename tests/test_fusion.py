@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import pad
 from torch.nn.modules.module import register_module_forward_hook
 
-from ecmf import plugins
+from ecmf import device, plugins
 from ecmf.dataset import Dataset
 from ecmf.features import Source
 from ecmf.fusion.base import Batch, Target
@@ -18,6 +18,9 @@ from ecmf.splits import Fold
 from ecmf.training import Targets, fit, predict
 
 MEMBERS = plugins.names("fusion")
+WHERE = torch.device(device.of_torch())
+"""A test run with ECMF_DEVICE=cuda asks all of this of a GPU."""
+
 CLASSES = 4
 CLIPS = 16
 
@@ -38,11 +41,11 @@ def dataset():
         made_source("audio/c", 3, rng, most_steps=4, absent=(3, 5)),
         made_source("text/d", 4, rng, most_steps=2, absent=(3, 5, 11)),
     ]
-    return Dataset(sources, torch.device("cpu"))
+    return Dataset(sources, WHERE)
 
 
 def model_of(name, dataset, **options):
-    return build(name, options, dataset.shapes, CLASSES, seed=1).eval()
+    return build(name, options, dataset.shapes, CLASSES, seed=1).to(WHERE).eval()
 
 
 def everyone():
@@ -51,9 +54,9 @@ def everyone():
 
 def made_target():
     """Classes in turn, and a valence of every second clip."""
-    valence = torch.linspace(-2, 2, CLIPS)
+    valence = torch.linspace(-2, 2, CLIPS, device=WHERE)
     valence[::2] = torch.nan
-    return Target(torch.eye(CLASSES)[torch.arange(CLIPS) % CLASSES], valence)
+    return Target(torch.eye(CLASSES, device=WHERE)[torch.arange(CLIPS) % CLASSES], valence)
 
 
 @pytest.mark.parametrize("name", MEMBERS)
@@ -123,7 +126,7 @@ def test_padded_steps_may_stand_in_any_order_and_number(name, dataset):
 def test_saved_and_loaded_it_says_the_same(name, dataset, tmp_path):
     model = model_of(name, dataset)
     save_file(model.state_dict(), tmp_path / "model.safetensors")
-    again = build(name, {}, dataset.shapes, CLASSES, seed=2).eval()
+    again = build(name, {}, dataset.shapes, CLASSES, seed=2).to(WHERE).eval()
     again.load_state_dict(load_file(tmp_path / "model.safetensors"))
     first, second = (one(dataset.batch(everyone())).logits for one in (model, again))
     assert torch.equal(first, second)
@@ -135,7 +138,7 @@ def test_any_number_of_sources_is_fused(name, count):
     rng = np.random.default_rng(1)
     branches = ("text", "frame", "face", "audio", "audio", "text")
     made = [made_source(f"{branches[i]}/{i}", 3 + i, rng, absent=(i,)) for i in range(count)]
-    found = Dataset(made, torch.device("cpu"))
+    found = Dataset(made, WHERE)
     output = model_of(name, found)(found.batch(everyone()), made_target())
     assert output.logits.shape == (CLIPS, CLASSES) and output.logits.isfinite().all()
     assert all(loss.isfinite().all() for loss in output.losses.values())
@@ -177,9 +180,9 @@ def test_gradients_reach_every_parameter(name, dataset):
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_it_can_learn_sixteen_clips_by_heart(name, dataset):
-    model = build(name, {"dropout": 0.0}, dataset.shapes, CLASSES, seed=1)
+    model = build(name, {"dropout": 0.0}, dataset.shapes, CLASSES, seed=1).to(WHERE)
     torch.manual_seed(0)
-    truth = torch.arange(CLIPS) % CLASSES
+    truth = torch.arange(CLIPS, device=WHERE) % CLASSES
     known = torch.tensor([clip for clip in range(CLIPS) if clip not in (3,)])
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(200):
@@ -201,7 +204,7 @@ def test_in_half_precision_it_learns_to_tell_classes_apart(name):
         rows = np.repeat(signs[truth], counts, axis=0) + rng.normal(size=(counts.sum(), dim))
         starts = np.concatenate([[0], np.cumsum(counts)])
         sources.append(Source(source, rows.astype("float32"), starts, {}))
-    told = Dataset(sources, torch.device("cpu"))
+    told = Dataset(sources, WHERE)
     targets = Targets(np.eye(CLASSES, dtype="float32")[truth], np.ones(len(truth), "float32"))
     learned, others = np.arange(32), np.arange(32, 64)
     fold = Fold(0, 0, learned, others[:0], others)
@@ -228,7 +231,8 @@ def test_in_half_precision_it_learns_to_tell_classes_apart(name):
 def test_the_same_seed_builds_the_same_model(name, dataset):
     batch = dataset.batch(everyone())
     first, again, other = (
-        build(name, {}, dataset.shapes, CLASSES, seed).eval()(batch).logits for seed in (1, 1, 2)
+        build(name, {}, dataset.shapes, CLASSES, seed).to(WHERE).eval()(batch).logits
+        for seed in (1, 1, 2)
     )
     assert torch.equal(first, again) and not torch.equal(first, other)
 

@@ -56,9 +56,11 @@ class Attention(nn.Module):
 
         Queries that have nothing to attend to get zeros.
         """
+        keys = self.key(rows)
+        # In half precision a bias makes float32 again of what models of a stack compute.
         queries, keys, values = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in (self.query(query), self.key(rows), self.value(rows))
+            part.to(keys.dtype).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.query(query), keys, self.value(rows))
         )
         some = mask.any(dim=1)[:, None, None]
         mixed = functional.scaled_dot_product_attention(
