@@ -194,6 +194,24 @@ def test_runs_that_nothing_judges_go_through_all_epochs(made):
     assert [epoch.validation_waf for epoch in together[0].history] == [None] * 5
 
 
+class Watching(concat.Fusion):
+    """Sees whether convolutions of a GPU would be computed with 10 bits."""
+
+    def forward(self, batch, target=None):
+        assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.allow_tf32
+        return super().forward(batch, target)
+
+
+@exact
+def test_a_gpu_trains_and_predicts_float32_in_float32(made, monkeypatch, caplog):
+    assert torch.backends.cudnn.allow_tf32
+    monkeypatch.setattr(concat, "Fusion", Watching)
+    together, _ = both_ways(made, PARAMS.model_copy(update={"epochs": 1}))
+    predict(together[0].model, made[0], EVERYONE)
+    assert not caplog.records
+    assert torch.backends.cudnn.allow_tf32
+
+
 class Comparing(concat.Fusion):
     """Has a loss that looks at all clips of a batch that have a source."""
 
@@ -395,6 +413,7 @@ def test_the_way_of_training_has_its_own_place_in_the_cache(tmp_path, monkeypatc
 
 
 def test_workers_change_no_byte_of_a_stack(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECMF_DEVICE", "cpu")  # a GPU has one process
     corpus = make_corpus(tmp_path)
     monkeypatch.setattr(stacking, "BYTES_PER_STACK", 3 * 16 * (3 * 4 + 3 * 4) * 4)
     given = []

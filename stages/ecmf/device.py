@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,18 @@ def of_torch() -> str:
             "CUDA, or unset ECMF_DEVICE"
         )
     return where
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Keep torch's convolutions to float32 on a GPU, and to one way of summing, in this block.
+
+    They would else be computed with 10 bits of mantissa (TF32), and summed in a way found by trial.
+    """
+    import torch
+
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        yield
 
 
 def threads() -> int:

@@ -81,6 +81,7 @@ def stacks(batches: Sequence[int], most: int) -> list[list[int]]:
     return made
 
 
+@device.exact_convolutions()
 def fit_stack(
     dataset: Dataset,
     targets: Targets,

@@ -1,6 +1,8 @@
 """Fit one fusion model: one fold, one seed, one thread.
 
-The same seed gives the same weights on one machine, whatever else runs beside it.
+The same seed gives the same weights on one machine, whatever else runs beside it. On a GPU not so
+for members that read steps by their place (seen with egmf, emma, jmt, mult, qieemo and aimdit):
+their gradients are added up in any order there.
 """
 
 import copy
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ecmf import device
 from ecmf.augmentation import mixed, with_hidden_sources
 from ecmf.batches import batched, count_batches
 from ecmf.course import Course, Epoch
@@ -93,6 +96,7 @@ class Said(NamedTuple):
     valence: NDArray[np.float32] | None
 
 
+@device.exact_convolutions()
 def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: TrainFusion) -> Fitted:
     """Train on the fold's training clips; stop when its validation WAF no longer gains.
 
@@ -104,7 +108,7 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
     """
     torch.set_num_threads(THREADS)
     torch.manual_seed(seed)
-    device = dataset.device
+    where = dataset.device
     start = begin(dataset, targets, fold, seed, params)
     model, train, judged, chance = start.model, start.train, start.judged, start.chance
     practise(model, dataset, np.concatenate([train, fold.unlabelled]), chance, params)
@@ -113,15 +117,15 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
     schedule = make_schedule(optimiser, count_batches(len(train), params.batch), params)
     averaged = make_average(model, params)
     kept = cast(Model, averaged.module) if averaged else model
-    soft = torch.from_numpy(targets.soft).to(device)
-    valence = torch.from_numpy(targets.of_valence()).to(device)
-    weight = torch.from_numpy(start.weight).to(device)
+    soft = torch.from_numpy(targets.soft).to(where)
+    valence = torch.from_numpy(targets.of_valence()).to(where)
+    weight = torch.from_numpy(start.weight).to(where)
     truth = targets.soft[judged].argmax(axis=1)
 
     course, best_state = Course(params.patience), {}
     while len(course.history) < params.epochs and not course.over:
         model.train()
-        total = torch.zeros((), device=device)
+        total = torch.zeros((), device=where)
         for chosen in batched(train, dataset.lengths, params.batch, chance):
             clips = torch.from_numpy(chosen)
             batch, target, counts = mixed(
@@ -192,6 +196,7 @@ def loss_of(
     return (losses * counts).sum() / counts.sum()
 
 
+@device.exact_convolutions()
 @torch.inference_mode()
 def predict(model: Model, dataset: Dataset, clips: NDArray[np.int64]) -> Said:
     """Ask the model about the clips at these positions."""

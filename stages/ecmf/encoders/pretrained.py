@@ -170,17 +170,13 @@ class Pretrained:
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Run a network in this block: no gradients, and the chosen precision.
-
-        Convolutions of a GPU would else compute float32 with 10 bits of mantissa (TF32), and choose
-        their way of summing by trial.
-        """
+        """Run a network in this block: no gradients, and the chosen precision."""
         kind = device.requested().partition(":")[0]
         half = self.precision != "float32"
         with (
             torch.inference_mode(),
             torch.autocast(kind, getattr(torch, self.precision), enabled=half),
-            torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
+            device.exact_convolutions(),
         ):
             yield
 

@@ -57,19 +57,21 @@ class Attention(nn.Module):
         Queries that have nothing to attend to get zeros.
         """
         keys = self.key(rows)
-        # In half precision a bias makes float32 again of what models of a stack compute.
+        # In half precision a bias makes float32 again of what models of a stack compute, and
+        # autocast would mix it with halves in between.
         queries, keys, values = (
             part.to(keys.dtype).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part in (self.query(query), keys, self.value(rows))
         )
         some = mask.any(dim=1)[:, None, None]
-        mixed = functional.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            attn_mask=mask[:, None, None, :] | ~some[..., None],  # over nothing it is undefined
-            dropout_p=self.dropout if self.training else 0.0,
-        )
+        with torch.autocast(rows.device.type, enabled=False):
+            mixed = functional.scaled_dot_product_attention(
+                queries,
+                keys,
+                values,
+                attn_mask=mask[:, None, None, :] | ~some[..., None],  # over nothing: undefined
+                dropout_p=self.dropout if self.training else 0.0,
+            )
         attended: Tensor = self.out(mixed.transpose(1, 2).flatten(2)) * some
         return attended
 
