@@ -201,6 +201,10 @@ def test_no_epochs_are_no_practice():
         ({"member": "semmim"}, "member 'semmim' would practise for itself"),
         ({"member": "concta"}, r"no 'concta' in fusion: .* Did you mean 'concat'\?"),
         ({"options": {"headz": 2}}, r"member 'ecmf': headz: .* Did you mean 'heads'\?"),
+        (
+            {"member": "egms", "width": 4, "options": {"teacher": "audio/b"}},
+            r"semmim encodes every source before egms gets it.*take teacher out of",
+        ),
     ],
 )
 def test_a_member_that_cannot_be_built_is_refused(options, message):

@@ -79,6 +79,11 @@ class Fusion(base.Fusion):
         self.member: base.Fusion = plugins.load("fusion", options.member).Fusion(
             encoded, classes, options.of_member()
         )
+        if len(self.member.read) < len(encoded):
+            raise ParamsError(
+                f"semmim encodes every source before {options.member} gets it, also the one that "
+                "is only to teach: take teacher out of train_fusion.options.semmim.options"
+            )
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Encode the steps of each source, and let the member fuse them."""
