@@ -87,6 +87,15 @@ def ravdess(folder: Path) -> Corpus:
     return Corpus("RAVDESS", clips, classes_of(manifest, clips), paths, training, strengths)
 
 
+def ravdess_by_speaker(folder: Path) -> Corpus:
+    """The same, every speaker standardised over that speaker's own clips, without labels."""
+    corpus = ravdess(folder)
+    training = corpus.training.model_copy(update={"standardise": "speaker"})
+    strengths = {name: 3 * strength for name, strength in corpus.strengths.items()}
+    name = "RAVDESS by speaker"
+    return replace(corpus, name=name, training=training, strengths=strengths)
+
+
 def mosi(folder: Path) -> Corpus:
     """Features made elsewhere, official test rows."""
     arrays = np.load(SHARED / "data/mosi/mosi_features.npz", allow_pickle=False)
@@ -107,7 +116,12 @@ def mosi(folder: Path) -> Corpus:
     return Corpus("MOSI", clips, classes, paths, training, dict.fromkeys(paths, 0.01))
 
 
-CORPORA = {"sample": sample, "ravdess": ravdess, "mosi": mosi}
+CORPORA = {
+    "sample": sample,
+    "ravdess": ravdess,
+    "ravdess_by_speaker": ravdess_by_speaker,
+    "mosi": mosi,
+}
 
 
 def prepared(names: Sequence[str], folder: Path) -> list[Corpus]:
@@ -116,8 +130,9 @@ def prepared(names: Sequence[str], folder: Path) -> list[Corpus]:
         sys.exit(f"no corpus {', '.join(sorted(unknown))}: choose of {', '.join(CORPORA)}")
     found = []
     for name in names or CORPORA:
-        if name != "sample" and not (SHARED / "data" / name).is_dir():
-            log.info("%s is left out: there is no %s", name, SHARED / "data" / name)
+        place = SHARED / "data" / name.partition("_")[0]
+        if name != "sample" and not place.is_dir():
+            log.info("%s is left out: there is no %s", name, place)
             continue
         (folder / name).mkdir(parents=True, exist_ok=True)
         found.append(CORPORA[name](folder / name))

@@ -8,15 +8,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ecmf.features import Source, load_sources
-from ecmf.runs import plan
+from ecmf.features import Source
+from ecmf.runs import plan, read_sources
 
 MEAN, PRODUCT = "mean of the sources' classifiers", "product of the sources' classifiers"
 
 
 def classifiers(corpus: Corpus) -> dict[str, Answers]:
     """Mean and product of the probabilities, on the same test folds; all else is learned from."""
-    sources = load_sources(corpus.paths, [clip.clip_id for clip in corpus.clips])
+    sources = read_sources(dict(corpus.paths), corpus.clips, corpus.training)
     labels = corpus.targets.soft.argmax(axis=1)
     shape = (len(corpus.training.seeds), len(corpus.clips), len(corpus.classes))
     joint = {MEAN: np.zeros(shape), PRODUCT: np.zeros(shape)}
