@@ -72,13 +72,14 @@ def answers(
 
     They are asked once for each of `without`: a branch that is taken from all of them, or None.
     """
-    sources = read_sources(dict(variant.paths), clips, variant.params)
-    seeds = variant.params.seeds
+    params = variant.params.of_member(variant.params.model)
+    sources = read_sources(dict(variant.paths), clips, params)
+    seeds = params.seeds
     said = [np.zeros((len(seeds), len(clips), len(classes))) for _ in without]
     device = torch.device("cpu")
     asked = [Dataset([_hidden(source, branch) for source in sources], device) for branch in without]
-    for done in train_all(dict(variant.paths), clips, targets, variant.params):
-        model = load_model(done.weights, variant.params, sources, len(classes), device)
+    for done in train_all(dict(variant.paths), clips, targets, params):
+        model = load_model(done.weights, params, sources, len(classes), device)
         test = done.run.fold.test
         for dataset, here in zip(asked, said, strict=True):
             here[seeds.index(done.run.seed), test] += predict(model, dataset, test).probabilities

@@ -88,11 +88,15 @@ def ravdess(folder: Path) -> Corpus:
 
 
 def ravdess_by_speaker(folder: Path) -> Corpus:
-    """The same, every speaker standardised over that speaker's own clips, without labels."""
+    """The same, every speaker standardised over that speaker's own clips, without labels.
+
+    The regressions are given three times the C: of .3, 1, 3 and 10 times it was the best in inner
+    folds of two training parts. The fusions keep their defaults.
+    """
     corpus = ravdess(folder)
     training = corpus.training.model_copy(update={"standardise": "speaker"})
     strengths = {name: 3 * strength for name, strength in corpus.strengths.items()}
-    name = "RAVDESS by speaker"
+    name = f"{corpus.name}-by-speaker"
     return replace(corpus, name=name, training=training, strengths=strengths)
 
 

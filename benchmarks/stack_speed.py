@@ -8,7 +8,8 @@ clock, for a GPU has no processor time; an epoch of each kind goes before and is
 one only three of the trainings are run and counted five times. Both are timed in float32 and in
 bfloat16.
 
-It fails where a stack, which is what a GPU does by default, takes a tenth longer than one by one.
+It fails where a stack, which is what a GPU does by default, takes a tenth longer than one by one,
+or where a member is not stacked, but for `semmim`, which practises without labels first.
 """
 
 import logging
@@ -32,6 +33,19 @@ CLIPS, CLASSES, FOLDS, SEEDS, EPOCHS = 2_000, 6, 5, 3, 4
 SOURCES = {"frame/a": 768, "face/b": 1024, "audio/c": 1024, "text/d": 768}
 PRECISIONS = ("float32", "bfloat16")
 SLOWER = 1.1
+UNSTACKED = ("semmim",)
+
+
+class Fallbacks(logging.Handler):
+    """Counts what is said of members that are trained run by run after all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one."""
+        self.count += 1
 
 
 def seconds(work: Callable[[int], object]) -> float:
@@ -69,7 +83,8 @@ def main(members: list[str]) -> int:
     log.info("%s, torch %s", torch.cuda.get_device_name(where), torch.__version__)
     log.info("| one by one / stacked | %s |", " | ".join(PRECISIONS))
     log.info("|---|---|---|")
-    holds = True
+    holds, fallbacks = True, Fallbacks()
+    logging.getLogger("ecmf.stacking").addHandler(fallbacks)
     for member in members or plugins.names("fusion"):
         cells = []
         for precision in PRECISIONS:
@@ -85,13 +100,17 @@ def main(members: list[str]) -> int:
                 params = params.model_copy(update={"epochs": epochs})
                 return [fit(dataset, targets, folds[0], seed, params) for seed in range(SEEDS)]
 
+            fallbacks.count = 0
             stack, one_by_one = seconds(together), FOLDS * seconds(alone)
-            cells.append(f"{one_by_one / stack:.1f} ({stack:.1f} s)")
-            holds &= stack <= SLOWER * one_by_one
+            if fallbacks.count:
+                cells.append(f"run by run ({stack:.1f} s)")
+                holds &= member in UNSTACKED
+            else:
+                cells.append(f"{one_by_one / stack:.1f} ({stack:.1f} s)")
+                holds &= stack <= SLOWER * one_by_one
         log.info("| %s | %s |", member, " | ".join(cells))
     return int(not holds)
 
 
 if __name__ == "__main__":
-    logging.getLogger("ecmf.stacking").setLevel(logging.INFO)
     sys.exit(main(sys.argv[1:]))

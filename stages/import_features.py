@@ -97,8 +97,8 @@ def _refuse_one_name_for_two(branches: Mapping[str, Branch], path: Path) -> None
         if other != encoder:
             raise ParamsError(
                 f"{path}: {other!r} and {encoder!r} would both be encoder {_name(encoder)!r} of "
-                f"branch {branch}: rename one, or take one of them with --take and give the other "
-                "a name of its own in params.yaml"
+                f"branch {branch}: rename one, or import them in two runs with --take and "
+                "rename the line of the second in params.yaml"
             )
 
 

@@ -169,6 +169,20 @@ def test_any_subset_of_the_sources_may_be_absent(name, hidden, dataset):
 
 
 @pytest.mark.parametrize("name", MEMBERS)
+def test_every_source_that_is_said_to_be_read_changes_what_is_said_and_no_other(name, dataset):
+    model = model_of(name, dataset)
+    batch = dataset.batch(everyone())
+    before = model(batch).logits
+    read = {source.name for source in model.fusion.read}
+    assert read
+    for key, rows in batch.rows.items():
+        torch.manual_seed(0)
+        other = rows + batch.masks[key].unsqueeze(-1) * torch.randn_like(rows)
+        after = model(Batch({**batch.rows, key: other}, batch.masks)).logits
+        assert torch.equal(before, after) == (key not in read), key
+
+
+@pytest.mark.parametrize("name", MEMBERS)
 def test_gradients_reach_every_parameter(name, dataset):
     model = model_of(name, dataset).train()
     torch.manual_seed(0)

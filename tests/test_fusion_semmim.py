@@ -202,8 +202,8 @@ def test_no_epochs_are_no_practice():
         ({"member": "concta"}, r"no 'concta' in fusion: .* Did you mean 'concat'\?"),
         ({"options": {"headz": 2}}, r"member 'ecmf': headz: .* Did you mean 'heads'\?"),
         (
-            {"member": "egms", "width": 4, "options": {"teacher": "audio/b"}},
-            r"semmim encodes every source before egms gets it.*take teacher out of",
+            {"member": "egms", "options": {"teacher": "audio/b"}},
+            r"encodes every source before 'egms' gets it, so none can be its teacher",
         ),
     ],
 )

@@ -174,13 +174,17 @@ def test_every_parameter_means_the_same_in_a_stack(change, made, caplog):
 @pytest.mark.parametrize("model", MEMBERS)
 def test_half_precision_means_the_same_but_for_its_rounding(model, made_for_any, caplog):
     options = {model: {"dropout": 0.0, **WITHOUT_CHANCE.get(model, {})}}
-    change = {"model": model, "options": options, "epochs": 2, "learning_rate": 1e-3}
+    change = {"model": model, "options": options, "epochs": 3}
     full = PARAMS.model_copy(update=change)
     half = full.model_copy(update={"precision": "bfloat16"})
     together, alone = both_ways(made_for_any, half, FOLDS[:2])
     for one, other in zip(together, alone, strict=True):
-        for ours, theirs in zip(one.history, other.history, strict=True):
-            assert ours.train_loss == pytest.approx(theirs.train_loss, rel=0.02)
+        ours, theirs = (
+            np.array([epoch.train_loss for epoch in way.history]) for way in (one, other)
+        )
+        fall = theirs[0] - theirs[-1]
+        assert fall > 0.1 * theirs[0]
+        np.testing.assert_allclose(ours, theirs, atol=0.1 * fall)
     assert not caplog.records
     precise = stacking.fit_stack(*made_for_any, FOLDS[:2], SEEDS[:2], full)
     assert precise[0].history != together[0].history
@@ -203,7 +207,7 @@ class Watching(concat.Fusion):
 
 
 @exact
-def test_a_gpu_trains_and_predicts_float32_in_float32(made, monkeypatch, caplog):
+def test_a_gpu_convolves_float32_in_float32_when_it_trains_and_predicts(made, monkeypatch, caplog):
     assert torch.backends.cudnn.allow_tf32
     monkeypatch.setattr(concat, "Fusion", Watching)
     together, _ = both_ways(made, PARAMS.model_copy(update={"epochs": 1}))

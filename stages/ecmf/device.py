@@ -1,6 +1,7 @@
 """Where networks run: the device asked for in `ECMF_DEVICE`, and the proof that it was got.
 
-The device is no parameter: it may not change a result, so it comes from the environment.
+The device is no parameter: it may change a result in nothing but the rounding, so it comes from the
+environment.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """All trainings of a model: folds x seeds, one thread each, side by side; a killed one resumes.
 
 Each finished training waits in the cache under the hash of everything that made it, so that a run
-that was ended goes on where it stopped. Nothing is read there that this very run would not write.
+that was ended goes on where it stopped. Nothing is read there that this very run would not write
+(on a GPU: might not, see `training.py`).
 
 There are as many processes as cores, with one thread each: more threads would change the last bits
 with the machine. The features are read once, and mapped by all of them. On a GPU one process trains

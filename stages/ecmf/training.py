@@ -1,8 +1,8 @@
 """Fit one fusion model: one fold, one seed, one thread.
 
 The same seed gives the same weights on one machine, whatever else runs beside it. On a GPU not so
-for members that read steps by their place (seen with egmf, emma, jmt, mult, qieemo and aimdit):
-their gradients are added up in any order there.
+for members that pick steps by their place (`gather`: egmf, emma, jmt, mult, qieemo, and semmim
+around one of them), whose gradients are added up in any order there; aimdit was seen to differ too.
 """
 
 import copy

@@ -24,8 +24,9 @@ class SourceShape(NamedTuple):
 class Batch:
     """Some clips: per source the rows (clips, steps, dim), and which are real, (clips, steps).
 
-    Rows that are not real are zeros by the time a member sees them. A clip without a real step in a
-    source does not have that source.
+    Rows that are not real are zeros by the time a member sees them, and even if they were not, a
+    member may not let them matter. A clip without a real step in a source does not have that
+    source.
     """
 
     rows: Mapping[str, Tensor]

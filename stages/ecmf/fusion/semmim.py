@@ -52,9 +52,14 @@ class Options(AttentionOptions):
                 f"member {OWN_NAME!r} would practise for itself: choose another file of fusion/"
             )
         try:
-            self.of_member()
+            member = self.of_member()
         except ParamsError as error:
             raise ValueError(str(error)) from error
+        if getattr(member, "teacher", None):
+            raise ValueError(
+                f"member {OWN_NAME!r} encodes every source before {self.member!r} gets it, so none "
+                "can be its teacher: take teacher out of its options"
+            )
         return self
 
     def of_member(self) -> Section:
@@ -79,11 +84,6 @@ class Fusion(base.Fusion):
         self.member: base.Fusion = plugins.load("fusion", options.member).Fusion(
             encoded, classes, options.of_member()
         )
-        if len(self.member.read) < len(encoded):
-            raise ParamsError(
-                f"semmim encodes every source before {options.member} gets it, also the one that "
-                "is only to teach: take teacher out of train_fusion.options.semmim.options"
-            )
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Encode the steps of each source, and let the member fuse them."""

@@ -98,9 +98,11 @@ class Assigner(nn.Module):
 
     def _scores(self, vectors: Tensor) -> Tensor:
         """Return cosines in full precision, for they are divided by small temperatures."""
-        return functional.linear(
-            functional.normalize(vectors, dim=-1), functional.normalize(self.prototypes, dim=-1)
-        ).float()
+        with torch.autocast(vectors.device.type, enabled=False):
+            return functional.linear(
+                functional.normalize(vectors.float(), dim=-1),
+                functional.normalize(self.prototypes, dim=-1),
+            )
 
 
 def steps_to_hide(streams: Streams, texts: Sequence[bool], share: float) -> list[Tensor]:

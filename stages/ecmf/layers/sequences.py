@@ -56,12 +56,12 @@ class Attention(nn.Module):
 
         Queries that have nothing to attend to get zeros.
         """
-        keys = self.key(rows)
-        # In half precision a bias makes float32 again of what models of a stack compute, and
-        # autocast would mix it with halves in between.
+        asked, known, told = self.query(query), self.key(rows), self.value(rows)
+        # Under vmap a linear layer with a bias answers in float32 although autocast asks for less;
+        # attention wants one type, and its gradient none that autocast has changed on the way.
         queries, keys, values = (
-            part.to(keys.dtype).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in (self.query(query), keys, self.value(rows))
+            part.to(known.dtype).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (asked, known, told)
         )
         some = mask.any(dim=1)[:, None, None]
         with torch.autocast(rows.device.type, enabled=False):

@@ -35,7 +35,7 @@ class SparseAttention(nn.Module):
         coarse, scores, block_mask = self._coarse(queries, keys, values, mask)
         fine = self._fine(queries, keys, values, mask, self.chosen(scores, block_mask))
         gate = torch.sigmoid(self.gate(rows)).transpose(1, 2).unsqueeze(-1)
-        # Models of a stack give a gate of float32 in half precision too, for it has a bias.
+        # Under vmap a linear layer with a bias answers in float32 although autocast asks for less.
         mixed = torch.lerp(fine, coarse, gate.to(fine.dtype)).transpose(1, 2).flatten(2)
         attended: Tensor = self.out(mixed) * mask.unsqueeze(-1)
         return attended
