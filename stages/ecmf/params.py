@@ -256,7 +256,7 @@ class TrainFusion(Section):
     test_folds: int = Field(5, ge=2)
     seeds: tuple[int, ...] = (0, 1, 2)
     epochs: int = Field(30, ge=1)
-    patience: int = Field(10, ge=1)
+    patience: int = Field(30, ge=1)
     batch: int = Field(64, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
