@@ -2,8 +2,8 @@
 
     python benchmarks/missing_modalities.py [sample] [ravdess] [mosi]     # sample, if none is named
 
-Each member is trained twice under the protocol of `corpora.py` with 2 of its seeds: as the training
-is by default, and with each source hidden from each clip at a chance of 0.3 (modality dropout).
+Each member is trained twice under the protocol of `corpora.py` with 2 of its seeds: on clips as
+they are, and with each source hidden from each clip at a chance of 0.3 (modality dropout).
 Then the test clips are asked about whole, and once without each branch. The pictures are written to
 `benchmarks/missing_modalities-<corpus>.png`.
 """

@@ -234,6 +234,7 @@ def test_in_half_precision_it_learns_to_tell_classes_apart(name):
         epochs=8,
         batch=8,
         learning_rate=0.002,
+        modality_dropout=0.0,
         precision="bfloat16",
     )
     computed = set()
