@@ -4,8 +4,8 @@
 
 Without names all corpora, and the ablation of `ecmf` on the first two. Each member has its own
 defaults for its inside, and the training of `params.yaml` but for what `corpora.protocol` says:
-5 seeds, fixed epochs, no early stopping, so that all learn from the same clips; no source hidden;
-nothing is tuned here. Beside them stand the mean and the product of logistic regressions, one per source, and the
+5 seeds, fixed epochs, no early stopping, so that all learn from the same clips; nothing is tuned
+here. Beside them stand the mean and the product of logistic regressions, one per source, and the
 mean of all members' probabilities. WAF is the mean over the seeds; the interval comes from drawing
 actors (on MOSI clips) with replacement, and the difference to `baseline` is drawn together with it.
 Seconds are processor time of one training over that of `baseline`.

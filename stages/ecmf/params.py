@@ -266,7 +266,7 @@ class TrainFusion(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     label_smoothing: Share = 0.0
     class_weights: bool = False
-    modality_dropout: Share = 0.3
+    modality_dropout: Share = 0.0
     mixup: float = Field(0.0, ge=0)
 
     @property
