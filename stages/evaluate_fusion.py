@@ -56,14 +56,14 @@ def evaluate_fusion(
     report |= _votes(clips, tested, said, card, params)
 
     write_text(evaluation, json.dumps(report, indent=2) + "\n")
-    decides = [source.name in said.read for source in read]
+    columns = [number for number, source in enumerate(read) if source.name in said.read]
     prediction = Prediction(
         said.joint.best,
-        said.weights[:, decides],
+        said.weights[:, columns],
         said.valence.best[:, 0],
-        np.stack([source.present for source in read], axis=1)[:, decides],
+        np.stack([read[number].present for number in columns], axis=1),
     )
-    names = [source.name for source in read if source.name in said.read]
+    names = [read[number].name for number in columns]
     write_predictions(clips, card.classes, names, prediction, predictions)
     truth = [clips[i].label for i in tested]
     predicted = [card.classes[i] for i in said.joint.test[tested].argmax(axis=1)]

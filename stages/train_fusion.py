@@ -47,7 +47,7 @@ def train_fusion(
     histories: list[Sequence[Epoch]] = []
     trained = train_all(paths, clips, targets, params)
     for name, group in groupby(trained, lambda training: training.member):
-        finished = _kept(group, part / name)
+        finished = _kept(group, part)
         members.append(_card_of(name, finished, clips, targets, part))
         histories = histories or [training.history for training in finished]
 
@@ -69,12 +69,12 @@ def train_fusion(
 
 
 def _kept(trained: Iterable[Finished], folder: Path) -> list[Finished]:
-    """Take the trainings of a member with their weights out of the cache into its `folder`."""
-    folder.mkdir()
+    """Take trainings with their weights out of the cache into the `folder` of the models."""
     finished = []
     for training in trained:
         # Written anew: the metadata of the cached file is no part of the result.
-        weights = weights_of(folder.parent, folder.name, training.run.name)
+        weights = weights_of(folder, training.member, training.run.name)
+        weights.parent.mkdir(exist_ok=True)
         save_file(load_file(training.weights), weights)
         finished.append(training)
     return finished
