@@ -9,14 +9,15 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 repro: install  ## raw clips -> scores
 	dvc repro
-	@python stages/show_scores.py
+	@ecmf scores
 
 test: install-test  ## the promises of the project
 	python -m pytest
 
-check: install-test  ## lint, format, types
+check: install-test  ## lint, format, imports, types
 	ruff check .
 	ruff format --check .
+	lint-imports
 	mypy
 
 install: $(VENV)/installed
@@ -24,9 +25,10 @@ install: $(VENV)/installed
 install-test: $(VENV)/installed-test
 
 # onnxruntime and onnxruntime-gpu own the same folder: exactly one of them may stand.
-$(VENV)/installed: requirements.lock
+$(VENV)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@if nvidia-smi -L >/dev/null 2>&1; then \
 		$(BIN)/pip uninstall --quiet --yes onnxruntime && \
 		$(BIN)/pip install --quiet --force-reinstall --no-deps $(ONNX_GPU); \

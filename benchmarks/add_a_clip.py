@@ -20,13 +20,13 @@ import av
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/support"))
 
 from checkout import copy_project
 
-from ecmf.sample.expression import Expression
-from ecmf.sample.performance import Pose
-from ecmf.sample.scene import Scene
+from sample_corpus.expression import Expression
+from sample_corpus.performance import Pose
+from sample_corpus.scene import Scene
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("encode_frames", "encode_faces", "encode_audio", "encode_text")
@@ -94,7 +94,7 @@ class Checkout:
                     film(raw / f"{name}.mp4", number)
                 line = [name, f"{name}.mp4", f"Take {number}", f"s{number % 9}", "ab"[number % 2]]
                 writer.writerow(line)
-        self.run("python", "stages/index_corpus.py", "folder", "recordings", "--name", "mine")
+        self.run("python", "-m", "ecmf", "index", "folder", "recordings", "--name", "mine")
 
     def work(self) -> tuple[dict[str, int], bool]:
         """Run the stages; return clips worked out by each, and whether anything ran at all."""

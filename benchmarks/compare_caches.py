@@ -27,9 +27,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 
-from ecmf import cache
-from ecmf.engine import CLIPS_PER_PACK
-from ecmf.store import Layout, Result, Rows
+from ecmf.execution import result_cache
+from ecmf.execution.local import CLIPS_PER_PACK
+from ecmf.storage.store import Layout, Result, Rows
 
 lmdb = import_module("lmdb") if util.find_spec("lmdb") else None
 DIM, ROUNDS, LARGEST_MAP = 1024, 5, 1 << 36
@@ -45,7 +45,7 @@ class Opened(NamedTuple):
 
 def _packs(folder: Path) -> Opened:
     os.environ["ECMF_CACHE"] = str(folder)
-    shelf = cache.Shelf("compare_caches", (Layout((DIM,), "float16"),), {})
+    shelf = result_cache.Shelf("compare_caches", (Layout((DIM,), "float16"),), {})
     return Opened(shelf.put, shelf, shelf.get)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from comparison import (
+from support.comparison import (
     Answers,
     Confusions,
     Variant,
@@ -34,15 +34,15 @@ from comparison import (
     seed_scores,
     table,
 )
-from corpora import Corpus, prepared
-from rivals import PRODUCT, classifiers
+from support.corpora import Corpus, prepared
+from support.rivals import PRODUCT, classifiers
 
-from ecmf import plugins
-from ecmf.dataset import Dataset
+from ecmf import registry
+from ecmf.metrics import INTERVAL
 from ecmf.params import TrainFusion
-from ecmf.runs import plan, read_sources
-from ecmf.scores import INTERVAL
-from ecmf.training import fit
+from ecmf.training.cross_validation import plan, read_sources
+from ecmf.training.dataset import Dataset
+from ecmf.training.trainer import fit
 
 BASELINE, ALL = "baseline", "all members, equal votes"
 ABLATED = ("sample", "RAVDESS")
@@ -51,7 +51,7 @@ SWITCHES = ("self_attention", "residual", "weighting", "keep_original")
 
 def members(corpus: Corpus) -> dict[str, Answers]:
     """Train every member; the baseline comes first."""
-    names = sorted(plugins.names("fusion"), key=lambda name: (name != BASELINE, name))
+    names = sorted(registry.names("fusion"), key=lambda name: (name != BASELINE, name))
     said = {}
     for name in names:
         params = corpus.training.model_copy(update={"model": name})

@@ -17,23 +17,32 @@ from typing import Any
 
 import numpy as np
 import yaml
-from comparison import SEEDS, Confusions, Variant, confusions, count, log, seed_scores, table
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from support.comparison import (
+    SEEDS,
+    Confusions,
+    Variant,
+    confusions,
+    count,
+    log,
+    seed_scores,
+    table,
+)
 
 from crop_faces import crop_faces
 from decode_video import decode_video
-from ecmf.features import load_sources
-from ecmf.indexing import index
-from ecmf.manifest import Clip, classes_of, read_manifest, write_manifest
-from ecmf.opinions import as_shares
+from ecmf.cli.preset import PRESETS
+from ecmf.data.corpus_index import index
+from ecmf.data.features import load_sources
+from ecmf.data.manifest import Clip, classes_of, read_manifest, write_manifest
+from ecmf.metrics import weighted_f1
 from ecmf.params import EncodeText, load_params
-from ecmf.scores import weighted_f1
-from ecmf.training import Targets
+from ecmf.refinement.label_sources import as_shares
+from ecmf.training.targets import Targets
 from encode_text import encode_text
 from enrich_text import enrich_text
-from preset import PRESETS
 
 REACHED = 0.57
 STRENGTHS = (0.001, 0.003, 0.01)  # of C, the inverse of the regularisation

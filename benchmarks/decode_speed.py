@@ -25,10 +25,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 
-from ecmf import plugins
-from ecmf.decoders.base import Decoder
+from ecmf import registry
+from ecmf.decoding.base import Decoder
+from ecmf.decoding.demuxer import opened
 from ecmf.params import DecodeVideo
-from ecmf.recording import opened
 
 ROUNDS, MOST_FLOORS, LEAST_PASSES = 7, 1.5, 1.6
 WIDTH, HEIGHT, SECONDS, FRAMES_PER_SECOND, SAMPLES_PER_SECOND = 1280, 720, 5, 25, 48_000
@@ -86,8 +86,8 @@ def decode(path: Path, *passes: tuple[Decoder | None, bool]) -> None:
 def measure(path: Path) -> dict[str, float]:
     """Name of a line -> CPU seconds of the best round."""
     timed: dict[str, Callable[[], None]] = {"floor": partial(floor, path)}
-    for name in plugins.names("decoders"):
-        decoder = plugins.create("decoders", "Decoder", name, {})
+    for name in registry.names("decoders"):
+        decoder = registry.create("decoders", "Decoder", name, {})
         seen, heard = (decoder, False), (None, True)
         timed[f"{name} once"] = partial(decode, path, (decoder, True))
         timed[f"{name} thrice"] = partial(decode, path, seen, seen, heard)
@@ -107,7 +107,7 @@ def report(path: Path) -> bool:
     print(f"\n{path.name}, {' and '.join(codecs)}: floor {spent['floor'] * 1e3:.0f} ms of CPU")
     judged = "h264" in codecs and len(codecs) > 1
     holds = True
-    for name in plugins.names("decoders"):
+    for name in registry.names("decoders"):
         floors = spent[f"{name} once"] / spent["floor"]
         times = spent[f"{name} thrice"] / spent[f"{name} once"]
         fine = floors <= MOST_FLOORS and times >= LEAST_PASSES

@@ -18,22 +18,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from comparison import Confusions, log, seed_scores, table
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from support.comparison import Confusions, log, seed_scores, table
 
-from ecmf import plugins
-from ecmf.cropping import FaceCropper
-from ecmf.decoding import ClipDecoder
-from ecmf.files import sha256
-from ecmf.indexing import index
-from ecmf.manifest import Clip
+from ecmf import registry
+from ecmf.cropping.face_cropper import FaceCropper
+from ecmf.data.corpus_index import index
+from ecmf.data.manifest import Clip
+from ecmf.decoding.clip_decoder import ClipDecoder
 from ecmf.media import Pictures, Sound
 from ecmf.params import load_params
-from ecmf.pictures import decode_jpeg
+from ecmf.storage.files import sha256
+from ecmf.storage.jpeg import decode_jpeg
 
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 FOLDS, INNER_FOLDS, SEEDS = 8, 7, (0, 1, 2)
@@ -62,7 +62,7 @@ def see(videos: Path, models: Path) -> None:
     options = {**file(models / "fer2013_mini_xception.onnx", "weights"), **scale}
     decode, crop = ClipDecoder(params.decode_video), FaceCropper(params.crop_faces)
     for trim in (0.0, 0.14):
-        encoder = plugins.create("encoders.image", "Encoder", "onnx", {**options, "trim": trim})
+        encoder = registry.create("encoders.image", "Encoder", "onnx", {**options, "trim": trim})
         for clip in index("ravdess", videos):
             frames = decode(clip).frames
             images = [decode_jpeg(picture) for picture in frames.values]
@@ -89,7 +89,7 @@ def hear(clips: Sequence[Clip], action_units: Path, models: Path) -> dict[str, R
     }
     rows = {}
     for name, (family, member, options) in makers.items():
-        encoder = plugins.create(family, "Encoder", member, options)
+        encoder = registry.create(family, "Encoder", member, options)
         nothing = np.full((1, encoder.dim), np.nan, "float32")
         found = (features.values for features in encoder(sounds))
         rows[name] = np.concatenate([values if len(values) else nothing for values in found])

@@ -22,12 +22,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 
 from transformers import ViTConfig, ViTImageProcessorPil, ViTModel
 
-from ecmf import batching, plugins
-from ecmf.encoding import as_pictures
-from ecmf.files import sha256
-from ecmf.pictures import encode_jpeg
-from ecmf.store import Layout, Rows, Store
-from ecmf.store_writer import StoreWriter
+from ecmf import registry
+from ecmf.encoding import batching
+from ecmf.encoding.store_encoder import as_pictures
+from ecmf.storage.files import sha256
+from ecmf.storage.jpeg import encode_jpeg
+from ecmf.storage.store import Layout, Rows, Store
+from ecmf.storage.store_writer import StoreWriter
 
 ENOUGH = 0.75
 FRAMES = 16
@@ -57,7 +58,7 @@ def measure(name: str, config: ViTConfig, folder: Path, clips: int, rounds: int)
     ViTModel(config).save_pretrained(weights)
     ViTImageProcessorPil().save_pretrained(weights)
     options = {"folder": str(weights), "sha256": sha256(weights)}
-    encoder = plugins.create("encoders.image", "Encoder", "huggingface", options)
+    encoder = registry.create("encoders.image", "Encoder", "huggingface", options)
     ratios = []
     with Store(filmed(folder / "frames.h5", clips)) as store:
         reads = [(clip, partial(_read, store, clip)) for clip in store]

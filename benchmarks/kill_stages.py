@@ -37,14 +37,14 @@ import yaml
 from dvc.repo import Repo
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/support"))
 
 import tiny_vision
 from checkout import copy_project
 
 from ecmf.corpora.folder import LIST
-from ecmf.engine import CLIPS_PER_PACK
-from ecmf.files import sha256
+from ecmf.execution.local import CLIPS_PER_PACK
+from ecmf.storage.files import sha256
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 2
@@ -94,10 +94,10 @@ def tallied(kind, function, unit):
     return call
 '''
 TALLIED = {
-    "workers": '_outcome = tallied("item", _outcome, lambda function, item: item)',
-    "batching": '_Batches._joined = tallied("item", _Batches._joined, lambda self, clip: clip.tag)',
-    "runs": 'fit = tallied("training", fit, lambda data, goal, fold, seed, params: (seed, fold))',
-    "sample/shooting": '_film = tallied("film", _film, lambda clip, *others: clip.clip_id)',
+    "ecmf/execution/process_pool": '_outcome = tallied("item", _outcome, lambda function, item: item)',
+    "ecmf/encoding/batching": '_Batches._joined = tallied("item", _Batches._joined, lambda self, clip: clip.tag)',
+    "ecmf/training/cross_validation": 'fit = tallied("training", fit, lambda data, goal, fold, seed, params: (seed, fold))',
+    "sample_corpus/shooting": '_film = tallied("film", _film, lambda clip, *others: clip.clip_id)',
 }
 """What is added to modules of the copy, so that work is counted where it is done."""
 
@@ -152,10 +152,10 @@ class Copy:
             ]
 
     def _count_work(self) -> None:
-        package = self.folder / "stages/ecmf"
-        (package / "tally.py").write_text(TALLY)
+        stages = self.folder / "stages"
+        (stages / "ecmf/tally.py").write_text(TALLY)
         for module, line in TALLIED.items():
-            with (package / f"{module}.py").open("a") as file:
+            with (stages / f"{module}.py").open("a") as file:
                 file.write(f"\n\nfrom ecmf.tally import tallied\n\n{line}\n")
 
     def _make_small(self) -> None:
@@ -305,7 +305,7 @@ def is_sound(copy: Copy, cache: Path) -> bool:
     """Ask the project's own tool whether all results that are kept are whole."""
     if not (cache / "clips").is_dir():
         return True
-    command = [sys.executable, "stages/cache.py", "verify"]
+    command = [sys.executable, "-m", "ecmf", "cache", "verify"]
     environment = {**os.environ, "ECMF_CACHE": str(cache)}
     done = subprocess.run(command, cwd=copy.folder, env=environment, capture_output=True)
     return done.returncode == 0 and not done.stderr  # what cannot be opened is but a warning there

@@ -20,9 +20,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 
-from ecmf.features import load_sources
-from ecmf.store import Layout, Rows
-from ecmf.store_writer import StoreWriter
+from ecmf.data.features import load_sources
+from ecmf.storage.store import Layout, Rows
+from ecmf.storage.store_writer import StoreWriter
 
 CLIPS, ROUNDS, LEAST = 27_369, 3, 10
 SOURCES = {"face/a": 768, "audio/b": 1024, "text/c": 1024}

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from comparison import SEEDS, Variant, answers, count, log, seed_scores
-from corpora import Corpus, prepared
 from numpy.typing import NDArray
+from support.comparison import SEEDS, Variant, answers, count, log, seed_scores
+from support.corpora import Corpus, prepared
 
-from ecmf import plugins
+from ecmf import registry
 
 SHARES = {"trained on whole clips": 0.0, "modality dropout 0.3": 0.3}
 
@@ -27,7 +27,7 @@ def scores(corpus: Corpus, share: float) -> dict[str, NDArray[np.float64]]:
     """WAF of each member, whole and without each branch."""
     without = [None, *corpus.branches]
     found = {}
-    for name in plugins.names("fusion"):
+    for name in registry.names("fusion"):
         change = {"model": name, "modality_dropout": share, "seeds": SEEDS[:2]}
         params = corpus.training.model_copy(update=change)
         variant = Variant(f"{corpus.name}: {name}, dropout {share}", params, corpus.paths)

@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from comparison import drawn_scores, log, seed_scores, tested_in_turn
-from ravdess import encode
-from refinement import CLEAN, NOISY, Study, Variant, run, splits, table, uniform
+from support.comparison import drawn_scores, log, seed_scores, tested_in_turn
+from support.ravdess import encode
+from support.refinement import CLEAN, NOISY, Study, Variant, run, splits, table, uniform
 
-from ecmf.manifest import classes_of, read_manifest
+from ecmf.data.manifest import classes_of, read_manifest
+from ecmf.metrics import INTERVAL
 from ecmf.params import EnrichText, load_params
-from ecmf.scores import INTERVAL
 from enrich_text import enrich_text
 
 REPEATS, FOLDS, INNER_FOLDS = 2, 4, 4

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from comparison import drawn_scores, log
-from corpora import SAMPLE, true_labels
-from refinement import (
+from support.comparison import drawn_scores, log
+from support.corpora import SAMPLE, true_labels
+from support.refinement import (
     CLEAN,
     NOISY,
     Study,
@@ -26,9 +26,9 @@ from refinement import (
     uniform,
 )
 
-from ecmf.manifest import classes_of, read_manifest
+from ecmf.data.manifest import classes_of, read_manifest
+from ecmf.metrics import INTERVAL
 from ecmf.params import load_params
-from ecmf.scores import INTERVAL
 
 WRONG = 0.2
 REPEATS, FOLDS = 4, 3

@@ -31,9 +31,10 @@ from crop_faces import crop_faces
 from crop_faces import recipe_of as cropping
 from decode_video import decode_video
 from decode_video import recipe_of as decoding
-from ecmf import engine
-from ecmf.decoding import content_key
-from ecmf.encoding import (
+from ecmf.data.enriched_text import EnrichedText, write_texts
+from ecmf.data.manifest import Clip, write_manifest
+from ecmf.decoding.clip_decoder import content_key
+from ecmf.encoding.store_encoder import (
     PICTURES,
     SOUND,
     Named,
@@ -41,15 +42,14 @@ from ecmf.encoding import (
     encode_sound,
     recipe_of,
 )
-from ecmf.engine import Given, InProcesses, Recipe
-from ecmf.enrichment import EnrichedText, write_texts
-from ecmf.files import sha256
-from ecmf.manifest import Clip, write_manifest
+from ecmf.encoding.text_views import TEXT, encode_transcripts
+from ecmf.execution import engine, local
+from ecmf.execution.process_pool import Failure
+from ecmf.execution.recipe import Given, InProcesses, Recipe
 from ecmf.params import AudioChoice, CropFaces, DecodeVideo, ImageChoice, TextChoice
-from ecmf.store import Layout, Result, Rows, Store
-from ecmf.store_writer import StoreWriter
-from ecmf.views import TEXT, encode_transcripts
-from ecmf.workers import Failure
+from ecmf.storage.files import sha256
+from ecmf.storage.store import Layout, Result, Rows, Store
+from ecmf.storage.store_writer import StoreWriter
 
 GIBIBYTE = 1 << 30
 FRAMES = ImageChoice(member="colour_histogram")
@@ -76,8 +76,8 @@ def measured(step: str) -> Iterator[None]:
 def fill(recipe: Recipe, keys: list[str], result: Callable[[int], Result]) -> None:
     """Put the results of stubs where those of a first run would be."""
     shelf = recipe.shelf()
-    for first in range(0, len(keys), engine.CLIPS_PER_PACK):
-        part = range(first, min(first + engine.CLIPS_PER_PACK, len(keys)))
+    for first in range(0, len(keys), local.CLIPS_PER_PACK):
+        part = range(first, min(first + local.CLIPS_PER_PACK, len(keys)))
         shelf.put({keys[number]: result(number) for number in part})
 
 

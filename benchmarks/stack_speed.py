@@ -19,15 +19,17 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from comparison import log
+from support.comparison import log
 
-from ecmf import device, plugins
-from ecmf.dataset import Dataset
-from ecmf.features import Source
+from ecmf import registry
+from ecmf.data.features import Source
+from ecmf.data.splits import Fold
+from ecmf.execution import device
 from ecmf.params import TrainFusion
-from ecmf.splits import Fold
-from ecmf.stacking import fit_stack
-from ecmf.training import Targets, fit
+from ecmf.training.dataset import Dataset
+from ecmf.training.targets import Targets
+from ecmf.training.trainer import fit
+from ecmf.training.vmap_trainer import fit_stack
 
 CLIPS, CLASSES, FOLDS, SEEDS, EPOCHS = 2_000, 6, 5, 3, 4
 SOURCES = {"frame/a": 768, "face/b": 1024, "audio/c": 1024, "text/d": 768}
@@ -84,8 +86,8 @@ def main(members: list[str]) -> int:
     log.info("| one by one / stacked | %s |", " | ".join(PRECISIONS))
     log.info("|---|---|---|")
     holds, fallbacks = True, Fallbacks()
-    logging.getLogger("ecmf.stacking").addHandler(fallbacks)
-    for member in members or plugins.names("fusion"):
+    logging.getLogger("ecmf.training.vmap_trainer").addHandler(fallbacks)
+    for member in members or registry.names("fusion"):
         cells = []
         for precision in PRECISIONS:
             params = TrainFusion.model_validate(

@@ -26,8 +26,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 
-from ecmf.store import Layout, Rows, Store
-from ecmf.store_writer import BYTES_PER_CHUNK, StoreWriter
+from ecmf.storage.store import Layout, Rows, Store
+from ecmf.storage.store_writer import BYTES_PER_CHUNK, StoreWriter
 
 ROUNDS, MEGABYTES, CLIPS_AT_RANDOM = 7, 100.0, 300
 LEAST = {"write": 500, "read at once": 1_000, "read in order": 1_000}

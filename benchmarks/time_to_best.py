@@ -33,14 +33,15 @@ from torch.utils.data import Dataset as Samples
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 
-from ecmf.dataset import Dataset
-from ecmf.features import Source
+from ecmf.data.features import Source
+from ecmf.data.splits import Fold
 from ecmf.fusion.base import Batch
-from ecmf.model import build
+from ecmf.metrics import weighted_f1
 from ecmf.params import load_params
-from ecmf.scores import weighted_f1
-from ecmf.splits import Fold
-from ecmf.training import Targets, fit
+from ecmf.training.dataset import Dataset
+from ecmf.training.model import build
+from ecmf.training.targets import Targets
+from ecmf.training.trainer import fit
 
 LABELLED, CANDIDATES, CLASSES, BATCH = 7_369, 20_000, 6, 32
 SOURCES = {"face/a": 768, "audio/b": 1024, "text/c": 768}

@@ -26,11 +26,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 
-from ecmf.dataset import Dataset
-from ecmf.features import Source
+from ecmf.data.features import Source
+from ecmf.data.splits import Fold
 from ecmf.params import TrainFusion
-from ecmf.splits import Fold
-from ecmf.training import Targets, fit
+from ecmf.training.dataset import Dataset
+from ecmf.training.targets import Targets
+from ecmf.training.trainer import fit
 
 CLIPS, CLASSES, BATCH, ROUNDS, EPOCHS = 5_000, 6, 128, 5, 3
 SOURCES = {"frame/a": 768, "face/b": 1024, "audio/c": 1024, "text/d": 768}

@@ -3,15 +3,15 @@
 import json
 from pathlib import Path
 
-from ecmf import stage
-from ecmf.audit import audit
-from ecmf.contested import most_contested, page
-from ecmf.files import write_text
-from ecmf.labels import read_labels
-from ecmf.manifest import classes_of, read_manifest
+from ecmf.cli import stage
+from ecmf.data.label_table import read_labels
+from ecmf.data.manifest import classes_of, read_manifest
 from ecmf.params import AuditLabels
-from ecmf.store import Store
-from ecmf.votes import read_votes
+from ecmf.refinement.audit_metrics import audit
+from ecmf.refinement.audit_page import most_contested, page
+from ecmf.refinement.vote_table import read_votes
+from ecmf.storage.files import write_text
+from ecmf.storage.store import Store
 
 
 def audit_labels(

@@ -10,15 +10,16 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from ecmf import device, engine, fingerprint, stage
-from ecmf.budget import check_budget
-from ecmf.cropping import LAYOUT, FaceCropper
-from ecmf.engine import Given, InProcesses
+from ecmf.cli import stage
+from ecmf.cropping.face_cropper import LAYOUT, FaceCropper
+from ecmf.execution import code_fingerprint, device, engine
+from ecmf.execution.error_budget import check_budget
+from ecmf.execution.process_pool import Failure
+from ecmf.execution.recipe import Given, InProcesses
+from ecmf.execution.shard import Shard
 from ecmf.params import CropFaces
-from ecmf.shard import Shard
-from ecmf.store import Rows, Store, no_rows
-from ecmf.store_writer import StoreWriter
-from ecmf.workers import Failure
+from ecmf.storage.store import Rows, Store, no_rows
+from ecmf.storage.store_writer import StoreWriter
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def recipe_of(params: CropFaces) -> tuple[InProcesses, dict[str, Any]]:
         "jpeg_quality": params.jpeg_quality,
         **detector.provenance,
     }
-    code = fingerprint.of("ecmf.cropping", f"ecmf.detectors.{params.detector}")
+    code = code_fingerprint.of("ecmf.cropping.face_cropper", f"ecmf.detectors.{params.detector}")
     identity = {
         **provenance,
         "code": code,

@@ -4,9 +4,9 @@ import functools
 import logging
 from pathlib import Path
 
-from ecmf import engine, fingerprint, stage
-from ecmf.budget import check_budget
-from ecmf.decoding import (
+from ecmf.cli import stage
+from ecmf.data.manifest import Clip, read_manifest
+from ecmf.decoding.clip_decoder import (
     AUDIO,
     FRAMES,
     PROVENANCE_OF_AUDIO,
@@ -15,12 +15,13 @@ from ecmf.decoding import (
     content_key,
     failed,
 )
-from ecmf.engine import Given, InProcesses
-from ecmf.manifest import Clip, read_manifest
+from ecmf.execution import code_fingerprint, engine
+from ecmf.execution.error_budget import check_budget
+from ecmf.execution.process_pool import Failure
+from ecmf.execution.recipe import Given, InProcesses
+from ecmf.execution.shard import Shard
 from ecmf.params import DecodeVideo
-from ecmf.shard import Shard
-from ecmf.store_writer import StoreWriter
-from ecmf.workers import Failure
+from ecmf.storage.store_writer import StoreWriter
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,9 @@ def recipe_of(params: DecodeVideo) -> InProcesses:
     identity = {
         "frames": decode.provenance_of_frames,
         "audio": PROVENANCE_OF_AUDIO,
-        "code": fingerprint.of("ecmf.decoding", f"ecmf.decoders.{params.decoder}"),
+        "code": code_fingerprint.of(
+            "ecmf.decoding.clip_decoder", f"ecmf.decoders.{params.decoder}"
+        ),
     }
     return InProcesses(
         "decode_video", (FRAMES, AUDIO), identity, decode, seconds_per_clip=params.seconds_per_clip

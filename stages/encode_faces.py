@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from ecmf import stage
-from ecmf.encoding import encode_pictures
+from ecmf.cli import stage
+from ecmf.encoding.store_encoder import encode_pictures
+from ecmf.execution.shard import Shard
 from ecmf.params import EncodeFaces, chosen
-from ecmf.shard import Shard
 
 
 def encode_faces(

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from ecmf import stage
+from ecmf.cli import stage
+from ecmf.encoding.text_views import encode_transcripts
+from ecmf.execution.shard import Shard
 from ecmf.params import EncodeText, chosen
-from ecmf.shard import Shard
-from ecmf.views import encode_transcripts
 
 
 def encode_text(

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ecmf import engine, fingerprint, plugins, stage
-from ecmf.budget import check_budget
-from ecmf.engine import Given, InProcesses
-from ecmf.enrichment import EnrichedText, Line, write_texts
-from ecmf.errors import ParamsError
-from ecmf.facts import (
+from ecmf import registry
+from ecmf.cli import stage
+from ecmf.data.enriched_text import EnrichedText, Line, write_texts
+from ecmf.data.manifest import Clip, classes_of, read_manifest
+from ecmf.enrichment.base import Provider, Transcript
+from ecmf.enrichment.nonverbal_cues import (
     NO_FACE,
     VOICE,
     bounds,
@@ -23,18 +23,20 @@ from ecmf.facts import (
     measured_voice,
     voice_facts,
 )
-from ecmf.llms.base import Provider, Transcript
-from ecmf.manifest import Clip, classes_of, read_manifest
+from ecmf.errors import ParamsError
+from ecmf.execution import code_fingerprint, engine
+from ecmf.execution.error_budget import check_budget
+from ecmf.execution.process_pool import Failure
+from ecmf.execution.recipe import Given, InProcesses
 from ecmf.params import EnrichText
-from ecmf.store import Store
-from ecmf.workers import Failure
+from ecmf.storage.store import Store
 
 
 def enrich_text(
     manifest: Path, audio: Path, faces: Path, face_features: Path, text: Path, params: EnrichText
 ) -> None:
     """Let the provider enrich the transcript of every clip; facts are measured first."""
-    provider: Provider = plugins.create(
+    provider: Provider = registry.create(
         "llms", "Provider", params.provider, params.options.get(params.provider, {})
     )
     clips = read_manifest(manifest)
@@ -105,7 +107,7 @@ def measure_voices(
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Clip id -> what was measured of its voice, and clip id -> why that failed."""
     identity = {
-        "code": fingerprint.of("ecmf.facts"),
+        "code": code_fingerprint.of("ecmf.enrichment.nonverbal_cues"),
         "versions": [version(name) for name in ("librosa", "numpy", "scipy")],
     }
     recipe = InProcesses("voices", (VOICE,), identity, measured_voice)

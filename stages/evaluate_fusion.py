@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from ecmf import stage
-from ecmf.card import Card, read_card
-from ecmf.files import write_text
-from ecmf.manifest import Clip, read_manifest
+from ecmf.cli import stage
+from ecmf.data.manifest import Clip, read_manifest
+from ecmf.data.valence import given_valence
+from ecmf.evaluation.prediction import Predictions, Probabilities, Spoken, predict_all
+from ecmf.evaluation.tables import Prediction, draw_confusion, write_confusion, write_predictions
+from ecmf.evaluation.valence import valence_scores
+from ecmf.metrics import Labels, scores, weighted_f1
 from ecmf.params import EvaluateFusion, Sources
-from ecmf.prediction import Predictions, Probabilities, Spoken, predict_all
-from ecmf.runs import read_sources
-from ecmf.scores import Labels, scores, weighted_f1
-from ecmf.tables import Prediction, draw_confusion, write_confusion, write_predictions
-from ecmf.valence import given_valence, valence_scores
+from ecmf.storage.files import write_text
+from ecmf.training.cross_validation import read_sources
+from ecmf.training.model_metadata import Card, read_card
 
 
 def evaluate_fusion(

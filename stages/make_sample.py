@@ -6,14 +6,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ecmf import stage, workers
-from ecmf.indexing import index
-from ecmf.manifest import write_manifest
-from ecmf.sample.plan import plan
-from ecmf.sample.settings import MakeSample
-from ecmf.sample.shooting import ShootingDay, shoot
-from ecmf.sample.speech import available
-from ecmf.sample.tables import remove_corpus, write_clips, write_truth
+from ecmf.cli import stage
+from ecmf.data.corpus_index import index
+from ecmf.data.manifest import write_manifest
+from ecmf.execution import process_pool
+from ecmf.params import MakeSample
+from sample_corpus.plan import plan
+from sample_corpus.shooting import ShootingDay, shoot
+from sample_corpus.speech import available
+from sample_corpus.tables import remove_corpus, write_clips, write_truth
 
 
 def make_sample(folder: Path, manifest: Path, truth: Path, params: MakeSample) -> None:
@@ -27,9 +28,9 @@ def make_sample(folder: Path, manifest: Path, truth: Path, params: MakeSample) -
         for _, of_actor in groupby(clips, key=lambda clip: clip.actor)
     ]
     with tqdm(total=len(clips), desc="make_sample", unit="clip", disable=None) as progress:
-        made = workers.run(shoot, days, workers=workers.count())
+        made = process_pool.run(shoot, days, workers=process_pool.count())
         for day, result in zip(days, made, strict=True):
-            if isinstance(result, workers.Failure):
+            if isinstance(result, process_pool.Failure):
                 raise RuntimeError(f"clips of {day.clips[0].speaker}: {result.reason}")
             progress.update(result)
     write_truth(clips, voice, truth)

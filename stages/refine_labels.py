@@ -7,13 +7,13 @@ through and influence nothing.
 from dataclasses import asdict
 from pathlib import Path
 
-from ecmf import stage
-from ecmf.enrichment import read_texts
-from ecmf.labels import write_labels
-from ecmf.manifest import classes_of, read_manifest
+from ecmf.cli import stage
+from ecmf.data.enriched_text import read_texts
+from ecmf.data.label_table import write_labels
+from ecmf.data.manifest import classes_of, read_manifest
 from ecmf.params import RefineLabels, Sources
-from ecmf.refinement import Refinement
-from ecmf.votes import Votes, write_votes
+from ecmf.refinement.label_refinement import Refinement
+from ecmf.refinement.vote_table import Votes, write_votes
 
 
 def refine_labels(

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from ecmf import stage
-from ecmf.enrichment import read_texts
-from ecmf.files import write_table, write_text
+from ecmf.cli import stage
+from ecmf.data.enriched_text import read_texts
 from ecmf.params import Sources
-from ecmf.store import STATES, State, Store
+from ecmf.storage.files import write_table, write_text
+from ecmf.storage.store import STATES, State, Store
 
 
 def report_coverage(

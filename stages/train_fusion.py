@@ -9,17 +9,23 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import load_file, save_file
 
-from ecmf import stage
-from ecmf.card import Card, MemberCard, RunCard, SourceCard, weights_of, write_card
-from ecmf.course import Epoch
-from ecmf.curves import write_curves
-from ecmf.files import write_text
-from ecmf.manifest import Clip, classes_of, read_manifest
+from ecmf.cli import stage
+from ecmf.data.manifest import Clip, classes_of, read_manifest
 from ecmf.params import Sources, TrainFusion
-from ecmf.runs import Finished, chosen_paths, train_all
-from ecmf.store import Store
-from ecmf.targets import read_targets
-from ecmf.training import Targets
+from ecmf.storage.files import write_text
+from ecmf.storage.store import Store
+from ecmf.training.cross_validation import Finished, chosen_paths, train_all
+from ecmf.training.early_stopping import Epoch
+from ecmf.training.learning_curves import write_curves
+from ecmf.training.model_metadata import (
+    Card,
+    MemberCard,
+    RunCard,
+    SourceCard,
+    weights_of,
+    write_card,
+)
+from ecmf.training.targets import Targets, read_targets
 
 
 def train_fusion(

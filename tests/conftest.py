@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+os.environ["PYTHONPATH"] = str(ROOT / "stages")  # for programs that tests start
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

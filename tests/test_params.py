@@ -4,7 +4,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
-from ecmf import plugins
+from ecmf import registry
 from ecmf.errors import MissingFileError, ParamsError
 from ecmf.params import chosen, load_params
 
@@ -25,18 +25,18 @@ def test_the_project_s_own_parameters_are_valid_with_every_member_s_options():
                             ("enrich_text", "llms"), ("refine_labels", "refiners"),
                             ("train_fusion", "fusion")):  # fmt: skip
         for member, given in getattr(params, section).options.items():
-            assert plugins.options(family, member, given)
+            assert registry.options(family, member, given)
     for section, family in (("encode_frames", "image"), ("encode_faces", "image"),
                             ("encode_audio", "audio"), ("encode_text", "text")):  # fmt: skip
         for choice in getattr(params, section).encoders.values():
-            assert plugins.options(f"encoders.{family}", choice.member, choice.options)
+            assert registry.options(f"encoders.{family}", choice.member, choice.options)
 
 
-@pytest.mark.parametrize("name", plugins.names("fusion"))
+@pytest.mark.parametrize("name", registry.names("fusion"))
 def test_every_fusion_model_s_options_are_written_out_as_they_are_by_default(name):
     """So that `-S` changes any of them without adding a key, and a sweep finds it."""
     written = yaml.safe_load((ROOT / "params.yaml").read_text())["train_fusion"]["options"]
-    assert written[name] == plugins.options("fusion", name, {}).model_dump()
+    assert written[name] == registry.options("fusion", name, {}).model_dump()
 
 
 def test_an_option_of_a_model_that_is_not_chosen_is_changed_by_its_name(tmp_path):
@@ -90,7 +90,7 @@ def test_an_unknown_option_of_a_member_is_refused():
     with pytest.raises(
         ParamsError, match=r"options of fusion member 'ecmf': dropot.*Did you mean 'dropout'"
     ):
-        plugins.options("fusion", "ecmf", {"dropot": 0.1})
+        registry.options("fusion", "ecmf", {"dropot": 0.1})
 
 
 def test_a_table_is_never_empty_and_action_units_are_an_encoder_of_faces(tmp_path):

@@ -46,3 +46,18 @@ class Text:
     clip_id: str
     text: str
     before: tuple[str, ...] = ()
+
+
+Vectors = NDArray[np.float32]
+"""Rows of features, (rows, dim); float16 where a network computes in half precision."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an encoder says of one clip: `values` (rows, dim), and the `times` (rows,) of each.
+
+    No row at all where the clip gives nothing to encode, never a row of zeros.
+    """
+
+    values: Vectors
+    times: Seconds

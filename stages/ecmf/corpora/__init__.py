@@ -1,1 +1,4 @@
-"""Ways to read a folder of clips as a corpus."""
+"""Layouts of published corpora; one file reads one layout and yields its clips.
+
+What all of them share, the manifest and the splits, is in `data`.
+"""

@@ -26,10 +26,10 @@ from itertools import chain
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from ecmf import plugins
-from ecmf.corpora.folder import read_tables
+from ecmf import registry
+from ecmf.data.manifest import Clip, Split
 from ecmf.errors import CorpusError, MissingFileError
-from ecmf.manifest import Clip, Split
+from ecmf.storage.csv_rows import read_tables
 
 
 class Part(NamedTuple):
@@ -115,7 +115,7 @@ def _faults(part: Part, rows: list[dict[str, str]]) -> Iterator[str]:
         if emotion not in Corpus.classes:
             yield (
                 f"{part.table}: {_name(row)}: unknown emotion {emotion!r}, the classes are "
-                f"{', '.join(Corpus.classes)}.{plugins.hint(emotion, Corpus.classes)}"
+                f"{', '.join(Corpus.classes)}.{registry.hint(emotion, Corpus.classes)}"
             )
 
 

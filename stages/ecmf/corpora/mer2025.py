@@ -23,10 +23,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from ecmf import plugins
-from ecmf.corpora.folder import is_number, read_tables
+from ecmf import registry
+from ecmf.data.manifest import Clip, Split
 from ecmf.errors import CorpusError, MissingFileError
-from ecmf.manifest import Clip, Split
+from ecmf.storage.csv_rows import is_number, read_tables
 
 VIDEOS, SOUNDS = "video", "audio"
 SUBTITLES = "subtitle_chieng.csv"
@@ -125,7 +125,7 @@ def _faults(tables: Tables, videos: Recordings) -> Iterator[str]:
         if label not in Corpus.classes:
             yield (
                 f"{LABELS}: {row['name']!r}: unknown class {label!r}, the classes are "
-                f"{', '.join(Corpus.classes)}.{plugins.hint(label, Corpus.classes)}"
+                f"{', '.join(Corpus.classes)}.{registry.hint(label, Corpus.classes)}"
             )
         if valence and not is_number(valence):
             yield f"{LABELS}: {row['name']!r}: valence {valence!r} is not a number"

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
+from ecmf.data.manifest import Clip
 from ecmf.errors import CorpusError
-from ecmf.manifest import Clip
 
 SUFFIXES = {".wav", ".flac", ".mp4"}
 AUDIO_VIDEO, VIDEO, AUDIO = "01", "02", "03"

@@ -16,12 +16,12 @@ from typing import Any
 import decord
 import numpy as np
 
-from ecmf.decoders.base import Footage
+from ecmf.config import Section
+from ecmf.decoding.base import Footage
+from ecmf.decoding.demuxer import Reel
 from ecmf.errors import ClipError
 from ecmf.media import RGB
-from ecmf.pictures import shrink
-from ecmf.recording import Reel
-from ecmf.section import Section
+from ecmf.storage.jpeg import shrink
 
 NO_REPETITION = 1e-9
 """Share of repeated frames decord may give before it raises; its `fault_tol=1` lets one pass."""

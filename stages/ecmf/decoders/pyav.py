@@ -9,13 +9,13 @@ from typing import Any
 import av
 import numpy as np
 
-from ecmf.decoders.base import Footage
+from ecmf.config import Section
+from ecmf.decoding.base import Footage
+from ecmf.decoding.demuxer import Reel
+from ecmf.decoding.frame_times import Timeline
 from ecmf.errors import ClipError
 from ecmf.media import RGB
-from ecmf.pictures import shrink
-from ecmf.recording import Reel
-from ecmf.section import Section
-from ecmf.timeline import Timeline
+from ecmf.storage.jpeg import shrink
 
 
 class Options(Section):

@@ -15,9 +15,9 @@ import cv2
 import dlib
 from pydantic import Field
 
-from ecmf.detectors.base import Face
+from ecmf.config import Section
+from ecmf.cropping.base import Face
 from ecmf.media import RGB
-from ecmf.section import Section
 
 
 class Options(Section):

@@ -11,11 +11,12 @@ import insightface
 from insightface.model_zoo.scrfd import SCRFD
 from pydantic import Field
 
-from ecmf import files, onnx_files
-from ecmf.detectors.base import Face
-from ecmf.device import onnx_session
+from ecmf.config import Section
+from ecmf.cropping.base import Face
+from ecmf.execution.device import onnx_session
 from ecmf.media import RGB
-from ecmf.section import Section
+from ecmf.pretrained import onnx_model
+from ecmf.storage import files
 
 OPTION = "options.insightface.model"
 
@@ -42,8 +43,8 @@ class Detector:
     uses_device = True
 
     def __init__(self, options: Options) -> None:
-        file = onnx_files.in_pack(options.model, "face detector", OPTION, _detects)
-        remedy = onnx_files.PACK_REMEDY.format(option=OPTION)
+        file = onnx_model.in_pack(options.model, "face detector", OPTION, _detects)
+        remedy = onnx_model.PACK_REMEDY.format(option=OPTION)
         path = files.verified(str(file), options.sha256, remedy)
         # One session for all picture sides: insightface would open another one per side by itself,
         # without the check of the device.
@@ -65,5 +66,5 @@ class Detector:
         return [Face(*row) for row in rows.astype(float).tolist()]
 
 
-def _detects(graph: onnx_files.Graph) -> bool:
+def _detects(graph: onnx_model.Graph) -> bool:
     return len(graph.outputs) in OUTPUTS

@@ -22,11 +22,11 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from pydantic import Field
 
-from ecmf import files
-from ecmf.detectors.base import Face
+from ecmf.config import Section
+from ecmf.cropping.base import Face
 from ecmf.errors import MissingFileError
 from ecmf.media import RGB
-from ecmf.section import Section
+from ecmf.storage import files
 
 PIXELS_PER_STEP = 32
 """The network halves a picture five times, so OpenCV fills its sides up to a multiple of this."""

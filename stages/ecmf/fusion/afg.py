@@ -25,11 +25,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ecmf.config import Section
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.pooling import AttentionPooling
-from ecmf.layers.sequences import StepProjection, Streams, joined
-from ecmf.section import Section
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.pooling import AttentionPooling
+from ecmf.fusion.layers.sequences import StepProjection, Streams, joined
 
 
 class Options(Section):

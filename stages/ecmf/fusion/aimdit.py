@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.options import AttentionOptions
-from ecmf.layers.sequences import (
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.sequences import (
     StepProjection,
     Streams,
     TransformerLayer,

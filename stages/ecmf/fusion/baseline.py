@@ -11,10 +11,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ecmf.config import Section
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.pooling import MeanPooling
-from ecmf.section import Section
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.pooling import MeanPooling
 
 
 class Options(Section):

@@ -27,10 +27,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.options import AttentionOptions
-from ecmf.layers.pooling import last_step, masked_mean, masked_softmax
-from ecmf.layers.sequences import StepProjection, Streams, Transformer, joined, with_positions
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.pooling import last_step, masked_mean, masked_softmax
+from ecmf.fusion.layers.sequences import (
+    StepProjection,
+    Streams,
+    Transformer,
+    joined,
+    with_positions,
+)
 
 GUIDES = ("audio", "text", "face", "frame")
 """The branches, the one that guides first."""

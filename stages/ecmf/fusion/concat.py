@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pydantic import Field
 from torch import nn
 
+from ecmf.config import Section
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.pooling import Projection
-from ecmf.section import Section
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.pooling import Projection
 
 
 class Options(Section):

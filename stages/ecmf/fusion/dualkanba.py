@@ -22,13 +22,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.kolmogorov_arnold import DynamicTanh, KolmogorovArnold
-from ecmf.layers.options import AttentionOptions
-from ecmf.layers.pooling import masked_mean, masked_softmax
-from ecmf.layers.sequences import StepProjection
-from ecmf.layers.sparse_attention import SparseAttention
-from ecmf.layers.state_space import SelectiveStateSpace
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.kolmogorov_arnold import DynamicTanh, KolmogorovArnold
+from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.pooling import masked_mean, masked_softmax
+from ecmf.fusion.layers.sequences import StepProjection
+from ecmf.fusion.layers.sparse_attention import SparseAttention
+from ecmf.fusion.layers.state_space import SelectiveStateSpace
 
 
 class Options(AttentionOptions):

@@ -16,9 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.options import AttentionOptions
-from ecmf.layers.pooling import AttentionPooling, Projection, mean_where
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.pooling import AttentionPooling, Projection, mean_where
 
 
 class Options(AttentionOptions):

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.options import AttentionOptions
-from ecmf.layers.pooling import masked_mean, masked_softmax
-from ecmf.layers.sequences import (
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.pooling import masked_mean, masked_softmax
+from ecmf.fusion.layers.sequences import (
     Attention,
     StepProjection,
     Streams,

@@ -26,13 +26,19 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ecmf import plugins
+from ecmf import registry
 from ecmf.errors import ParamsError
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.options import AttentionOptions
-from ecmf.layers.pooling import masked_mean, masked_softmax
-from ecmf.layers.sequences import StepProjection, Streams, Transformer, joined, with_positions
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.pooling import masked_mean, masked_softmax
+from ecmf.fusion.layers.sequences import (
+    StepProjection,
+    Streams,
+    Transformer,
+    joined,
+    with_positions,
+)
 
 
 class Options(AttentionOptions):
@@ -134,7 +140,7 @@ def _without_teacher(
     where = f"options of fusion member 'egms': teacher {teacher!r}"
     if teacher not in dims:
         raise ParamsError(
-            f"{where} is no source: choose one of {', '.join(dims)}.{plugins.hint(teacher, dims)}"
+            f"{where} is no source: choose one of {', '.join(dims)}.{registry.hint(teacher, dims)}"
         )
     if dims[teacher] != classes:
         raise ParamsError(

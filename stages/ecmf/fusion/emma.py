@@ -21,11 +21,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ecmf.config import Section
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout, InputDropout
-from ecmf.layers.pooling import AttentionPooling
-from ecmf.layers.sequences import StepProjection, resampled
-from ecmf.section import Section
+from ecmf.fusion.layers.dropout import Dropout, InputDropout
+from ecmf.fusion.layers.pooling import AttentionPooling
+from ecmf.fusion.layers.sequences import StepProjection, resampled
 
 VISUAL = ("frame", "face")
 """The branches whose tokens are mixed with those of the others."""

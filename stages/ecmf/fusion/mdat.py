@@ -24,11 +24,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.graphs import GraphAttention
-from ecmf.layers.options import AttentionOptions
-from ecmf.layers.pooling import masked_mean, masked_softmax
-from ecmf.layers.sequences import StepProjection, Streams, Transformer, with_positions
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.graphs import GraphAttention
+from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.pooling import masked_mean, masked_softmax
+from ecmf.fusion.layers.sequences import StepProjection, Streams, Transformer, with_positions
 
 
 class Options(AttentionOptions):

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.options import AttentionOptions
-from ecmf.layers.pooling import Projection, masked_mean, mean_where
-from ecmf.layers.sequences import Transformer
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.pooling import Projection, masked_mean, mean_where
+from ecmf.fusion.layers.sequences import Transformer
 
 MOMENTS = 5
 """Highest order of the central moments that are compared."""

@@ -20,10 +20,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.options import AttentionOptions
-from ecmf.layers.pooling import last_step
-from ecmf.layers.sequences import Streams, Transformer, TransformerLayer, with_positions
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.pooling import last_step
+from ecmf.fusion.layers.sequences import Streams, Transformer, TransformerLayer, with_positions
 
 
 class Options(AttentionOptions):

@@ -22,10 +22,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.options import AttentionOptions
-from ecmf.layers.pooling import AttentionPooling, Projection
-from ecmf.layers.sequences import Attention, StepProjection, resampled, with_positions
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.pooling import AttentionPooling, Projection
+from ecmf.fusion.layers.sequences import Attention, StepProjection, resampled, with_positions
 
 
 class Options(AttentionOptions):

@@ -25,10 +25,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ecmf.config import Section
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.pooling import Projection, masked_mean, mean_where
-from ecmf.section import Section
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.pooling import Projection, masked_mean, mean_where
 
 
 class Options(Section):

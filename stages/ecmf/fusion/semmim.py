@@ -19,12 +19,12 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from ecmf import plugins
+from ecmf import registry
+from ecmf.config import Section
 from ecmf.errors import ParamsError
 from ecmf.fusion import base
-from ecmf.layers.masked_modelling import Assigner, Encoders, MaskedModelling
-from ecmf.layers.options import AttentionOptions
-from ecmf.section import Section
+from ecmf.fusion.layers.masked_modelling import Assigner, Encoders, MaskedModelling
+from ecmf.fusion.layers.options import AttentionOptions
 
 OWN_NAME = "semmim"
 
@@ -64,9 +64,9 @@ class Options(AttentionOptions):
 
     def of_member(self) -> Section:
         """Return the checked options of the member."""
-        known = plugins.load("fusion", self.member).Options.model_fields
+        known = registry.load("fusion", self.member).Options.model_fields
         shared = {"dropout": self.dropout} if "dropout" in known else {}
-        return plugins.options("fusion", self.member, shared | self.options)
+        return registry.options("fusion", self.member, shared | self.options)
 
 
 class Fusion(base.Fusion):
@@ -81,7 +81,7 @@ class Fusion(base.Fusion):
             self.sources, width, options.heads, options.layers, options.dropout
         )
         encoded = [base.SourceShape(source.name, width) for source in self.sources]
-        self.member: base.Fusion = plugins.load("fusion", options.member).Fusion(
+        self.member: base.Fusion = registry.load("fusion", options.member).Fusion(
             encoded, classes, options.of_member()
         )
 

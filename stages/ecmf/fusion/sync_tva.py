@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.graphs import GraphAttention
-from ecmf.layers.options import AttentionOptions
-from ecmf.layers.pooling import masked_mean
-from ecmf.layers.sequences import (
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.graphs import GraphAttention
+from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.pooling import masked_mean
+from ecmf.fusion.layers.sequences import (
     FeedForward,
     StepProjection,
     Streams,

@@ -16,12 +16,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ecmf.config import Section
 from ecmf.errors import ParamsError
 from ecmf.fusion import base
-from ecmf.layers.dropout import Dropout
-from ecmf.layers.pooling import Projection
-from ecmf.layers.tensor_product import outer_product, with_one
-from ecmf.section import Section
+from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.pooling import Projection
+from ecmf.fusion.layers.tensor_product import outer_product, with_one
 
 
 class Options(Section):

@@ -10,10 +10,10 @@ from importlib.metadata import version
 from pydantic import Field
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer, SentiText
 
-from ecmf.enrichment import EnrichedText, compose
-from ecmf.llms.base import Transcript
-from ecmf.section import Section
-from ecmf.store import State
+from ecmf.config import Section
+from ecmf.data.enriched_text import EnrichedText, compose
+from ecmf.enrichment.base import Transcript
+from ecmf.storage.store import State
 
 RULES = "1"
 """Raised with every change of what this file says of a text."""

@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import Field
 
-from ecmf.asking import Asked
-from ecmf.chat import Chat
-from ecmf.completions import Request
-from ecmf.endpoint import Endpoint
+from ecmf.config import Section
+from ecmf.enrichment.chat import Chat
+from ecmf.enrichment.chat_provider import Asked
+from ecmf.enrichment.openai_client import Request
+from ecmf.enrichment.prompts import PromptLanguage
+from ecmf.enrichment.server_chat import Endpoint
 from ecmf.errors import ParamsError
-from ecmf.prompting import PromptLanguage
-from ecmf.section import Section
 
 
 class Options(Section):

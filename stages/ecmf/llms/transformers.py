@@ -10,13 +10,14 @@ from typing import Any
 
 from pydantic import Field
 
-from ecmf import conversing, device
-from ecmf.asking import Asked
-from ecmf.chat import Chat
-from ecmf.conversing import Conversing
-from ecmf.encoders.pretrained import locate
-from ecmf.encoders.weights import Weights
-from ecmf.prompting import PromptLanguage
+from ecmf.enrichment import local_chat
+from ecmf.enrichment.chat import Chat
+from ecmf.enrichment.chat_provider import Asked
+from ecmf.enrichment.local_chat import Conversing
+from ecmf.enrichment.prompts import PromptLanguage
+from ecmf.execution import device
+from ecmf.pretrained.transformers_model import locate
+from ecmf.pretrained.weights import Weights
 
 
 class Options(Weights):
@@ -53,8 +54,8 @@ class Provider(Asked):
             "options": self._options.model_dump(include={"longest_prompt", "longest_answer"}),
             "provenance": dict(self._pretrained.provenance),
             "device": device.requested().partition(":")[0],
-            "rows_per_batch": conversing.ROWS_PER_BATCH,
-            "tokens_per_step": conversing.TOKENS_PER_STEP,
+            "rows_per_batch": local_chat.ROWS_PER_BATCH,
+            "tokens_per_step": local_chat.TOKENS_PER_STEP,
             "versions": {name: version(name) for name in ("llguidance", "tokenizers")},
         }
 

@@ -1,1 +1,1 @@
-"""Sets of parameters under a name, one file each; the first line says what for."""
+"""Named sets of parameters, one YAML file each; its first line states its purpose."""

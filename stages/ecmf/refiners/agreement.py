@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import Field
 
+from ecmf.config import Section
 from ecmf.errors import ParamsError
-from ecmf.plugins import hint
-from ecmf.refiners.base import FUSION, KINDS, Kind, Opinion, Shares
-from ecmf.section import Section
+from ecmf.probabilities import Shares
+from ecmf.refinement.base import FUSION, KINDS, Kind, Opinion
+from ecmf.registry import hint
 
 
 class Options(Section):

@@ -10,8 +10,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from cleanlab.filter import find_label_issues
 
-from ecmf.refiners.base import Kind, Opinion, Shares, joint, normalised
-from ecmf.section import Section
+from ecmf.config import Section
+from ecmf.probabilities import Shares, normalised
+from ecmf.refinement.base import Kind, Opinion, joint
 
 
 class Options(Section):

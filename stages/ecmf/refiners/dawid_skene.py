@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import softmax
 
-from ecmf.refiners.base import Kind, Opinion, Shares, normalised, voices
-from ecmf.section import Section
+from ecmf.config import Section
+from ecmf.probabilities import Shares, normalised
+from ecmf.refinement.base import Kind, Opinion, voices
 
 INDEPENDENT: frozenset[Kind] = frozenset({"given", "annotators", "llm", "tables"})
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from ecmf.refiners.base import Kind, Opinion, Shares
-from ecmf.section import Section
+from ecmf.config import Section
+from ecmf.probabilities import Shares
+from ecmf.refinement.base import Kind, Opinion
 
 
 class Options(Section):

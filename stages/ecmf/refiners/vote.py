@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from ecmf.refiners.base import KINDS, Opinion, Shares, normalised, voices
-from ecmf.section import Section
+from ecmf.config import Section
+from ecmf.probabilities import Shares, normalised
+from ecmf.refinement.base import KINDS, Opinion, voices
 
 FEWEST_CLIPS = 10
 """Clips a source must have been compared on before its weight is measured and not set."""

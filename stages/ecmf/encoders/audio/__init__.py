@@ -1,1 +1,1 @@
-"""Encoders of the voice."""
+"""Encoders of audio: a waveform in, one row per window or per step out."""

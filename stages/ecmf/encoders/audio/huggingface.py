@@ -19,15 +19,14 @@ import transformers
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from ecmf import device
-from ecmf.encoders.base import Features
-from ecmf.encoders.hearing import KINDS, Patches, Window, cut
-from ecmf.encoders.network import Network, Piece
-from ecmf.encoders.pretrained import Layers, Pretrained, locate
-from ecmf.encoders.weights import Weights
+from ecmf.acoustics.descriptors import spoken
+from ecmf.encoding.network import Network, Piece
+from ecmf.encoding.speech_models import KINDS, Patches, Window, cut
 from ecmf.errors import ParamsError
-from ecmf.media import SAMPLES_PER_SECOND, Sound
-from ecmf.voice import spoken
+from ecmf.execution import device
+from ecmf.media import SAMPLES_PER_SECOND, Features, Sound
+from ecmf.pretrained.transformers_model import Layers, Pretrained, locate
+from ecmf.pretrained.weights import Weights
 
 
 class Options(Weights, Layers):

@@ -11,11 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from ecmf.encoders.base import Features
-from ecmf.media import SAMPLES_PER_SECOND, Sound
-from ecmf.rhythm import NAMES, rhythm
-from ecmf.section import Section
-from ecmf.voice import SHORTEST_SECONDS, STEPS_PER_SECOND, Steps, measure, spoken, voiced
+from ecmf.acoustics.descriptors import (
+    SHORTEST_SECONDS,
+    STEPS_PER_SECOND,
+    Steps,
+    measure,
+    spoken,
+    voiced,
+)
+from ecmf.acoustics.prosody import NAMES, rhythm
+from ecmf.config import Section
+from ecmf.media import SAMPLES_PER_SECOND, Features, Sound
 
 STATISTICS = ("mean", "deviation", "p10", "p50", "p90")
 PERCENTILES = (10, 50, 90)

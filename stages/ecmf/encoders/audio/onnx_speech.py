@@ -27,15 +27,14 @@ import onnxruntime
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from ecmf import onnx_files
-from ecmf.encoders.base import Features
-from ecmf.encoders.front_end import FrontEnd
-from ecmf.encoders.network import Network, Piece
+from ecmf.acoustics.descriptors import spoken
+from ecmf.config import Section
+from ecmf.encoding.network import Network, Piece
+from ecmf.encoding.onnx_frontend import FrontEnd
 from ecmf.errors import ParamsError
-from ecmf.files import verified
-from ecmf.media import SAMPLES_PER_SECOND, Sound
-from ecmf.section import Section
-from ecmf.voice import spoken
+from ecmf.media import SAMPLES_PER_SECOND, Features, Sound
+from ecmf.pretrained import onnx_model
+from ecmf.storage.files import verified
 
 REMEDY = "put an ONNX file there, or name another one in `{option}`"
 
@@ -92,7 +91,7 @@ class Encoder(Network[Sound]):
             options.front_end, options.front_end_sha256, REMEDY.format(option="front_end")
         )
         self._path = verified(options.weights, options.sha256, REMEDY.format(option="weights"))
-        self._graph = onnx_files.read(self._path)
+        self._graph = onnx_model.read(self._path)
         self._graph.takes_one_at_a_time()
         self._output = self._graph.output()
         self._sides, bands = self._window()

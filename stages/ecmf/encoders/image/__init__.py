@@ -1,1 +1,1 @@
-"""Encoders of pictures: whole frames and face crops."""
+"""Encoders of images: whole frames and face crops go through the same ones."""

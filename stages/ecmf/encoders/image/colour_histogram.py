@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from ecmf.encoders.base import Features, Vectors
-from ecmf.encoders.image.base import per_picture
-from ecmf.media import RGB, Pictures
-from ecmf.section import Section
+from ecmf.config import Section
+from ecmf.encoding.base import per_picture
+from ecmf.media import RGB, Features, Pictures, Vectors
 
 RANGES = [0, 180, 0, 256, 0, 256]
 """OpenCV counts hue in steps of two degrees."""

@@ -17,10 +17,9 @@ import cv2
 import numpy as np
 from pydantic import Field, model_validator
 
-from ecmf.encoders.base import Features
-from ecmf.encoders.image.base import per_picture
-from ecmf.media import RGB, Pictures
-from ecmf.section import Section
+from ecmf.config import Section
+from ecmf.encoding.base import per_picture
+from ecmf.media import RGB, Features, Pictures
 
 FLAT = 1e4
 """Width in pixels of OpenCV's Gaussian over a block: so wide that all its pixels count alike."""

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 from transformers import AutoImageProcessor, AutoModel
 
-from ecmf import device
-from ecmf.encoders.base import Features
-from ecmf.encoders.network import Network, Piece
-from ecmf.encoders.pretrained import Layers, locate
-from ecmf.encoders.weights import Weights
+from ecmf.encoding.network import Network, Piece
 from ecmf.errors import ParamsError
-from ecmf.media import RGB, Pictures
+from ecmf.execution import device
+from ecmf.media import RGB, Features, Pictures
+from ecmf.pretrained.transformers_model import Layers, locate
+from ecmf.pretrained.weights import Weights
 
 TOWERS = {
     "clip": "CLIPVisionModelWithProjection",

@@ -1,5 +1,5 @@
 """Features of the pictures made elsewhere: see `ecmf.encoders.imported`."""
 
-from ecmf.encoders.imported import Encoder, Options
+from ecmf.encoding.precomputed import Encoder, Options
 
 __all__ = ["Encoder", "Options"]

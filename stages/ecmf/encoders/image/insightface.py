@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ecmf import onnx_files
+from ecmf.config import Section
 from ecmf.encoders.image import onnx
 from ecmf.errors import MissingFileError
-from ecmf.section import Section
+from ecmf.pretrained import onnx_model
 
 EDGE = 112
 
@@ -50,8 +50,8 @@ class Encoder(onnx.Encoder):
     """Face crops in, one row for each with its time out."""
 
     def __init__(self, options: Options) -> None:
-        path = onnx_files.in_pack(options.model, "face recognition network", "`model`", _recognises)
-        graph = onnx_files.read(path) if path.is_file() else None
+        path = onnx_model.in_pack(options.model, "face recognition network", "`model`", _recognises)
+        graph = onnx_model.read(path) if path.is_file() else None
         if graph and not _recognises(graph):
             raise MissingFileError(
                 f"{path} is no face recognition network: that takes faces of 3 x {EDGE} x {EDGE} "
@@ -76,7 +76,7 @@ class Encoder(onnx.Encoder):
         return rows / np.linalg.norm(rows, axis=1, keepdims=True) if self._normalise else rows
 
 
-def _recognises(graph: onnx_files.Graph) -> bool:
+def _recognises(graph: onnx_model.Graph) -> bool:
     """Tell a recognition network: it alone of a pack takes 112 x 112 and gives a single row."""
     return (
         [array.sides[1:] for array in graph.inputs] == [(3, EDGE, EDGE)]
@@ -84,7 +84,7 @@ def _recognises(graph: onnx_files.Graph) -> bool:
     )  # fmt: skip
 
 
-def _normalises_pixels(graph: onnx_files.Graph) -> bool:
+def _normalises_pixels(graph: onnx_model.Graph) -> bool:
     """Tell, as insightface's ArcFaceONNX does, a network that takes pixels as they are (mxnet)."""
     names = graph.beginning
     subtracts = any(name.startswith(("Sub", "_minus")) for name in names)

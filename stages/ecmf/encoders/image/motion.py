@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from ecmf.encoders.base import Features
-from ecmf.media import RGB, Pictures
-from ecmf.section import Section
+from ecmf.config import Section
+from ecmf.media import RGB, Features, Pictures
 
 NUMBERS_PER_CELL = 4
 BRIGHTEST = 255

@@ -23,13 +23,12 @@ import onnxruntime
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ecmf import onnx_files
-from ecmf.encoders.base import Features
-from ecmf.encoders.network import Network, Piece
+from ecmf.config import Section
+from ecmf.encoding.network import Network, Piece
 from ecmf.errors import ParamsError
-from ecmf.files import verified
-from ecmf.media import RGB, Pictures
-from ecmf.section import Section
+from ecmf.media import RGB, Features, Pictures
+from ecmf.pretrained import onnx_model
+from ecmf.storage.files import verified
 
 CHANNELS = {"rgb": 3, "bgr": 3, "grey": 1}
 
@@ -79,7 +78,7 @@ class Encoder(Network[Pictures]):
     def __init__(self, options: Options) -> None:
         self._options = options
         self._path: Path = verified(options.weights, options.sha256, REMEDY)
-        self._graph = onnx_files.read(self._path)
+        self._graph = onnx_model.read(self._path)
         self._graph.takes_one_at_a_time()
         self._channels = CHANNELS[options.colour]
         for name in ("mean", "std"):
@@ -141,7 +140,7 @@ class Encoder(Network[Pictures]):
             black = np.zeros((1, self._height, self._width, self._channels), np.uint8)
             try:
                 sides = self._given(black).shape
-            except onnx_files.REFUSALS as error:
+            except onnx_model.REFUSALS as error:
                 raise ParamsError(
                     f"{self._path} takes no picture of {self._height} x {self._width}: {error}"
                 ) from error

@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoImageProcessor, VideoMAEModel
 
-from ecmf import device
-from ecmf.encoders.base import Features
-from ecmf.encoders.network import Network, Piece
-from ecmf.encoders.pretrained import Layers, locate
-from ecmf.encoders.weights import Weights
+from ecmf.encoding.network import Network, Piece
 from ecmf.errors import MissingFileError, ParamsError
-from ecmf.media import RGB, Pictures, Seconds
+from ecmf.execution import device
+from ecmf.media import RGB, Features, Pictures, Seconds
+from ecmf.pretrained.transformers_model import Layers, locate
+from ecmf.pretrained.weights import Weights
 
 
 class Options(Weights, Layers):

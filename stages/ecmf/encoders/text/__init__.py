@@ -1,1 +1,1 @@
-"""Encoders of what is said."""
+"""Encoders of text: a transcript, raw, enriched or in its dialogue, in; one row out."""

@@ -12,9 +12,8 @@ from pydantic import Field, model_validator
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.preprocessing import normalize
 
-from ecmf.encoders.base import Features
-from ecmf.media import Text
-from ecmf.section import Section
+from ecmf.config import Section
+from ecmf.media import Features, Text
 
 
 class Options(Section):

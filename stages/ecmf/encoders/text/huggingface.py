@@ -13,9 +13,9 @@ Code of a repository is never run, so Baichuan as it is published is refused; a 
 to the architecture of Llama works.
 """
 
-from ecmf.encoders import pretrained
-from ecmf.encoders.text_network import Reading, TextNetwork
-from ecmf.encoders.weights import Weights
+from ecmf.encoding.text_transformer import Reading, TextNetwork
+from ecmf.pretrained import transformers_model
+from ecmf.pretrained.weights import Weights
 
 
 class Options(Weights, Reading):
@@ -26,4 +26,4 @@ class Encoder(TextNetwork):
     """Texts in, one row per text out; a text longer than `longest` tokens is cut and logged."""
 
     def __init__(self, options: Options) -> None:
-        super().__init__(pretrained.locate(options), options)
+        super().__init__(transformers_model.locate(options), options)

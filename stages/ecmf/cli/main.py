@@ -1,0 +1,47 @@
+"""The command `ecmf`: one subcommand per file of this folder that is run by hand.
+
+A subcommand is imported when it is called, so that `ecmf --help` does not wait for torch.
+"""
+
+import importlib
+import logging
+
+import click
+
+COMMANDS = {
+    "index": ("index", "Write the manifest of a corpus."),
+    "import": ("import_features", "Convert features made elsewhere for the encoder `precomputed`."),
+    "preset": ("preset", "Print a set of parameters as arguments of `dvc exp run`."),
+    "sweep": ("sweep", "Search parameters of train_fusion."),
+    "submit": ("submit", "Write or check the file that MER2025 asks for."),
+    "scores": ("scores", "Show the scores of the last evaluation."),
+    "cache": ("cache", "List, verify or prune the cache of results per clip."),
+}
+"""Name of a subcommand -> its module and its line in `ecmf --help`."""
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands are imported on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the subcommands, in the order in which a user needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"ecmf.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Run what the pipeline does not: index a corpus, import features, search, submit."""
+    logging.basicConfig(format="%(levelname)s: %(message)s")

@@ -1,0 +1,142 @@
+"""Rows of many clips <-> one npz file: `clip_ids`, `values` and, unless each has one, `starts`.
+
+Beside them `encoder` may say who made the rows. Nothing is compressed: numbers of a network hardly
+shrink, and a file that is not can be read where it lies, clip by clip.
+"""
+
+import shutil
+import struct
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecmf.errors import CorpusError
+from ecmf.media import Vectors
+from ecmf.storage.files import replacing
+
+IDS, VALUES, STARTS, ENCODER = "clip_ids", "values", "starts", "encoder"
+"""(clips,) and (rows, dim); clip i owns rows starts[i] to starts[i + 1], row i without `starts`."""
+
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The time of every file in the archive, so that the same rows make the same bytes."""
+
+
+class Archive(Mapping[str, NDArray[Any]]):
+    """Clip id -> its row (dim,) or its rows (rows, dim), as they stand in the file.
+
+    Raises:
+        CorpusError: the arrays do not agree, or an id stands twice; names the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = set(arrays)
+            clip_ids = [str(clip_id) for clip_id in arrays[IDS].tolist()]
+            self.encoder = str(arrays[ENCODER]) if ENCODER in names else ""
+            self._starts = arrays[STARTS] if STARTS in names else None
+        self._values = _values(path)
+        self._places = {clip_id: place for place, clip_id in enumerate(clip_ids)}
+        if self._values.ndim < 2:
+            raise CorpusError(f"{path}: {VALUES} has shape {self._values.shape}, not (rows, dim)")
+        if self._starts is not None:
+            _check_starts(path, self._starts, len(clip_ids), len(self._values))
+        elif len(clip_ids) != len(self._values):
+            raise CorpusError(f"{path}: {len(clip_ids)} {IDS}, but {len(self._values)} {VALUES}")
+        if len(self._places) < len(clip_ids):
+            twice = next(c for place, c in enumerate(clip_ids) if self._places[c] != place)
+            raise CorpusError(f"{path}: clip {twice!r} stands twice in {IDS}")
+
+    def __getitem__(self, clip_id: str) -> NDArray[Any]:
+        """Give the rows of a clip; KeyError if it has none."""
+        place = self._places[clip_id]
+        if self._starts is None:
+            return cast("NDArray[Any]", self._values[place])
+        return self._values[self._starts[place] : self._starts[place + 1]]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the ids in the order of the file."""
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        """Count the clips."""
+        return len(self._places)
+
+
+def is_archive(names: Iterable[str]) -> bool:
+    """Say whether an npz file with arrays of these names is one, and not an array per clip."""
+    return {IDS, VALUES} <= set(names) <= {IDS, VALUES, STARTS, ENCODER}
+
+
+def write_archive(path: Path, encoder: str, clips: Iterable[tuple[str, Vectors]]) -> None:
+    """Write the rows (rows, dim) of each clip; the memory taken is that of one clip.
+
+    Without `starts` where every clip has one row. All rows must be of one width, and there must be
+    one; this is the caller's to see to.
+    """
+    clip_ids, counts, dim = [], [], 0
+    with tempfile.TemporaryFile(dir=path.parent) as rows, replacing(path) as part:
+        for clip_id, values in clips:
+            clip_ids.append(clip_id)
+            counts.append(len(values))
+            dim = values.shape[1]
+            rows.write(np.ascontiguousarray(values, "<f4").tobytes())
+        rows.seek(0)
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+            _add(archive, ENCODER, np.array(encoder))
+            _add(archive, IDS, np.array(clip_ids))
+            if set(counts) != {1}:
+                _add(archive, STARTS, np.concatenate([[0], np.cumsum(counts)]).astype("<i8"))
+            with _entry(archive, VALUES) as file:
+                header = {"descr": "<f4", "fortran_order": False, "shape": (sum(counts), dim)}
+                np.lib.format.write_array_header_1_0(file, header)
+                shutil.copyfileobj(rows, file, 1 << 20)
+
+
+def _add(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    with _entry(archive, name) as file:
+        np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+
+
+def _entry(archive: zipfile.ZipFile, name: str) -> BinaryIO:
+    entry = zipfile.ZipInfo(f"{name}.npy", EPOCH)
+    return cast("BinaryIO", archive.open(entry, "w", force_zip64=True))
+
+
+def _values(path: Path) -> NDArray[Any]:
+    """Map `values` where the archive holds it plainly, else read it; its sum was checked before."""
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo(f"{VALUES}.npy")
+        with archive.open(entry) as file:
+            plain = np.lib.format.read_magic(file) == (1, 0)
+            if plain and entry.compress_type == zipfile.ZIP_STORED:
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+                start = file.tell()
+                if not (fortran or dtype.hasobject or 0 in shape):
+                    begin = _begin(path, entry) + start
+                    return np.memmap(path, dtype, "r", begin, shape)
+    with np.load(path, allow_pickle=False) as arrays:
+        return cast("NDArray[Any]", arrays[VALUES])
+
+
+def _begin(path: Path, entry: zipfile.ZipInfo) -> int:
+    """Where the bytes of an entry begin: behind a header of 30, its name and its extra field."""
+    with path.open("rb") as file:
+        file.seek(entry.header_offset + 26)
+        lengths = file.read(4)
+    name, extra = struct.unpack("<HH", lengths)
+    return entry.header_offset + 30 + int(name) + int(extra)
+
+
+def _check_starts(path: Path, starts: NDArray[Any], clips: int, rows: int) -> None:
+    if starts.shape != (clips + 1,) or starts.dtype.kind not in "iu":
+        raise CorpusError(
+            f"{path}: {STARTS} is {starts.dtype} {starts.shape}, not {clips + 1} whole numbers for "
+            f"{clips} {IDS}"
+        )
+    if starts[0] != 0 or starts[-1] != rows or (starts[1:] < starts[:-1]).any():
+        raise CorpusError(f"{path}: {STARTS} does not rise from 0 to the {rows} rows of {VALUES}")

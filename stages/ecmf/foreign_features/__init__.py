@@ -1,1 +1,0 @@
-"""One file per layout in which others publish features."""

@@ -1,0 +1,113 @@
+"""A source's rows -> one vector per clip."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ecmf.fusion.base import Batch, SourceShape
+from ecmf.fusion.layers.dropout import Dropout, InputDropout
+
+
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the last dimension among what `mask` allows; zeros where nothing is."""
+    weights = torch.softmax(scores.masked_fill(~mask, torch.finfo(scores.dtype).min), dim=-1)
+    return weights * mask
+
+
+def masked_mean(rows: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the real steps: (clips, steps, width) -> (clips, width); of none, zeros."""
+    count = mask.sum(dim=1, keepdim=True).clamp(min=1)
+    return (rows * mask.unsqueeze(-1)).sum(dim=1) / count
+
+
+def mean_where(numbers: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the real numbers: (clips, steps) -> (clips,); of none, zero."""
+    return masked_mean(numbers.unsqueeze(-1), mask).squeeze(-1)
+
+
+def last_step(rows: Tensor, mask: Tensor) -> Tensor:
+    """Return the last real step: (clips, steps, width) -> (clips, width); of none, the first.
+
+    Real steps come first in every sequence.
+    """
+    place = (mask.sum(dim=1) - 1).clamp(min=0)[:, None, None]
+    return rows.gather(1, place.expand(-1, 1, rows.shape[-1])).squeeze(1)
+
+
+class AttentionPooling(nn.Module):
+    """Weigh the steps of a sequence: `α = softmax_t(w^T tanh(W x_t))`, `Σ_t α_t x_t`.
+
+    (clips, steps, dim) with mask (clips, steps) -> (clips, dim); a sequence without a real step
+    gives zeros.
+    """
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(dim, hidden)
+        self.score = nn.Linear(hidden, 1, bias=False)
+
+    def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
+        """Pool over the steps."""
+        if rows.shape[1] == 1:
+            return rows.squeeze(1)  # nothing to weigh
+        return torch.einsum("bt,btd->bd", self.weights(rows, mask), rows)
+
+    def weights(self, rows: Tensor, mask: Tensor) -> Tensor:
+        """Return how much each step counts, (clips, steps)."""
+        return masked_softmax(self.score(torch.tanh(self.hidden(rows))).squeeze(-1), mask)
+
+
+class MeanPooling(nn.Module):
+    """The mean of the real steps: (clips, steps, dim) with mask (clips, steps) -> (clips, dim)."""
+
+    def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
+        """Pool over the steps."""
+        if rows.shape[1] == 1:
+            return rows.squeeze(1)  # it is its own mean
+        return masked_mean(rows, mask)
+
+
+class SourceProjection(nn.Module):
+    """Every source brought to one width: `LN(W_m x + b_m)` of what is left of its features.
+
+    What goes in loses features (`InputDropout`); what comes out, by `dropout`, single numbers.
+    """
+
+    def __init__(self, sources: Sequence[SourceShape], width: int, dropout: float) -> None:
+        super().__init__()
+        self.drop = nn.ModuleList(InputDropout(source.dim) for source in sources)
+        self.linear = nn.ModuleList(nn.Linear(source.dim, width) for source in sources)
+        self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in sources)
+        self.dropout = Dropout(dropout)
+
+    def each(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Project the rows of each source, (…, dim) -> (…, width), before `dropout`."""
+        for drop, linear, norm, values in zip(self.drop, self.linear, self.norm, rows, strict=True):
+            yield norm(linear(drop(values)))
+
+
+class Projection(SourceProjection):
+    """Every source pooled and brought to one width: `h_m = GELU(LN(W_m x_m + b_m))`, with dropout.
+
+    Batch -> (clips, sources, width); zeros where a clip does not have a source.
+    """
+
+    def __init__(self, sources: Sequence[SourceShape], width: int, dropout: float) -> None:
+        pooling = nn.ModuleList(AttentionPooling(source.dim, width) for source in sources)
+        super().__init__(sources, width, dropout)
+        self.pooling = pooling
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Pool and project each source."""
+        masks = batch.masks.values()
+        pooled = (
+            pooling(rows, mask)
+            for pooling, rows, mask in zip(self.pooling, batch.rows.values(), masks, strict=True)
+        )
+        projected = [
+            self.dropout(functional.gelu(vector)) * mask.any(dim=1, keepdim=True)
+            for vector, mask in zip(self.each(pooled), masks, strict=True)
+        ]
+        return torch.stack(projected, dim=1)

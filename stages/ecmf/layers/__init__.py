@@ -1,1 +1,0 @@
-"""What fusion models are built of: rows with masks in, rows or vectors out."""

@@ -1,0 +1,104 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.utils.hydra import apply_overrides
+
+from ecmf import registry
+from ecmf.cli import preset
+from ecmf.errors import ParamsError
+from ecmf.params import load_params
+
+ROOT = Path(__file__).resolve().parents[2]
+FAMILIES = {
+    "encode_frames": "encoders.image",
+    "encode_faces": "encoders.image",
+    "encode_audio": "encoders.audio",
+    "encode_text": "encoders.text",
+}
+
+
+@pytest.fixture
+def params(tmp_path):
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    return tmp_path / "params.yaml"
+
+
+def apply(name, params):
+    """Change the file as DVC does it for `dvc exp run -S`."""
+    apply_overrides(params, preset.overrides(name, yaml.safe_load(params.read_text())))
+    return load_params(params)
+
+
+def test_the_presets_that_are_promised_are_there():
+    promised = {"sample", "mer2025", "english", "small", "meld"}
+    assert promised <= set(preset.names())
+    for name in promised:
+        content = yaml.safe_load((preset.PRESETS / f"{name}.yaml").read_text())
+        assert FAMILIES.keys() <= content.keys(), name
+
+
+@pytest.mark.parametrize("name", preset.names())
+def test_every_preset_is_valid_names_members_and_gives_them_options_they_know(name, params):
+    changed = apply(name, params)
+    wanted = yaml.safe_load((preset.PRESETS / f"{name}.yaml").read_text())
+    for stage, family in FAMILIES.items():
+        table = getattr(changed, stage).encoders
+        if stage in wanted:
+            assert set(table) == set(wanted[stage]["encoders"])
+        for choice in table.values():
+            registry.options(family, choice.member, choice.options)
+
+
+@pytest.mark.parametrize("first", preset.names())
+@pytest.mark.parametrize("second", preset.names())
+def test_a_preset_leaves_nothing_of_the_one_before_it(first, second, params, tmp_path):
+    direct = apply(second, params)
+    shutil.copyfile(ROOT / "params.yaml", params)
+    apply(first, params)
+    after = apply(second, params)
+    for stage in FAMILIES.keys() & yaml.safe_load((preset.PRESETS / f"{second}.yaml").read_text()):
+        assert getattr(after, stage) == getattr(direct, stage)
+
+
+def test_an_entry_that_is_there_already_loses_what_the_preset_does_not_name(params):
+    content = yaml.safe_load(params.read_text())
+    content["encode_audio"]["encoders"] = {"librosa": {"member": "librosa", "window_seconds": 1.0}}
+    params.write_text(yaml.safe_dump(content))
+    assert dict(apply("sample", params).encode_audio.encoders["librosa"].options) == {}
+
+
+def test_a_preset_keeps_what_it_does_not_name(params):
+    content = yaml.safe_load(params.read_text())
+    content["train_fusion"]["epochs"] = 3
+    params.write_text(yaml.safe_dump(content))
+    assert apply("mer2025", params).train_fusion.epochs == 3
+
+
+@pytest.mark.parametrize("name", preset.names())
+def test_a_shell_takes_the_arguments_as_they_are(name):
+    printed = subprocess.run(
+        ["bash", "-c", f'printf "%s\\n" $({sys.executable} -m ecmf preset {name})'],
+        cwd=ROOT, check=True, capture_output=True, text=True, env={**os.environ},
+    ).stdout.split("\n")[:-1]  # fmt: skip
+    changes = preset.overrides(name, yaml.safe_load((ROOT / "params.yaml").read_text()))
+    assert printed == [word for change in changes for word in ("-S", change)]
+
+
+def test_a_name_that_is_none_lists_those_there_are():
+    with pytest.raises(ParamsError, match=r"no preset 'mer2024'.*Did you mean 'mer2025'"):
+        preset.overrides("mer2024", {})
+
+
+def test_what_a_shell_or_dvc_would_take_apart_is_refused():
+    with pytest.raises(ParamsError, match="a preset cannot hold 'a b'"):
+        preset._written({"x": "a b"})
+
+
+def test_without_a_name_the_presets_are_listed():
+    for name in preset.names():
+        assert name in preset.listing()

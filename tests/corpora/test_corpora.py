@@ -1,0 +1,251 @@
+"""What every corpus promises, one body over the folder's listing; then each corpus's own rules."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ecmf import registry
+from ecmf.data.manifest import WITHOUT_LABEL, Clip
+from ecmf.errors import CorpusError, UserError
+
+CORPORA = registry.names("corpora")
+
+
+def _listed(folder: Path) -> None:
+    (folder / "a.wav").write_bytes(b"first")
+    (folder / "b.mp4").write_bytes(b"second")
+    (folder / "clips.csv").write_text("clip_id,video,audio,label\na,,a.wav,happy\nb,b.mp4,,\n")
+
+
+def _named(folder: Path) -> None:
+    (folder / "Actor_02").mkdir()
+    (folder / "Actor_02" / "03-01-03-01-01-01-02.wav").write_bytes(b"first")
+    (folder / "Actor_02" / "01-01-04-01-02-01-02.mp4").write_bytes(b"second")
+
+
+def _published(folder: Path) -> None:
+    (folder / "video").mkdir()
+    (folder / "video" / "a.mp4").write_bytes(b"first")
+    (folder / "video" / "b.mp4").write_bytes(b"second")
+    (folder / "subtitle_chieng.csv").write_text("name,chinese,english\na,,Well.\n")
+    (folder / "track1_train_disdim.csv").write_text("name,discrete,valence\nb,happy,2.0\n")
+    (folder / "track_all_candidates.csv").write_text("name\na\n")
+
+
+def _tabled(folder: Path) -> None:
+    head = "Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID\n"
+    (folder / "train_sent_emo.csv").write_text(f"{head}Well.,Ann,joy,0,0\n")
+    (folder / "dev_sent_emo.csv").write_text(f"{head}No!,Bob,anger,0,0\n")
+    (folder / "test_sent_emo.csv").write_text(head)
+    (folder / "train_splits").mkdir()
+    (folder / "train_splits" / "dia0_utt0.mp4").write_bytes(b"first")
+
+
+SMALLEST: dict[str, Callable[[Path], None]] = {
+    "folder": _listed,
+    "sample": _listed,
+    "ravdess": _named,
+    "mer2025": _published,
+    "meld": _tabled,
+}
+
+
+def clips(corpus: str, folder: Path) -> list[Clip]:
+    return list(registry.load("corpora", corpus).Corpus().clips(folder))
+
+
+@pytest.fixture(params=CORPORA)
+def corpus(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def folder(corpus: str, tmp_path: Path) -> Path:
+    if corpus not in SMALLEST:
+        pytest.skip(f"no smallest folder of {corpus!r} in SMALLEST: add one")
+    SMALLEST[corpus](tmp_path)
+    return tmp_path
+
+
+def test_a_corpus_declares_each_of_its_classes_once(corpus: str) -> None:
+    classes = registry.load("corpora", corpus).Corpus.classes
+    assert isinstance(classes, tuple)
+    assert len(set(classes)) == len(classes)
+    assert "" not in classes
+
+
+def test_a_corpus_says_whether_it_may_be_passed_on(corpus: str) -> None:
+    assert registry.load("corpora", corpus).Corpus.gated is (corpus == "mer2025")
+
+
+def test_a_corpus_says_its_clips_twice_alike(corpus: str, folder: Path) -> None:
+    assert clips(corpus, folder) == clips(corpus, folder)
+
+
+def test_a_corpus_names_files_of_its_folder_with_unique_ids(corpus: str, folder: Path) -> None:
+    found = clips(corpus, folder)
+    assert len({clip.clip_id for clip in found}) == len(found) == 2
+    for clip in found:
+        assert clip.sources or clip.transcript
+        assert all((folder / source).is_file() for source in clip.sources)
+        assert not any(source.is_absolute() for source in clip.sources)
+
+
+def test_every_clip_has_a_group_and_a_label_of_the_corpus(corpus: str, folder: Path) -> None:
+    classes = registry.load("corpora", corpus).Corpus.classes
+    for clip in clips(corpus, folder):
+        assert clip.group
+        assert clip.label in classes or not (classes and clip.label)
+        assert (clip.split in WITHOUT_LABEL) == (clip.label == "")
+
+
+def test_a_folder_that_is_not_the_corpus_gives_no_clip(corpus: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing here")
+    try:
+        assert clips(corpus, tmp_path) == []
+    except UserError as error:
+        assert str(tmp_path) in str(error)
+
+
+# --- a folder with clips.csv ------------------------------------------------------------------
+
+
+def write(folder: Path, text: str, encoding: str = "utf-8") -> None:
+    (folder / "clips.csv").write_text(text, encoding=encoding)
+
+
+def test_a_missing_group_is_the_speaker_and_else_the_clip(tmp_path: Path) -> None:
+    write(tmp_path, "clip_id,audio,speaker,group,label\na,a,ann,g1,x\nb,b,ann,,x\nc,c,,,x\n")
+    assert [clip.group for clip in clips("folder", tmp_path)] == ["g1", "ann", "c"]
+
+
+def test_a_missing_split_is_train_where_there_is_a_label(tmp_path: Path) -> None:
+    write(tmp_path, "clip_id,audio,split,label\na,a,,x\nb,b,,\nc,c,test,x\n")
+    assert [clip.split for clip in clips("folder", tmp_path)] == ["train", "unlabelled", "test"]
+
+
+def test_a_list_of_texts_alone_is_read(tmp_path: Path) -> None:
+    write(tmp_path, "clip_id,transcript,dialogue,label\na,Well.,d,x\nb,No!,d,x\n")
+    found = [(clip.transcript, clip.dialogue, clip.sources) for clip in clips("folder", tmp_path)]
+    assert found == [("Well.", "d", []), ("No!", "d", [])]
+
+
+def test_what_annotators_said_is_kept_under_their_names(tmp_path: Path) -> None:
+    write(tmp_path, "clip_id,audio,label,annotator_1,annotator_2\na,a,x,x,\n")
+    assert clips("folder", tmp_path)[0].annotators == {"annotator_1": "x", "annotator_2": ""}
+
+
+def test_a_list_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    write(tmp_path, 'clip_id,audio,transcript,label\r\na,a," Yes, é 你好. ",x\r\n', "utf-8-sig")
+    assert clips("folder", tmp_path)[0].transcript == "Yes, é 你好."
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "is empty or no csv"),
+        ("audio,label\na,x\n", "no column clip_id"),
+        ("clip_id,label\na,x\n", "no column video, audio or transcript"),
+        ("clip_id,audio,lable\na,a,x\n", "unknown column 'lable'.* Did you mean 'label'"),
+        ("clip_id,audio,audio\na,a,a\n", "column 'audio' stands twice"),
+        ("clip_id,audio,transcript\na,a,Yes, no\n", r"clip 1 \('a'\) has 4 fields, the header 3"),
+        ("clip_id,audio,label\na,a,sad\nb,b,Sad\n", "label 'Sad' was 'sad' before"),
+        ("clip_id,audio,valence\na,a,high\n", "valence 'high' is not a number"),
+        ("clip_id,audio,valence\na,a,nan\n", "valence 'nan' is not a number"),
+    ],
+)
+def test_a_list_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+    write(tmp_path, text)
+    with pytest.raises(CorpusError, match=fault):
+        clips("folder", tmp_path)
+
+
+def test_a_list_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "clip_id,audio,transcript\na,a,é\n", "latin-1")
+    with pytest.raises(CorpusError, match="is not UTF-8"):
+        clips("folder", tmp_path)
+
+
+# --- RAVDESS ----------------------------------------------------------------------------------
+
+
+def record(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+
+
+def test_an_official_name_is_read_in_full(tmp_path: Path) -> None:
+    record(tmp_path, "Actor_07/03-01-05-02-02-01-07.flac")
+    (clip,) = clips("ravdess", tmp_path)
+    assert clip == Clip(
+        clip_id="03-01-05-02-02-01-07",
+        audio="Actor_07/03-01-05-02-02-01-07.flac",
+        transcript="Dogs are sitting by the door.",
+        language="en",
+        speaker="actor_07",
+        group="actor_07",
+        split="train",
+        label="angry",
+    )
+
+
+def test_a_performance_in_several_modalities_is_one_clip(tmp_path: Path) -> None:
+    record(
+        tmp_path,
+        *("01-01-01-01-01-01-01.mp4", "02-01-01-01-01-01-01.mp4", "03-01-01-01-01-01-01.wav"),
+        *("02-01-02-01-01-01-01.mp4", "03-01-02-01-01-01-01.wav"),
+    )
+    both, apart = clips("ravdess", tmp_path)
+    assert (both.video, both.audio) == ("01-01-01-01-01-01-01.mp4", "")
+    assert (apart.video, apart.audio) == ("02-01-02-01-01-01-01.mp4", "03-01-02-01-01-01-01.wav")
+    assert apart.clip_id == "02-01-02-01-01-01-01"
+
+
+def test_songs_are_left_out_and_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record(tmp_path, "03-01-01-01-01-01-01.wav", "03-02-01-01-01-01-01.wav")
+    with caplog.at_level(logging.WARNING):
+        assert [clip.clip_id for clip in clips("ravdess", tmp_path)] == ["03-01-01-01-01-01-01"]
+    assert "1 songs left out" in caplog.text
+
+
+def test_hidden_files_of_an_archive_are_no_recordings(tmp_path: Path) -> None:
+    record(tmp_path, "03-01-01-01-01-01-01.wav", "._03-01-01-01-01-01-01.wav")
+    assert len(clips("ravdess", tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "fault"),
+    [
+        (["happy.wav"], "'happy.wav' is not named modality-channel"),
+        (["03-01-09-01-01-01-01.wav"], "is not named"),
+        (["03-01-01-01-01-01-25.wav"], "is not named"),
+        (["03-01-01-01-01-01-01.wav", "all/03-01-01-01-01-01-01.wav"], "is there already as"),
+        (["03-01-01-01-01-01-01.wav", "03-01-01-01-01-01-01.flac"], "is there already as"),
+        (["01-01-01-01-01-01-01.wav"], "modality 01 is not a .wav"),
+    ],
+)
+def test_recordings_that_contradict_their_names_are_refused(
+    tmp_path: Path, names: list[str], fault: str
+) -> None:
+    record(tmp_path, *names)
+    with pytest.raises(CorpusError, match=fault):
+        clips("ravdess", tmp_path)
+
+
+def test_the_real_ravdess_is_read_whole(shared: Path) -> None:
+    found = clips("ravdess", shared / "data" / "ravdess")
+    assert len(found) == 960
+    assert len({clip.speaker for clip in found}) == 16
+    counts = Counter(clip.label for clip in found)
+    assert counts["neutral"] == 64
+    assert {counts[label] for label in counts if label != "neutral"} == {128}
+    assert len(counts) == 8
+    assert [clip.clip_id for clip in found] == sorted(
+        (clip.clip_id for clip in found), key=lambda name: (name[-2:], name)
+    )

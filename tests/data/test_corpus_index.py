@@ -1,0 +1,198 @@
+"""A folder becomes a manifest only if every one of its clips can be trusted."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ecmf.data.corpus_index import index
+from ecmf.data.manifest import Clip, read_manifest, write_manifest
+from ecmf.errors import CorpusError, MissingFileError, ParamsError
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "project"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.fixture
+def folder(project: Path) -> Path:
+    place = Path("data") / "raw" / "mine"
+    place.mkdir(parents=True)
+    (place / "a.wav").write_bytes(b"first sound")
+    (place / "a.mp4").write_bytes(b"first picture")
+    (place / "b.wav").write_bytes(b"second sound")
+    return place
+
+
+def index_lines(folder: Path, *lines: str, corpus: str = "sample") -> list[Clip]:
+    (folder / "clips.csv").write_text("\n".join(["clip_id,video,audio,label", *lines, ""]))
+    return index(corpus, folder)
+
+
+def test_clips_get_paths_from_the_project_and_the_hash_of_their_files(folder: Path) -> None:
+    both, sound = index_lines(folder, "a,a.mp4,a.wav,happy", "b,,b.wav,sad")
+    assert (both.video, both.audio) == ("data/raw/mine/a.mp4", "data/raw/mine/a.wav")
+    assert both.sha256 == hashlib.sha256(b"first picturefirst sound").hexdigest()
+    assert (sound.video, sound.audio) == ("", "data/raw/mine/b.wav")
+    assert sound.sha256 == hashlib.sha256(b"second sound").hexdigest()
+
+
+def test_a_clip_of_text_alone_has_neither_paths_nor_a_hash(folder: Path) -> None:
+    (folder / "clips.csv").write_text(
+        "clip_id,audio,transcript,label\na,,Well.,sad\nb,b.wav,,sad\n"
+    )
+    text, sound = index("sample", folder)
+    assert (text.video, text.audio, text.sha256, text.transcript) == ("", "", "", "Well.")
+    assert sound.sha256
+    (folder / "clips.csv").write_text("clip_id,transcript,label\na,  ,sad\n")
+    with pytest.raises(CorpusError, match="clip 'a': it names no video"):
+        index("sample", folder)
+
+
+def test_an_absolute_folder_in_the_project_gives_the_same_clips(folder: Path) -> None:
+    relative = index_lines(folder, "a,a.mp4,,happy")
+    assert index("sample", folder.absolute()) == relative
+
+
+def test_paths_outside_the_project_are_absolute(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "a.wav").write_bytes(b"sound")
+    (clip,) = index_lines(elsewhere, "a,,a.wav,happy")
+    assert clip.audio == (elsewhere / "a.wav").as_posix()
+
+
+def test_what_is_indexed_can_be_written_and_read_back(folder: Path) -> None:
+    clips = index_lines(folder, "a,a.mp4,,happy", "b,,b.wav,")
+    write_manifest(clips, Path("data/manifests/sample.csv"))
+    assert read_manifest(Path("data/manifests/sample.csv")) == clips
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("x,,gone.wav,happy", r"clip 'x': 'gone.wav' is not in .*: add the file"),
+        ("x,,../../outside.wav,happy", "leads out of"),
+        ("x,,link.wav,happy", "leads out of"),
+        ("x,,linked/outside.wav,happy", "leads out of"),
+        ("x,,inner/../link.wav,happy", "leads out of"),
+        ("x,,loop.wav,happy", "cannot be reached|is not in"),
+        ("x,,inner,happy", "is not a plain file"),
+        ("x,,pipe,happy", "is not a plain file"),
+        ("x,,,happy", "names no video and no audio and has no transcript: give one of them"),
+        ("x,,b\x07.wav,happy", "has an unprintable character"),
+        ("in/side,,b.wav,happy", "ids become file names"),
+        ("in\\side,,b.wav,happy", "ids become file names"),
+        (".hidden,,b.wav,happy", "ids become file names"),
+        ("..,,b.wav,happy", "ids become file names"),
+        ("bell\x07,,b.wav,happy", "ids become file names"),
+        ("nul\x00,,b.wav,happy", "ids become file names"),
+        (f"{'é' * 101},,b.wav,happy", "ids become file names"),
+        (",,b.wav,happy", "a clip without an id"),
+        ("a,,b.wav,happy", "clip id 'a' stands twice"),
+        ("x,,b.wav,hapy", "unknown label 'hapy', the classes are neutral, .* Did you mean 'happy'"),
+    ],
+)
+def test_a_clip_that_cannot_be_trusted_is_refused(folder: Path, line: str, fault: str) -> None:
+    outside = folder.parents[2] / "outside.wav"
+    outside.write_bytes(b"not yours")
+    (folder / "link.wav").symlink_to(outside.absolute())
+    (folder / "linked").symlink_to(outside.parent.absolute())
+    (folder / "loop.wav").symlink_to("loop.wav")
+    (folder / "inner").mkdir()
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(CorpusError, match=fault):
+        index_lines(folder, "a,,a.wav,happy", line)
+
+
+def test_an_absolute_name_is_refused_even_inside_the_folder(folder: Path) -> None:
+    with pytest.raises(CorpusError, match=r"is absolute: write it relative to"):
+        index_lines(folder, f"a,,{folder.absolute() / 'a.wav'},happy")
+
+
+def test_a_link_that_stays_in_the_folder_is_a_file_like_any_other(folder: Path) -> None:
+    (folder / "again.wav").symlink_to("a.wav")
+    (clip,) = index_lines(folder, "a,,again.wav,happy")
+    assert clip.audio == "data/raw/mine/again.wav"
+
+
+def test_all_faults_are_said_at_once(folder: Path) -> None:
+    with pytest.raises(CorpusError, match=r"(?s)gone\.wav.*lost\.mp4.*'hapy'.*'a' stands twice"):
+        index_lines(folder, "a,,gone.wav,happy", "b,lost.mp4,,hapy", "a,,a.wav,sad")
+
+
+def test_the_labels_found_are_the_classes_of_a_plain_folder(folder: Path) -> None:
+    clips = index_lines(folder, "a,,a.wav,grumpy", "b,,b.wav,elated", corpus="folder")
+    assert [clip.label for clip in clips] == ["grumpy", "elated"]
+
+
+def test_a_folder_without_clips_is_refused(folder: Path) -> None:
+    with pytest.raises(CorpusError, match="no clip of corpus 'sample'"):
+        index_lines(folder)
+
+
+def test_a_missing_folder_is_named(project: Path) -> None:
+    with pytest.raises(MissingFileError, match="no folder nowhere"):
+        index("sample", Path("nowhere"))
+
+
+def test_an_unknown_corpus_is_answered_with_a_guess(project: Path) -> None:
+    with pytest.raises(ParamsError, match="Did you mean 'ravdess'"):
+        index("ravdes", Path())
+
+
+# --- the script -------------------------------------------------------------------------------
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ecmf", "index", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_script_writes_the_manifest_and_says_what_is_in_it(folder: Path) -> None:
+    index_lines(folder, "a,a.mp4,,happy", "b,,b.wav,")
+    done = run("folder", folder, "--name", "mine")
+    assert done.returncode == 0, done.stderr
+    assert "2 clips, 0 speakers, 1 classes" in done.stdout
+    assert "train: 1 clips (happy 1)" in done.stdout
+    assert "unlabelled: 1 clips" in done.stdout
+    assert "1 clips name no video" in done.stdout
+    assert done.stdout.endswith("next: dvc exp run -S corpus=mine\n")
+    assert [clip.clip_id for clip in read_manifest(Path("data/manifests/mine.csv"))] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["sampel", "data/raw/mine"], "Did you mean 'sample'?"),
+        (["sample", "data/raw/yours"], "no folder data/raw/yours"),
+        (["folder", "data/raw/mine", "--name", "../up"], "use letters, digits, - and _ only"),
+        (["folder", "data/raw/mine", "--name", "ravdess"], "is another corpus"),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(
+    folder: Path, arguments: list[str], fault: str
+) -> None:
+    done = run(*arguments)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert fault in done.stderr
+    assert not Path("data/manifests").exists()
+
+
+def test_the_real_ravdess_becomes_a_manifest(shared: Path, project: Path) -> None:
+    done = run("ravdess", shared / "data" / "ravdess")
+    assert done.returncode == 0, done.stderr
+    assert "960 clips, 16 speakers, 8 classes" in done.stdout
+    assert len(read_manifest(Path("data/manifests/ravdess.csv"))) == 960

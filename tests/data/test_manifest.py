@@ -1,0 +1,65 @@
+import pytest
+
+from ecmf.data.manifest import Clip, classes_of, read_manifest, write_manifest
+from ecmf.errors import CorpusError, MissingFileError
+
+CLIPS = [
+    Clip("a", "raw/a.mp4", transcript="Oh, no.", speaker="s1", group="s1", label="sad"),
+    Clip("b", audio="raw/b.wav", split="test", label="happy", annotators={"annotator_1": "sad"}),
+    Clip("c", "raw/c.mp4", split="unlabelled"),
+    Clip("d", "raw/d.mp4", split="candidate"),
+]
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    write_manifest(CLIPS, tmp_path / "mine.csv")
+    a, b, c, d = read_manifest(tmp_path / "mine.csv")
+    assert (a.transcript, a.label) == ("Oh, no.", "sad")
+    assert b.annotators == {"annotator_1": "sad"}
+    assert [str(path) for path in b.sources] == ["raw/b.wav"]
+    assert (c.split, c.label) == ("unlabelled", "")
+    assert (d.split, d.label) == ("candidate", "")
+
+
+def test_classes_have_the_order_of_the_corpus_or_of_the_alphabet(tmp_path):
+    assert classes_of(tmp_path / "mine.csv", CLIPS) == ("happy", "sad")
+    assert classes_of(tmp_path / "sample.csv", CLIPS)[:3] == ("neutral", "angry", "happy")
+
+
+def test_an_absent_manifest_says_how_to_make_one(tmp_path):
+    with pytest.raises(MissingFileError, match=r"ecmf index"):
+        read_manifest(tmp_path / "none.csv")
+
+
+def test_a_table_that_is_no_manifest_names_the_missing_columns(tmp_path):
+    (tmp_path / "mine.csv").write_text("clip_id,video\na,a.mp4\n")
+    with pytest.raises(CorpusError, match="has no column audio, dialogue, group"):
+        read_manifest(tmp_path / "mine.csv")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (Clip("a", "x.mp4", label="sad"), "clip id 'a' stands twice"),
+        (Clip("e", "x.mp4", label="sadd"), "unknown label 'sadd'.*Did you mean 'sad'"),
+        (
+            Clip("e", "x.mp4", label="sad", split="tset"),
+            "split 'tset' is none of.*Did you mean 'test'",
+        ),
+        (Clip("e", "x.mp4"), "clip 'e': no label, but split 'train'"),
+        (
+            Clip("e", "x.mp4", label="sad", split="candidate"),
+            "clip 'e': label 'sad', but split 'candidate'",
+        ),
+    ],
+)
+def test_a_contradiction_is_refused_and_named(tmp_path, wrong, message):
+    write_manifest([*CLIPS, wrong], tmp_path / "sample.csv")
+    with pytest.raises(CorpusError, match=message):
+        read_manifest(tmp_path / "sample.csv")
+
+
+def test_all_faults_stand_in_one_message(tmp_path):
+    write_manifest([*CLIPS, *CLIPS], tmp_path / "mine.csv")
+    with pytest.raises(CorpusError, match="4 faults"):
+        read_manifest(tmp_path / "mine.csv")

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+
+from ecmf.data.manifest import Clip
+from ecmf.data.splits import hold_out, make_folds
+from ecmf.errors import ParamsError
+
+
+def corpus(splits, speakers=12, each=6):
+    return [
+        Clip(f"{s:02d}-{i}", group=f"s{s}", split=splits(s), label=("sad", "happy", "angry")[i % 3])
+        for s in range(speakers)
+        for i in range(each)
+    ]
+
+
+WITH_TEST = corpus(lambda s: "test" if s < 2 else "val" if s < 4 else "train")
+WITHOUT_TEST = corpus(lambda s: "train")
+
+
+def groups(clips, positions):
+    return {clips[i].group for i in positions}
+
+
+@pytest.mark.parametrize("clips", [WITH_TEST, WITHOUT_TEST])
+def test_no_group_stands_on_two_sides(clips):
+    for fold in make_folds(clips, 4, 3, seed=0):
+        train, validation, test = (
+            groups(clips, side) for side in (fold.train, fold.validation, fold.test)
+        )
+        assert not train & validation and not train & test and not validation & test
+
+
+def test_a_corpus_with_a_test_split_is_tested_on_it_and_keeps_its_validation_split():
+    folds = make_folds(WITH_TEST, 4, 3, seed=0)
+    assert len(folds) == 4
+    touched = np.concatenate([np.concatenate([fold.train, fold.validation]) for fold in folds])
+    assert {WITH_TEST[i].split for i in touched} == {"train"}
+    assert all(groups(WITH_TEST, fold.test) == {"s0", "s1"} for fold in folds)
+    validated = np.concatenate([fold.validation for fold in folds])
+    assert sorted(validated) == [i for i, clip in enumerate(WITH_TEST) if clip.split == "train"]
+
+
+def test_one_fold_learns_from_all_training_clips_and_stops_on_the_validation_split():
+    (fold,) = make_folds(WITH_TEST, 1, 3, seed=0)
+    assert {WITH_TEST[i].split for i in fold.train} == {"train"}
+    assert {WITH_TEST[i].split for i in fold.validation} == {"val"}
+
+
+@pytest.mark.parametrize("clips", [WITH_TEST, WITHOUT_TEST])
+def test_no_folds_learn_from_every_training_clip_and_nothing_stops_them(clips):
+    folds = make_folds(clips, 0, 3, seed=0)
+    assert len(folds) == (1 if clips is WITH_TEST else 3)
+    for fold in folds:
+        assert not len(fold.validation) and not groups(clips, fold.train) & groups(clips, fold.test)
+        left = {i for i, clip in enumerate(clips) if clip.split == "train"} - set(fold.test)
+        assert set(fold.train) == left
+
+
+def test_a_corpus_without_test_split_is_tested_in_turn():
+    folds = make_folds(WITHOUT_TEST, 4, 3, seed=0)
+    assert len(folds) == 12
+    tested = np.concatenate([fold.test for fold in folds if fold.fold == 0])
+    assert sorted(tested) == list(range(len(WITHOUT_TEST)))
+
+
+def test_folds_follow_from_the_seed_alone():
+    same, again, other = (make_folds(WITHOUT_TEST, 4, 3, seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(a.test, b.test) for a, b in zip(same, again, strict=True))
+    assert not all(np.array_equal(a.test, b.test) for a, b in zip(same, other, strict=True))
+
+
+def test_more_folds_than_groups_are_refused_with_both_numbers():
+    with pytest.raises(ParamsError, match=r"train_fusion\.test_folds is 13, but .* 12 groups"):
+        make_folds(WITHOUT_TEST, 4, 13, seed=0)
+
+
+def test_more_folds_than_clips_of_any_class_are_refused():
+    rare = [Clip(f"c{i}", group=f"g{i}", label=("sad", "happy")[i % 2]) for i in range(8)]
+    with pytest.raises(ParamsError, match=r"train_fusion\.test_folds is 5, but no class"):
+        make_folds(rare, 2, 5, seed=0)
+
+
+def test_one_fold_without_a_validation_split_is_refused():
+    with pytest.raises(ParamsError, match="no validation split"):
+        make_folds(WITHOUT_TEST, 1, 3, seed=0)
+
+
+def test_a_test_split_is_held_out_by_group_and_holds_about_its_share():
+    clips = [
+        *(Clip(f"{g}_{n}", group=f"g{g}", label="ab"[n % 2]) for g in range(20) for n in range(6)),
+        Clip("wild", group="g1", split="unlabelled"),
+    ]
+    made = hold_out(clips, 0.2, 0)
+    tested = {clip.group for clip in made if clip.split == "test"}
+    assert 3 <= len(tested) <= 5
+    assert not tested & {clip.group for clip in made if clip.split == "train"}
+    assert made[-1].split == "unlabelled"
+    assert made == hold_out(clips, 0.2, 0)
+
+
+def test_a_corpus_with_a_test_split_keeps_it_and_a_share_must_be_one():
+    clips = [Clip("a", group="a", label="x", split="test"), Clip("b", group="b", label="x")]
+    with pytest.raises(ParamsError, match="has a test split of its own"):
+        hold_out(clips, 0.2, 0)
+    with pytest.raises(ParamsError, match=r"give a share above 0 and up to 0\.5"):
+        hold_out(clips[1:], 0.7, 0)
+    with pytest.raises(ParamsError, match="inverse of --hold-out is 5, but the clips come from 1"):
+        hold_out(clips[1:], 0.2, 0)

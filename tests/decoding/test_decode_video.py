@@ -1,0 +1,189 @@
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from filming import cut, film, number_of, tone
+
+from decode_video import decode_video
+from ecmf.data.manifest import Clip, write_manifest
+from ecmf.errors import ErrorBudgetError
+from ecmf.params import DecodeVideo
+from ecmf.storage.files import sha256
+from ecmf.storage.jpeg import decode_jpeg
+from ecmf.storage.store import Store
+
+
+@pytest.fixture(autouse=True)
+def two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ECMF_WORKERS", "2")
+
+
+def clip(path: Path, audio: str = "") -> Clip:
+    return Clip(path.stem, str(path), audio, split="unlabelled", sha256=sha256(path))
+
+
+def run(folder: Path, clips: Sequence[Clip], params: DecodeVideo) -> tuple[Path, Path]:
+    write_manifest(clips, folder / "mine.csv")
+    frames, audio = folder / "data" / "frames.h5", folder / "data" / "audio.h5"
+    decode_video(folder / "mine.csv", frames, audio, params)
+    return frames, audio
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Clip]:
+    """A clip with sound, one without, one that is only sound, one that is cut off."""
+    voice = np.stack([tone(1.2), tone(1.2)])
+    soundfile.write(tmp_path / "c.wav", tone(0.5), 16_000)
+    return [
+        clip(film(tmp_path / "b.mp4", 30, sound=voice)),
+        clip(film(tmp_path / "a.mkv", 20)),
+        clip(tmp_path / "c.wav"),
+        clip(cut(film(tmp_path / "whole.mp4", 60), tmp_path / "d.mp4")),
+    ]
+
+
+@pytest.mark.parametrize("decoder", ["decord", "pyav"])
+def test_both_stores_hold_every_clip_in_the_order_of_the_manifest(
+    tmp_path: Path, clips: list[Clip], decoder: str
+) -> None:
+    frames, audio = run(tmp_path, clips, DecodeVideo(decoder=decoder, frames=5))
+    with Store(frames) as pictures, Store(audio) as voices:
+        assert list(pictures) == list(voices) == ["b", "a", "c", "d"]
+        assert [pictures.state(name)[0] for name in "bacd"] == [
+            "whole",
+            "whole",
+            "empty",
+            "flagged",
+        ]
+        assert [voices.state(name)[0] for name in "bacd"] == ["whole", "empty", "whole", "empty"]
+        rows = pictures["b"]
+        assert [number_of(decode_jpeg(file)) for file in rows.values] == [3, 9, 15, 21, 27]
+        assert rows.times == pytest.approx(np.array([3, 9, 15, 21, 27]) / 25)
+        assert rows.facts["claimed_frames"] == rows.facts["decoded_frames"] == 30
+        assert np.isnan(pictures["c"].facts["claimed_frames"])
+        np.testing.assert_array_equal(voices["c"].values, tone(0.5))
+        assert voices.layout.rate == 16_000
+        assert pictures.provenance["decoder"] == decoder
+        assert {"frames", "longest_side", "jpeg_quality", "opencv"} <= set(pictures.provenance)
+
+
+def test_the_same_clips_give_the_same_bytes_for_any_number_of_workers(
+    tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = []
+    for count in ("1", "3"):
+        monkeypatch.setenv("ECMF_WORKERS", count)
+        contents.append([path.read_bytes() for path in run(tmp_path, clips, DecodeVideo())])
+    assert contents[0] == contents[1]
+
+
+def test_the_sound_is_the_same_file_whatever_is_asked_of_the_pictures(
+    tmp_path: Path, clips: list[Clip]
+) -> None:
+    _, audio = run(tmp_path, clips[:1], DecodeVideo())
+    before = audio.read_bytes()
+    _, audio = run(tmp_path, clips[:1], DecodeVideo(decoder="pyav", frames=4, jpeg_quality=60))
+    assert audio.read_bytes() == before
+
+
+def test_the_quality_of_the_pictures_is_a_parameter(tmp_path: Path, clips: list[Clip]) -> None:
+    sizes = []
+    for quality in (40, 95):
+        frames, _ = run(tmp_path, clips[:1], DecodeVideo(jpeg_quality=quality, longest_side=100))
+        with Store(frames) as pictures:
+            files = pictures["b"].values
+            assert decode_jpeg(files[0]).shape == (75, 100, 3)
+            sizes.append(sum(map(len, files)))
+    assert sizes[0] < sizes[1]
+
+
+def test_failed_and_flagged_clips_within_the_budget_are_recorded_and_shown(
+    tmp_path: Path, clips: list[Clip], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "e.mp4").write_text("no video")
+    with caplog.at_level(logging.WARNING):
+        frames, audio = run(
+            tmp_path, [*clips, clip(tmp_path / "e.mp4")], DecodeVideo(error_budget=0.2)
+        )
+    with Store(frames) as pictures, Store(audio) as voices:
+        state, reason = pictures.state("e")
+        assert state == "failed"
+        assert "e.mp4: not a media file" in reason
+        assert voices.state("e") == (state, reason)
+        assert len(pictures["e"].values) == 0
+    assert f"failed: e: {reason}" in caplog.text
+    assert "flagged: d: frames: truncated or damaged: claims 60 frames / 2.40 s, " in caplog.text
+
+
+def test_too_many_failed_clips_stop_the_stage_after_all_were_tried(
+    tmp_path: Path, clips: list[Clip]
+) -> None:
+    for name in ("e.mp4", "f.mp4"):
+        (tmp_path / name).touch()
+    bad = [clip(tmp_path / "e.mp4"), *clips, clip(tmp_path / "f.mp4")]
+    with pytest.raises(ErrorBudgetError, match="2 of 6 clips failed") as caught:
+        run(tmp_path, bad, DecodeVideo())
+    for name in "ef":
+        assert f"{name}: {tmp_path}/{name}.mp4: the file is empty (0 bytes)" in str(caught.value)
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_clip_that_changed_since_it_was_indexed_fails(tmp_path: Path, clips: list[Clip]) -> None:
+    (tmp_path / "c.wav").write_bytes((tmp_path / "c.wav").read_bytes() + b"more")
+    frames, _ = run(tmp_path, clips, DecodeVideo(error_budget=0.25))
+    with Store(frames) as pictures:
+        assert pictures.state("c")[1].startswith("changed since it was indexed: its sha256 is ")
+
+
+def test_a_clip_that_takes_too_long_fails_and_the_run_goes_on(
+    tmp_path: Path, clips: list[Clip]
+) -> None:
+    params = DecodeVideo(seconds_per_clip=1e-4, error_budget=1)
+    frames, audio = run(tmp_path, clips[:2], params)
+    with Store(frames) as pictures, Store(audio) as voices:
+        for name in "ba":
+            assert pictures.state(name) == ("failed", "took longer than 0.0001 s")
+            assert voices.state(name) == ("failed", "took longer than 0.0001 s")
+
+
+def test_a_separate_audio_file_is_the_sound_of_the_clip(tmp_path: Path) -> None:
+    video = film(tmp_path / "a.mp4", 10, sound=np.stack([tone(0.4), tone(0.4)]))
+    soundfile.write(tmp_path / "a.wav", tone(0.3), 16_000)
+    both = Clip("a", str(video), str(tmp_path / "a.wav"), split="unlabelled")
+    _, audio = run(tmp_path, [both], DecodeVideo())
+    with Store(audio) as voices:
+        np.testing.assert_array_equal(voices["a"].values, tone(0.3))
+
+
+def test_real_clips_go_through(tmp_path: Path, shared: Path) -> None:
+    videos = sorted((shared / "data/ravdess_av").glob("*.mp4"))
+    voice = sorted((shared / "data/ravdess").rglob("*.flac"))[0]
+    frames, audio = run(tmp_path, [clip(path) for path in (*videos, voice)], DecodeVideo())
+    with Store(frames) as pictures, Store(audio) as voices:
+        assert [len(rows.values) for rows in pictures.values()] == [16, 16, 16, 0]
+        assert [bool(len(rows.values)) for rows in voices.values()] == [True, True, False, True]
+
+
+def test_a_second_run_decodes_nothing_and_gives_the_same_bytes(
+    tmp_path: Path, clips: list[Clip], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    stores = run(tmp_path, clips[1:], DecodeVideo(frames=3))
+    before = [store.read_bytes() for store in stores]
+    assert "3 clips, 0 known, 3 to work out" in caplog.text
+    stores = run(tmp_path, clips[1:], DecodeVideo(frames=3))
+    assert "3 clips, 3 known, 0 to work out" in caplog.text
+    assert [store.read_bytes() for store in stores] == before
+    run(tmp_path, clips, DecodeVideo(frames=3))
+    assert "4 clips, 3 known, 1 to work out" in caplog.text
+
+
+def test_what_failed_is_tried_again(tmp_path: Path, clips: list[Clip]) -> None:
+    slow = DecodeVideo(seconds_per_clip=1e-4, error_budget=1)
+    with Store(run(tmp_path, clips[:1], slow)[0]) as pictures:
+        assert pictures.state("b")[0] == "failed"
+    with Store(run(tmp_path, clips[:1], DecodeVideo(error_budget=0))[0]) as pictures:
+        assert pictures.state("b")[0] == "whole"

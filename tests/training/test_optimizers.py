@@ -1,0 +1,65 @@
+"""Schedules, clipping and averaging do what their parameters say."""
+
+import pytest
+import torch
+
+from ecmf.fusion.base import SourceShape
+from ecmf.params import TrainFusion
+from ecmf.training.model import build
+from ecmf.training.optimizers import make_average, make_optimiser, make_schedule, step
+
+
+def rates(**change):
+    params = TrainFusion(epochs=10, learning_rate=0.1, **change)
+    layer = torch.nn.Linear(2, 2)
+    optimiser = make_optimiser(layer, params)
+    schedule = make_schedule(optimiser, 5, params)
+    found = []
+    for _ in range(50):
+        found.append(optimiser.param_groups[0]["lr"])
+        layer(torch.ones(1, 2)).sum().backward()
+        optimiser.step()
+        schedule.step()
+    return found
+
+
+def test_one_cycle_rises_to_the_rate_and_falls_to_nothing():
+    found = rates(schedule="one_cycle")
+    assert max(found) == pytest.approx(0.1) and 5 < found.index(max(found)) < 25
+    assert found[0] < 0.01 and found[-1] < 1e-3
+
+
+def test_cosine_starts_at_the_rate_and_falls_to_nothing():
+    found = rates(schedule="cosine")
+    assert found[0] == pytest.approx(0.1) and found == sorted(found, reverse=True)
+    assert found[-1] < 1e-3
+
+
+def test_constant_is_constant():
+    assert rates(schedule="constant") == [0.1] * 50
+
+
+def test_no_gradient_is_longer_than_it_may_be():
+    lengths = []
+    for clip in (0.0, 0.5):
+        layer = torch.nn.Linear(3, 3)
+        params = TrainFusion(gradient_clip=clip)
+        step(layer, 100 * layer(torch.ones(1, 3)).sum(), make_optimiser(layer, params), params)
+        gradients = torch.cat([parameter.grad.flatten() for parameter in layer.parameters()])
+        lengths.append(gradients.norm().item())
+    assert lengths[0] > 100 and lengths[1] == pytest.approx(0.5, rel=1e-3)
+
+
+def test_averaged_weights_follow_the_weights_as_slowly_as_set():
+    model = build("concat", {}, [SourceShape("audio/a", 3)], 2, seed=0)
+    assert make_average(model, TrainFusion(average=0.0)) is None
+    averaged = make_average(model, TrainFusion(average=0.9))
+    weight = model.fusion.classifier.weight
+    expected = weight.detach().clone()
+    averaged.update_parameters(model)
+    for _ in range(3):
+        with torch.no_grad():
+            weight.add_(1.0)
+        averaged.update_parameters(model)
+        expected = 0.9 * expected + 0.1 * weight.detach()
+    assert torch.allclose(averaged.module.fusion.classifier.weight, expected)

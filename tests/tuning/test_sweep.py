@@ -1,0 +1,356 @@
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+import yaml
+from corpus import CLASSES, make_corpus
+from dvc.utils.hydra import apply_overrides
+from scipy import stats
+
+from ecmf.cli import preset, sweep
+from ecmf.data.label_table import given_label, write_labels
+from ecmf.data.manifest import write_manifest
+from ecmf.data.splits import make_folds
+from ecmf.errors import ParamsError
+from ecmf.params import TrainFusion, load_params
+from ecmf.training.targets import Targets
+from ecmf.tuning import objective, report, search, search_space
+
+ROOT = Path(__file__).resolve().parents[2]
+SWEEP = (sys.executable, "-W", "error", "-m", "ecmf", "sweep")
+SPACE = ["learning_rate=log:1e-3:1e-1", "options.ecmf.width=4,8", "epochs=2:4"]
+TRIALS, FRESH = 4, 2
+TRIALS_BEYOND_CHANCE = 13
+"""TPE draws its first ten at random."""
+TRAINING = {
+    "model": "ecmf",
+    "options": {"ecmf": {"width": 8, "heads": 2, "dropout": 0.1}},
+    "folds": 3,
+    "test_folds": 2,
+    "epochs": 3,
+    "batch": 16,
+    "learning_rate": 0.01,
+    "modality_dropout": 0.1,
+    "mixup": 0,
+}
+
+
+def make_project(folder, **corpus):
+    """A project as `dvc repro` leaves it before the training, with the made corpus."""
+    made = make_corpus(folder / "data", **corpus)
+    (folder / "data/manifests").mkdir()
+    write_all(folder, made.clips)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params |= {"corpus": "made", "train_fusion": TRAINING}
+    params["encode_frames"]["encoders"] = params["encode_text"]["encoders"] = {}
+    params["encode_faces"]["encoders"] = {"mine": {"member": "gradient_histogram"}}
+    params["encode_audio"]["encoders"] = {"mine": {"member": "librosa"}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    return made.clips
+
+
+def write_all(folder, clips):
+    write_manifest(clips, folder / "data/manifests/made.csv")
+    labels = [given_label(clip.clip_id, clip.label, CLASSES, "kept") for clip in clips]
+    write_labels(labels, CLASSES, folder / "data/labels.csv")
+
+
+def targets_of(clips):
+    soft = np.array([[clip.label == name for name in CLASSES] for clip in clips], "float32")
+    return Targets(soft, soft.sum(axis=1))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return make_project(tmp_path)
+
+
+def run(space=SPACE, count=TRIALS, name="swept.yaml"):
+    return sweep.sweep_fusion(list(space), count, 0, FRESH, Path(name))
+
+
+def results():
+    names = ("metrics/sweep.csv", "metrics/sweep.png", "swept.yaml")
+    return {name: Path(name).read_bytes() for name in names}
+
+
+def table():
+    with Path("metrics/sweep.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_the_test_split_says_changes_nothing(project, monkeypatch, tmp_path):
+    said = run()
+    before = results()
+    wrong = {"angry": "happy", "happy": "sad", "sad": "angry"}
+    tampered = [
+        replace(clip, label=wrong[clip.label]) if clip.split == "test" else clip for clip in project
+    ]
+    assert tampered != project
+    write_all(tmp_path, tampered)
+    monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "another cache"))
+    assert run() == said and results() == before
+
+
+def test_trials_learn_the_valence_the_training_learns_and_none_of_the_test_split(project, tmp_path):
+    write_all(tmp_path, [replace(clip, valence="0.5") for clip in project])
+    found = sweep._ground(load_params(), 0).targets.of_valence()
+    learned = [clip.split in ("train", "val") for clip in project]
+    assert any(learned) and not all(learned)
+    assert (~np.isnan(found)).tolist() == learned
+
+
+def test_the_validation_labels_are_what_it_is_about(project, tmp_path):
+    """The test before this one could not fail if no label were read at all."""
+    run()
+    before = results()
+    wrong = {"angry": "happy", "happy": "sad", "sad": "angry"}
+    write_all(
+        tmp_path,
+        [
+            replace(clip, label=wrong[clip.label])
+            if clip.split == "train" and clip.speaker in "s4 s5 s6"
+            else clip
+            for clip in project
+        ],
+    )
+    run()
+    assert results()["metrics/sweep.csv"] != before["metrics/sweep.csv"]
+
+
+def test_without_a_test_split_the_first_test_fold_is_set_apart(tmp_path):
+    clips = make_corpus(tmp_path, test_split=False).clips
+    params = TrainFusion.model_validate(TRAINING)
+    rounds = make_folds(clips, params.folds, params.test_folds, 5)
+    blinded, targets = objective.blind(clips, targets_of(clips), params, 5)
+    held = rounds[0].test
+    assert len(held) and {blinded[i].split for i in held} == {"test"}
+    assert not any(blinded[i].label or blinded[i].annotators for i in held)
+    assert not targets.soft[held].any() and not targets.weight[held].any()
+    for seed in (5, 6):
+        for fold in make_folds(blinded, params.folds, params.test_folds, seed):
+            assert not set(held) & {*fold.train.tolist(), *fold.validation.tolist()}
+    inner = make_folds(blinded, params.folds, params.test_folds, 5)
+    for fold, first in zip(inner, (one for one in rounds if one.round == 0), strict=True):
+        assert fold.validation.tolist() == first.validation.tolist()
+        assert fold.train.tolist() == first.train.tolist()
+
+
+def test_a_corpus_without_test_split_is_swept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_project(tmp_path, test_split=False)
+    assert "val split" not in run(count=2)
+
+
+def test_a_killed_sweep_goes_on_and_ends_as_if_nothing_had_been(project, tmp_path):
+    said = run(count=TRIALS_BEYOND_CHANCE)
+    undisturbed = results()
+    shutil.rmtree("metrics")
+    Path("swept.yaml").unlink()
+    cache = tmp_path / "cache of the killed"
+    command = [*SWEEP, "--trials", str(TRIALS_BEYOND_CHANCE),
+               "--fresh", str(FRESH), "--preset", "swept.yaml"]  # fmt: skip
+    command += [word for one in SPACE for word in ("--space", one)]
+    environment = {**os.environ, "ECMF_CACHE": str(cache)}
+    killed = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(cache.rglob("*.json"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL and not Path("swept.yaml").exists()
+    kept = {path: path.stat().st_mtime_ns for path in cache.rglob("*.json")}
+    again = subprocess.run(
+        command, env=environment, check=True, text=True, stdout=subprocess.PIPE, timeout=120
+    )
+    assert again.stdout == f"{said}\n" and results() == undisturbed
+    assert 5 <= len(kept) < len(list(cache.rglob("*.json")))
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_more_trials_go_on_where_fewer_stopped(project):
+    run(count=3)
+    first = table()
+    run()
+    assert table()[:3] == first and len(table()) == TRIALS
+
+
+def test_the_values_as_they_are_are_the_first_trial_if_the_space_holds_them(project):
+    run(count=2)
+    first = table()[0]
+    assert (first["learning_rate"], first["options.ecmf.width"], first["epochs"]) == (
+        "0.01", "8", "3",
+    )  # fmt: skip
+    run(["learning_rate=0.02:0.1"], count=1)
+    assert float(table()[0]["learning_rate"]) >= 0.02
+
+
+def test_the_preset_is_one_and_holds_the_best(project, tmp_path, monkeypatch):
+    run()
+    monkeypatch.setattr(preset, "PRESETS", tmp_path)
+    written = yaml.safe_load(Path("params.yaml").read_text())
+    apply_overrides(Path("params.yaml"), preset.overrides("swept", written))
+    made = load_params().train_fusion
+    through = [line for line in table() if line["state"] == "complete"]
+    best = max(through, key=lambda line: float(line["validation_waf"]))
+    assert made.learning_rate == float(best["learning_rate"])
+    assert made.epochs == int(best["epochs"])
+    assert made.options["ecmf"] == {
+        **TRAINING["options"]["ecmf"], "width": int(best["options.ecmf.width"])
+    }  # fmt: skip
+    assert made.folds == TRAINING["folds"]
+    assert Path("swept.yaml").read_text().startswith("# Swept: train_fusion with ecmf on made, the")
+
+
+def test_without_a_space_the_defaults_of_what_is_written_are_searched(project):
+    params = load_params().train_fusion
+    written = yaml.safe_load(Path("params.yaml").read_text())["train_fusion"]
+    space = search_space.read_space([], params, written)
+    assert {"learning_rate", "mixup", "options.ecmf.width", "options.ecmf.dropout"} <= set(space)
+    assert "weight_decay" not in space  # not written in this file
+
+
+def test_a_set_whose_parts_do_not_agree_is_refused_and_the_others_go_on(project):
+    run(["options.ecmf.width=4,6", "options.ecmf.heads=2,4"], count=10)
+    lines = table()
+    refused = [line for line in lines if line["state"] == "refused"]
+    assert refused and len(refused) < len(lines)
+    for line in lines:
+        disagree = int(line["options.ecmf.width"]) % int(line["options.ecmf.heads"]) > 0
+        assert disagree == (line["state"] == "refused")
+    assert "width 6 is no multiple of heads 4" in refused[0]["reason"]
+
+
+def test_a_search_of_nothing_but_refused_sets_says_why(project):
+    with pytest.raises(ParamsError, match=r"none of the 2 trials .*width . is no"):
+        run(["options.ecmf.width=5,7"], count=2)
+
+
+@pytest.mark.parametrize(
+    ("one", "message"),
+    [
+        ("learning_rat=0:1", "no such value to sweep.*Did you mean 'learning_rate'"),
+        ("options.ecmf.widht=4,8", "Did you mean 'options.ecmf.width'"),
+        ("options.concat.width=4,8", "with model ecmf has no such value"),
+        ("folds=2,3", "--space folds: a sweep holds it as it is"),
+        ("weight_decay=0:1", "params.yaml has no train_fusion.weight_decay.*write its value.*0.5"),
+        ("learning_rate", "write KEY=RANGE, e.g. learning_rate=log"),
+        ("epochs=2.5:4", "invalid literal for int.*'2.5'"),
+        ("epochs=4:2", "4 is not below 2"),
+        ("learning_rate=log:0:1", "--space learning_rate=log:0:1: .*low"),
+        ("learning_rate=0:inf", "0 is not below inf"),
+        ("learning_rate=-1:1", "--space learning_rate: train_fusion: .*greater than 0 .got -1"),
+        ("options.ecmf.dropout=0:1", "less than 1 .got 1.0"),
+        ("batch=16", "two or more different values"),
+        ("batch=16,16", "two or more different values"),
+        ("model=ecmf,concat", "a sweep holds it as it is"),
+    ],
+)
+def test_a_space_that_cannot_be_searched_is_refused(project, one, message):
+    with pytest.raises(ParamsError, match=message):
+        run([one])
+    assert not Path("metrics/sweep.csv").exists()
+
+
+def test_a_key_given_twice_is_refused(project):
+    with pytest.raises(ParamsError, match="mixup stands twice"):
+        run(["mixup=0:1", "mixup=0:0.5"])
+
+
+def test_a_number_is_whole_where_the_parameter_is():
+    params = TrainFusion.model_validate(TRAINING)
+    written = {"mixup": 0, "epochs": 3, "learning_rate": 1}
+    given = ["mixup=0:1", "epochs=log:2:40", "learning_rate=1e-3,1"]
+    space = search_space.read_space(given, params, written)
+    assert isinstance(space["mixup"], optuna.distributions.FloatDistribution)
+    assert isinstance(space["epochs"], optuna.distributions.IntDistribution)
+    assert list(map(repr, space["learning_rate"].choices)) == ["0.001", "1.0"]
+
+
+def test_what_is_trained_is_what_a_preset_can_say():
+    space = {
+        "learning_rate": optuna.distributions.FloatDistribution(1e-4, 1e-2),
+        "epochs": optuna.distributions.IntDistribution(1, 20_000),
+        "weight_decay": optuna.distributions.CategoricalDistribution((0.03125, 0.5)),
+    }
+    drawn = {"learning_rate": 0.0031622776601683795, "epochs": 12345, "weight_decay": 0.03125}
+    rounded = search_space.rounded(drawn, space)
+    assert rounded == {"learning_rate": 0.00316, "epochs": 12345, "weight_decay": 0.03125}
+
+
+def test_a_trial_below_the_median_is_given_up_after_two_folds_and_not_before():
+    study = optuna.create_study(direction="maximize", pruner=search.MedianOfFolds())
+    for score in (0.5, 0.6, 0.7, 0.8, 0.9):
+        trial = study.ask()
+        for step in range(3):
+            trial.report(score, step)
+            assert not trial.should_prune()
+        study.tell(trial, score)
+    poor, fair = study.ask(), study.ask()
+    poor.report(0.95, 0)  # an easy fold saves nobody
+    assert not poor.should_prune()
+    poor.report(0.69, 1)
+    assert poor.should_prune()
+    fair.report(0.1, 0)
+    assert not fair.should_prune()
+    fair.report(0.7, 1)
+    assert not fair.should_prune()
+
+
+def test_hopeless_trials_of_a_real_search_train_fewer_folds(project):
+    run(["learning_rate=log:1e-2:1e-1"], count=12)
+    pruned = [line for line in table() if line["state"] == "pruned"]
+    assert pruned and all(line["folds"] == "2" for line in pruned)
+
+
+def test_the_same_parameters_gain_exactly_nothing_and_the_interval_is_students():
+    wafs = [objective.Waf(0.8, 0.7), objective.Waf(0.9, 0.6), objective.Waf(0.7, 0.5)]
+    assert "+0.000 validation WAF (+0.000 to +0.000)" in report.gain(wafs, wafs)
+    assert "no gain beyond chance" in report.compared(wafs, wafs, (1, 2, 3))
+    scores = np.array([0.8, 0.9, 0.7])
+    expected = stats.t.interval(0.95, 2, scores.mean(), stats.sem(scores))
+    assert report.interval(scores) == pytest.approx(expected)
+    better = [objective.Waf(waf.validation + 0.05, waf.untouched) for waf in wafs]
+    assert "no gain" not in report.compared(wafs, better, (1, 2, 3))
+
+
+def test_the_winner_is_trained_on_seeds_and_folds_the_search_has_not_seen(project):
+    said = run()
+    assert "seeds 1 2, mean WAF per seed" in said
+    for line in ("validation folds, unchanged", "validation folds, swept", "difference",
+                 "val split, not searched, swept"):  # fmt: skip
+        assert line in said
+    params = load_params().train_fusion
+    clips, _ = objective.blind(project, targets_of(project), params, 0)
+    cuts = [make_folds(clips, 3, 2, seed)[0].validation.tolist() for seed in (0, 1, 2)]
+    assert cuts[0] != cuts[1] != cuts[2]
+
+
+def test_a_preset_of_ones_own_is_not_overwritten(project):
+    Path("mine.yaml").write_text("# Mine\ntrain_fusion: {mixup: 0.1}\n")
+    with pytest.raises(ParamsError, match=r"mine\.yaml: it was not made by a sweep"):
+        run(name="mine.yaml")
+    run(count=1)
+    run(count=1)  # that of an earlier sweep is
+
+
+def test_without_validation_folds_there_is_nothing_to_search_by(project):
+    params = TrainFusion(folds=0)
+    with pytest.raises(ParamsError, match="folds is 0: a sweep needs validation folds"):
+        objective.Ground({}, project, targets_of(project), params)
+
+
+def test_the_command_says_a_mistake_in_one_line(project):
+    command = [*SWEEP, "--space", "mixed=0:1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith("error: --space mixed: ") and done.stderr.count("\n") == 1
