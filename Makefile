@@ -5,14 +5,17 @@ ONNX_GPU := onnxruntime-gpu==$(shell sed -n 's/^onnxruntime==//p' requirements.l
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test check install install-test
+.PHONY: repro test test-all check install install-test
 
 repro: install  ## raw clips -> scores
 	dvc repro
 	@ecmf scores
 
-test: install-test  ## the promises of the project
+test: install-test  ## the tests, less the slow ones
 	python -m pytest
+
+test-all: install-test  ## every test
+	python -m pytest -m ""
 
 check: install-test  ## lint, format, imports, types
 	ruff check .

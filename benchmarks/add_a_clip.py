@@ -1,9 +1,9 @@
-"""A clip more of 1,000 costs one clip of every stage; the same clip less costs nothing.
+"""Check that a clip more of 1,000 costs one clip of every stage, and a clip less nothing.
 
     python benchmarks/add_a_clip.py [--clips 1000]
 
-A copy of this checkout, a corpus of tiny recordings made on the spot, and DVC itself: the stages up
-to the features run on all clips, then on one more, then on those of the beginning.
+Runs DVC in a copy of this checkout on a generated corpus of tiny recordings: the stages up to the
+features run on all clips, then on one more, then again on those of the first run.
 """
 
 import argparse
@@ -24,44 +24,44 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/support"))
 
 from checkout import copy_project
 
+from sample_corpus.animation import Pose
 from sample_corpus.expression import Expression
-from sample_corpus.performance import Pose
 from sample_corpus.scene import Scene
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("encode_frames", "encode_faces", "encode_audio", "encode_text")
-WORK = re.compile(r"engine: (\S+): \d+ clips, \d+ known, (\d+) to work out")
+COMPUTED = re.compile(r"engine: (\S+): \d+ clips, \d+ cached, (\d+) to compute")
 
 
-def film(path: Path, seed: int) -> None:
-    """Half a second of a drawn face and of noise, another one for every seed."""
+def write_recording(path: Path, seed: int) -> None:
+    """Write half a second of a drawn face and noise, different for every seed."""
     rng = np.random.default_rng(seed)
-    still = Expression(*(0.0 for _ in Expression._fields))
+    neutral = Expression(*(0.0 for _ in Expression._fields))
     with av.open(str(path), "w") as file:
         video = file.add_stream("libx264", rate=8, options={"preset": "ultrafast"})
-        sound = file.add_stream("aac", rate=16_000, layout="mono")
+        audio = file.add_stream("aac", rate=16_000, layout="mono")
         for number in range(4):
-            pose = Pose(still, 0.0, 0.0, 0.0, 0.0, 2.0 * number, rng.normal(0, 5))
-            frame = av.VideoFrame.from_ndarray(scene().picture(pose))
+            pose = Pose(neutral, 0.0, 0.0, 0.0, 0.0, 2.0 * number, rng.normal(0, 5))
+            frame = av.VideoFrame.from_ndarray(scene().render(pose))
             if not number:
                 video.width, video.height, video.pix_fmt = frame.width, frame.height, "yuv420p"
             file.mux(video.encode(frame))
         file.mux(video.encode(None))
         samples = rng.normal(0, 0.1, (1, 8192)).astype("float32")
-        heard = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
-        heard.sample_rate = 16_000
-        file.mux(sound.encode(heard))
-        file.mux(sound.encode(None))
+        audio_frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        audio_frame.sample_rate = 16_000
+        file.mux(audio.encode(audio_frame))
+        file.mux(audio.encode(None))
 
 
 @functools.cache
 def scene() -> Scene:
-    """Draw an actor, once."""
+    """Return the scene of one actor, drawn once."""
     return Scene(seed=7, actor=1)
 
 
 class Checkout:
-    """A copy of the project with a corpus of its own."""
+    """A copy of the project with its own corpus."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -73,7 +73,7 @@ class Checkout:
         self.run("git", "init", "--quiet")
 
     def run(self, *command: str) -> str:
-        """Run a command in the copy; return all that it says."""
+        """Run a command in the copy; return its output."""
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True
         )
@@ -82,7 +82,7 @@ class Checkout:
         return done.stdout + done.stderr
 
     def list_clips(self, count: int) -> None:
-        """Let the corpus have its first `count` clips."""
+        """Index a corpus of the first `count` clips, writing missing recordings."""
         raw = self.folder / "recordings"
         raw.mkdir(exist_ok=True)
         with (raw / "clips.csv").open("w", newline="") as file:
@@ -91,19 +91,20 @@ class Checkout:
             for number in range(count):
                 name = f"clip_{number:04}"
                 if not (raw / f"{name}.mp4").exists():
-                    film(raw / f"{name}.mp4", number)
+                    write_recording(raw / f"{name}.mp4", number)
                 line = [name, f"{name}.mp4", f"Take {number}", f"s{number % 9}", "ab"[number % 2]]
                 writer.writerow(line)
         self.run("python", "-m", "ecmf", "index", "folder", "recordings", "--name", "mine")
 
-    def work(self) -> tuple[dict[str, int], bool]:
-        """Run the stages; return clips worked out by each, and whether anything ran at all."""
-        said = self.run("dvc", "repro", *STAGES)
-        return {name: int(count) for name, count in WORK.findall(said)}, "Running stage" in said
+    def run_stages(self) -> tuple[dict[str, int], bool]:
+        """Run the stages; return the clips computed by each, and whether any stage ran."""
+        output = self.run("dvc", "repro", *STAGES)
+        computed = {name: int(count) for name, count in COMPUTED.findall(output)}
+        return computed, "Running stage" in output
 
 
 def main() -> int:
-    """Print what each step cost; 1 where it was more than claimed."""
+    """Print the cost of each step; return 1 if it is more than claimed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=1000)
     count = parser.parse_args().clips
@@ -112,19 +113,17 @@ def main() -> int:
         results = {}
         for step, clips in (("all", count), ("one more", count + 1), ("one less", count)):
             checkout.list_clips(clips)
-            results[step] = checkout.work()
-            print(
-                f"{step:<9} {clips} clips: worked out {results[step][0] or 'nothing'}", flush=True
-            )
+            results[step] = checkout.run_stages()
+            print(f"{step:<9} {clips} clips: computed {results[step][0] or 'nothing'}", flush=True)
     first, more, less = results.values()
-    right = (
+    holds = (
         set(first[0].values()) == {count}
         and set(more[0]) == set(first[0])
         and set(more[0].values()) == {1}
         and less == ({}, False)
     )
-    print("holds" if right else "BROKEN", ": one clip more is one call per encoder, less is none")
-    return int(not right)
+    print("holds" if holds else "BROKEN", ": one clip more is one call per encoder, less is none")
+    return int(not holds)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""Every fusion of the folder under one protocol: the same features, folds, seeds and epochs.
+"""Compare all fusions under one protocol: the same features, folds, seeds and epochs.
 
     python benchmarks/compare_fusion.py [sample] [ravdess] [ravdess_by_speaker] [mosi] [ablation]
 
-Without names all corpora, and the ablation of `ecmf` on the first two. Each member has its own
-defaults for its inside, and the training of `params.yaml` but for what `corpora.protocol` says:
-5 seeds, fixed epochs, no early stopping, so that all learn from the same clips; nothing is tuned
-here. Beside them stand the mean and the product of logistic regressions, one per source, and the
-mean of all members' probabilities. WAF is the mean over the seeds; the interval comes from drawing
-actors (on MOSI clips) with replacement, and the difference to `baseline` is drawn together with it.
-Seconds are processor time of one training over that of `baseline`.
+Without names: all corpora, and the ablation of `ecmf` on the first two. Each fusion has its own
+default options, and the training parameters of `params.yaml` with the changes of
+`corpora.protocol`: 5 seeds, fixed epochs, no early stopping, so that all train on the same clips;
+nothing is tuned here. For reference: the mean and the product of logistic regressions, one per
+source, and the mean of all fusions' probabilities. WAF is the mean over the seeds; the interval
+comes from drawing actors (on MOSI clips) with replacement, paired with `baseline`. Seconds are
+processor time of one training over that of `baseline`.
 
-Wanted: on RAVDESS, either way, the best member is above the product of the classifiers by more than
+Claims: on RAVDESS, both ways, the best fusion is above the product of the classifiers by more than
 the interval of the difference; `ecmf` is nowhere below `baseline` beyond the interval.
 """
 
@@ -23,80 +23,80 @@ from pathlib import Path
 import numpy as np
 import torch
 from support.comparison import (
-    Answers,
     Confusions,
+    TestProbabilities,
     Variant,
-    answers,
+    bootstrap_scores,
     confusions,
     count,
-    drawn_scores,
     log,
+    predictions,
     seed_scores,
     table,
 )
-from support.corpora import Corpus, prepared
-from support.rivals import PRODUCT, classifiers
+from support.corpora import Corpus, load_corpora
+from support.late_fusion import PRODUCT, predict_late_fusions
 
 from ecmf import registry
 from ecmf.metrics import INTERVAL
 from ecmf.params import TrainFusion
-from ecmf.training.cross_validation import plan, read_sources
+from ecmf.training.cross_validation import plan_runs, read_sources
 from ecmf.training.dataset import Dataset
 from ecmf.training.trainer import fit
 
-BASELINE, ALL = "baseline", "all members, equal votes"
-ABLATED = ("sample", "RAVDESS")
+BASELINE, ALL = "baseline", "mean of all fusions"
+ABLATION_CORPORA = ("sample", "RAVDESS")
 SWITCHES = ("self_attention", "residual", "weighting", "keep_original")
 
 
-def members(corpus: Corpus) -> dict[str, Answers]:
-    """Train every member; the baseline comes first."""
+def predict_all(corpus: Corpus) -> dict[str, TestProbabilities]:
+    """Train every fusion and predict the test clips; the baseline comes first."""
     names = sorted(registry.names("fusion"), key=lambda name: (name != BASELINE, name))
-    said = {}
+    probs = {}
     for name in names:
         params = corpus.training.model_copy(update={"model": name})
         variant = Variant(f"{corpus.name}: {name}", params, corpus.paths)
-        (said[name],) = answers(variant, corpus.clips, corpus.classes, corpus.targets)
-    return said
+        (probs[name],) = predictions(variant, corpus.clips, corpus.classes, corpus.targets)
+    return probs
 
 
-def costs(corpus: Corpus, names: list[str]) -> dict[str, tuple[int, float]]:
-    """Parameters of each member, and processor time of one training over the baseline's."""
+def measure_costs(corpus: Corpus, names: list[str]) -> dict[str, tuple[int, float]]:
+    """Return per fusion the number of parameters, and the training time over the baseline's."""
     training = corpus.training.model_copy(update={"epochs": 3})
     dataset = Dataset(read_sources(dict(corpus.paths), corpus.clips, training), torch.device("cpu"))
-    fold = plan(corpus.clips, training)[0].fold
+    fold = plan_runs(corpus.clips, training)[0].fold
 
-    def measured(params: TrainFusion) -> tuple[int, float]:
+    def measure(params: TrainFusion) -> tuple[int, float]:
         start = time.process_time()
         model = fit(dataset, corpus.targets, fold, 0, params).model
         seconds = time.process_time() - start
         return sum(parameter.numel() for parameter in model.parameters()), seconds
 
-    measured(training.model_copy(update={"model": BASELINE}))  # the first one pays for warming up
-    found = {}
+    measure(training.model_copy(update={"model": BASELINE}))  # warm-up
+    costs = {}
     for name in names:
         params = training.model_copy(update={"model": name})
-        (_, before), (count_, own), (_, after) = (
-            measured(params.model_copy(update={"model": each}))
-            for each in (BASELINE, name, BASELINE)
+        (_, before), (parameters, seconds), (_, after) = (
+            measure(params.model_copy(update={"model": model}))
+            for model in (BASELINE, name, BASELINE)
         )
-        found[name] = count_, own / ((before + after) / 2)
-    return found
+        costs[name] = parameters, seconds / ((before + after) / 2)
+    return costs
 
 
 def ablation(corpus: Corpus) -> dict[str, Confusions]:
-    """`ecmf` whole, with each part switched off, and without each branch."""
-    own = corpus.training.options["ecmf"]
+    """Train `ecmf` as it is, with each part switched off, and without each branch."""
+    options = corpus.training.options["ecmf"]
     changes: dict[str, Mapping[str, object]] = {"ecmf": {}}
     for switch in SWITCHES:
         name = f"without {switch}" + (" and source_loss" if switch == "keep_original" else "")
-        changes[name] = {"options": {**corpus.training.options, "ecmf": {**own, switch: False}}}
+        changes[name] = {"options": {**corpus.training.options, "ecmf": {**options, switch: False}}}
     changes["without source_loss"] = {
-        "options": {**corpus.training.options, "ecmf": {**own, "source_loss": 0.0}}
+        "options": {**corpus.training.options, "ecmf": {**options, "source_loss": 0.0}}
     }
     for branch in corpus.branches:
-        left = tuple(each for each in corpus.branches if each != branch)
-        changes[f"without {branch}"] = {"branches": left}
+        others = tuple(name for name in corpus.branches if name != branch)
+        changes[f"without {branch}"] = {"branches": others}
         changes[f"{branch} alone"] = {"branches": (branch,)}
     if len(corpus.branches) == 2:
         changes = {name: change for name, change in changes.items() if "alone" not in name}
@@ -114,27 +114,28 @@ def ablation(corpus: Corpus) -> dict[str, Confusions]:
 
 
 def difference(
-    results: Mapping[str, Confusions], name: str, rival: str
+    results: Mapping[str, Confusions], name: str, reference: str
 ) -> tuple[float, float, float]:
-    """Gain of one over another, and its 95 % interval."""
-    gain = seed_scores(results[name]).mean() - seed_scores(results[rival]).mean()
-    low, high = np.percentile(drawn_scores(results[name]) - drawn_scores(results[rival]), INTERVAL)
+    """Compute the gain in WAF over the reference, and its 95 % interval."""
+    gain = seed_scores(results[name]).mean() - seed_scores(results[reference]).mean()
+    gains = bootstrap_scores(results[name]) - bootstrap_scores(results[reference])
+    low, high = np.percentile(gains, INTERVAL)
     return float(gain), float(low), float(high)
 
 
 def compare(corpus: Corpus) -> bool:
-    """Print the table of a corpus; tell whether the claims hold there."""
-    said = members(corpus)
-    names = list(said)
-    said[ALL] = np.sum([said[name] for name in names], axis=0)
-    said |= classifiers(corpus)
-    results = {name: count(each, corpus.clips, corpus.classes) for name, each in said.items()}
-    cost = costs(corpus, names)
-    lines = table(results, rival=BASELINE).splitlines()
+    """Print the table of a corpus; return whether the claims hold there."""
+    probs = predict_all(corpus)
+    names = list(probs)
+    probs[ALL] = np.sum([probs[name] for name in names], axis=0)
+    probs |= predict_late_fusions(corpus)
+    results = {name: count(p, corpus.clips, corpus.classes) for name, p in probs.items()}
+    costs = measure_costs(corpus, names)
+    lines = table(results, reference=BASELINE).splitlines()
     lines[0] += " parameters | seconds |"
     lines[1] += "---|---|"
     for number, name in enumerate(results, start=2):
-        parameters, seconds = cost.get(name, (0, 0.0))
+        parameters, seconds = costs.get(name, (0, 0.0))
         lines[number] += f" {parameters:,} | {seconds:.1f} |" if parameters else " | |"
     log.info("### %s, %d clips\n%s", corpus.name, len(corpus.clips), "\n".join(lines))
     holds = True
@@ -152,18 +153,20 @@ def compare(corpus: Corpus) -> bool:
 
 
 def main(names: list[str]) -> int:
-    """Print all tables; 1 where a claim does not hold."""
-    wanted = [name for name in names if name != "ablation"]
+    """Print all tables; return 1 if a claim does not hold."""
+    chosen = [name for name in names if name != "ablation"]
     with tempfile.TemporaryDirectory() as folder:
-        corpora = prepared(wanted, Path(folder))
+        corpora = load_corpora(chosen, Path(folder))
         holds = True
-        if not names or wanted:
+        if not names or chosen:
             for corpus in corpora:
                 holds &= compare(corpus)
         if not names or "ablation" in names:
             for corpus in corpora:
-                if corpus.name not in ABLATED:
-                    log.info("no ablation on %s, only on %s", corpus.name, " and ".join(ABLATED))
+                if corpus.name not in ABLATION_CORPORA:
+                    log.info(
+                        "no ablation on %s, only on %s", corpus.name, " and ".join(ABLATION_CORPORA)
+                    )
                 else:
                     log.info("### ecmf on %s\n%s", corpus.name, table(ablation(corpus), "ecmf"))
     return int(not holds)

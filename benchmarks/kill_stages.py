@@ -1,20 +1,21 @@
-"""Every stage, killed at random moments -> does the next run end with the same bytes, and how soon?
+"""Kill every stage at random moments and check that the next run ends with the same bytes.
 
 Run from the project's root: `python benchmarks/kill_stages.py --kills 200`. Works in a copy of the
-project with a small sample corpus and two small networks. A reference run is left in peace; then
-each stage is started, and the whole group of its processes ended by SIGKILL at a moment drawn
-uniformly over the seconds the reference took, again and again on what the kill has left, until it
-comes through. Should that happen before the stage has had its share of kills, its outputs and its
-cache are removed and it starts from nothing once more. One kill more per stage is aimed: it comes
-as soon as there is more to lose than may be lost. Promised, and checked:
+project with a small sample corpus and two small networks. A reference run is not disturbed; then
+each stage is started, and its whole process group ended by SIGKILL at a moment drawn uniformly over
+the seconds of the reference, again and again on what the kill has left, until the stage completes.
+If that happens before the stage has had its number of kills, its outputs and its cache are removed
+and it starts from nothing again. One more kill per stage is aimed: it comes as soon as more work
+could be lost than is allowed. Checked:
 
-- after a kill every output is absent or whole, and every result in the cache is sound;
-- the run that comes through leaves the bytes of the reference, and no file that is not an output;
-- a kill costs one batch per worker at most: no more clips than that are worked out again. Only
+- after a kill every output is absent or whole, and every result in the cache is valid;
+- the run that completes leaves the bytes of the reference, and no file that is not an output;
+- a kill costs one batch per worker at most: no more clips than that are computed again. Only
   `make_sample` starts over, and the few seconds of stages that do not go clip by clip.
 
-Exit code 1 where a promise is broken; the copy is then kept. A clip counts when it is done: those
-that each worker was busy with are lost, too. The power is not cut: what a kernel had taken, stays.
+Exit code 1 if a check fails; the copy is then kept. A clip counts when it is computed: those that
+each worker was busy with are lost, too. Power failures are not simulated: what the kernel had
+accepted stays.
 """
 
 import argparse
@@ -42,7 +43,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/support"))
 import tiny_vision
 from checkout import copy_project
 
-from ecmf.corpora.folder import LIST
+from ecmf.corpora.folder import TABLE
 from ecmf.execution.local import CLIPS_PER_PACK
 from ecmf.storage.files import sha256
 
@@ -64,26 +65,26 @@ SMALL = {
     "refine_labels": {"folds": 2},
     "train_fusion": {"folds": 3, "seeds": [0, 1], "epochs": 4},
 }
-"""More clips than a batch for every worker, or a kill could not cost more than that."""
+"""More clips than one batch per worker, so that a kill could cost more than is allowed."""
 
 NETWORK = "vit"
-"""An image network made on the spot, beside minilm, the network of the sample's own parameters."""
+"""A generated image network, besides minilm, the network of the default parameters."""
 
-SECONDS_PER_LOOK = 0.01
-"""How often an aimed kill looks whether its moment has come."""
+POLL_SECONDS = 0.01
+"""Interval at which an aimed kill counts the computed units."""
 
-MADE = ("data", "models", "metrics")
+OUTPUT_FOLDERS = ("data", "models", "metrics")
 STARTS_OVER = "make_sample"
-"""Makes the corpus anew and keeps nothing: it is here for the other stages' sake."""
+"""Stage without a cache, which makes the corpus from the start."""
 
-TALLY = '''"""A function in; one that also writes down what it has worked out."""
+TALLY = '''"""Wrap a function to append a line per computed unit to the file named by TALLY."""
 import hashlib
 import os
 import pickle
 
 
-def tallied(kind, function, unit):
-    def call(*arguments):
+def record(kind, function, unit):
+    def wrapper(*arguments):
         result = function(*arguments)
         line = f"{kind} {hashlib.sha256(pickle.dumps(unit(*arguments))).hexdigest()}\\n"
         file = os.open(os.environ["TALLY"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -91,54 +92,56 @@ def tallied(kind, function, unit):
         os.close(file)
         return result
 
-    return call
+    return wrapper
 '''
-TALLIED = {
-    "ecmf/execution/process_pool": '_outcome = tallied("item", _outcome, lambda function, item: item)',
-    "ecmf/encoding/batching": '_Batches._joined = tallied("item", _Batches._joined, lambda self, clip: clip.tag)',
-    "ecmf/training/cross_validation": 'fit = tallied("training", fit, lambda data, goal, fold, seed, params: (seed, fold))',
-    "sample_corpus/shooting": '_film = tallied("film", _film, lambda clip, *others: clip.clip_id)',
+WRAPPED = {
+    "ecmf/execution/process_pool": '_outcome = record("item", _outcome, lambda function, item: item)',
+    "ecmf/encoding/batching": '_BatchQueue._merge = record("item", _BatchQueue._merge, lambda self, clip: clip.key)',
+    "ecmf/training/cross_validation": 'fit = record("training", fit, lambda data, goal, fold, seed, params: (seed, fold))',
+    "sample_corpus/rendering": '_render_clip = record("rendering", _render_clip, lambda clip, *others: clip.clip_id)',
 }
-"""What is added to modules of the copy, so that work is counted where it is done."""
+"""Module of the copy -> the line appended to it, which wraps the function that does the work."""
 
-KINDS = {"make_sample": "film", "train_fusion": "training"}
-"""What is counted of a stage, where that is not the items of its workers or of its network."""
+UNIT_KINDS = {"make_sample": "rendering", "train_fusion": "training"}
+"""Units counted for a stage, unless they are the items of its workers or of its network."""
 
 
 @dataclass
 class Stage:
-    """A stage of `dvc.yaml`, what the reference run has seen of it, and what the kills did."""
+    """A stage of `dvc.yaml` with measurements of the reference run and of the kills."""
 
     name: str
     command: list[str]
     outputs: list[str]
     seconds: float = 0.0
     files: dict[str, str] = field(default_factory=dict)
-    """Path -> hash of every file it makes."""
+    """Path -> hash of every output file."""
     units: set[str] = field(default_factory=set)
     kills: int = 0
-    """At random moments."""
+    """Number of kills at random moments."""
     aimed: int = 0
     runs: int = 0
-    worked_out: int = 0
+    computed: int = 0
     redone: int = 0
-    most_redone: int = 0
+    max_redone: int = 0
     identical: bool = True
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     @property
-    def bound(self) -> int:
-        """How many units one kill may cost; a training is a batch of its own."""
-        return WORKERS * (1 if KINDS.get(self.name) == "training" else CLIPS_PER_PACK)
+    def max_cost(self) -> int:
+        """Number of units one kill may cost; a training is a batch of its own."""
+        return WORKERS * (1 if UNIT_KINDS.get(self.name) == "training" else CLIPS_PER_PACK)
 
 
 class Copy:
-    """A copy of the project that counts its work."""
+    """A copy of the project that records its work."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.scratch = folder / "project", folder
         copy_project(self.folder)
-        subprocess.run(["git", "init", "--quiet"], cwd=self.folder, check=True)  # DVC asks for it
+        subprocess.run(
+            ["git", "init", "--quiet"], cwd=self.folder, check=True
+        )  # DVC needs a repository
         self._count_work()
         self._make_small()
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -154,9 +157,9 @@ class Copy:
     def _count_work(self) -> None:
         stages = self.folder / "stages"
         (stages / "ecmf/tally.py").write_text(TALLY)
-        for module, line in TALLIED.items():
+        for module, line in WRAPPED.items():
             with (stages / f"{module}.py").open("a") as file:
-                file.write(f"\n\nfrom ecmf.tally import tallied\n\n{line}\n")
+                file.write(f"\n\nfrom ecmf.tally import record\n\n{line}\n")
 
     def _make_small(self) -> None:
         weights = tiny_vision.save(NETWORK, self.folder / NETWORK)
@@ -164,7 +167,7 @@ class Copy:
         for section, change in SMALL.items():
             params[section].update(change)
         params["encode_faces"]["encoders"][NETWORK] = {
-            "member": "huggingface", **weights, "folder": NETWORK,
+            "encoder": "huggingface", **weights, "folder": NETWORK,
         }  # fmt: skip
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
@@ -174,11 +177,11 @@ class Copy:
         cache: Path,
         tally: Path,
         moment: float | None = None,
-        most: int | None = None,
+        max_units: int | None = None,
     ) -> bool:
-        """Run a stage, True if it came through; else it was killed, with all it had started.
+        """Run a stage; return True if it completed, False if its process group was killed.
 
-        That is after `moment` seconds, or once more than `most` units have been worked out.
+        It is killed after `moment` seconds, or once more than `max_units` units are computed.
         """
         process = subprocess.Popen(
             stage.command,
@@ -190,22 +193,23 @@ class Copy:
             start_new_session=True,
         )
         while True:
-            try:  # a pipe is at its end when the last of the group has let go of it
-                said, _ = process.communicate(timeout=moment if most is None else SECONDS_PER_LOOK)
+            try:  # a pipe ends when the last process of the group has closed it
+                seconds = moment if max_units is None else POLL_SECONDS
+                output, _ = process.communicate(timeout=seconds)
                 break
             except subprocess.TimeoutExpired:
-                if most is None or len(units(stage, tally)) > most:
+                if max_units is None or len(read_units(stage, tally)) > max_units:
                     os.killpg(process.pid, signal.SIGKILL)
-                    moment = most = None
+                    moment = max_units = None
         if process.returncode not in (0, -signal.SIGKILL):
-            raise RuntimeError(f"{stage.name}: exit code {process.returncode}\n{said}")
+            raise RuntimeError(f"{stage.name}: exit code {process.returncode}\n{output}")
         return process.returncode == 0
 
     def files(self, names: Iterable[str]) -> dict[str, str]:
-        """Path -> hash of all files below `names`."""
-        places = [self.folder / name for name in names]
-        found = {path for place in places for path in [place, *place.rglob("*")] if path.is_file()}
-        return {str(path.relative_to(self.folder)): sha256(path) for path in sorted(found)}
+        """Return the hashes of all files below `names`, by path."""
+        roots = [self.folder / name for name in names]
+        paths = {path for root in roots for path in [root, *root.rglob("*")] if path.is_file()}
+        return {str(path.relative_to(self.folder)): sha256(path) for path in sorted(paths)}
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files and folders."""
@@ -216,16 +220,16 @@ class Copy:
             path.unlink(missing_ok=True)
 
 
-def units(stage: Stage, tally: Path) -> list[str]:
-    """What a run has worked out; the second of two that are alike, as silent voices are, counts."""
+def read_units(stage: Stage, tally: Path) -> list[str]:
+    """Return the units that a run computed; equal ones, such as silent clips, are numbered."""
     lines = tally.read_text().splitlines() if tally.is_file() else []
-    kind = KINDS.get(stage.name, "item")
+    kind = UNIT_KINDS.get(stage.name, "item")
     done = Counter(line for line in lines if line.split()[0] == kind)
     return [f"{line} {number}" for line, times in done.items() for number in range(times)]
 
 
-def refer(copy: Copy) -> dict[str, str]:
-    """Run all stages in peace; return every file that they leave, outputs or not."""
+def run_reference(copy: Copy) -> dict[str, str]:
+    """Run all stages undisturbed; return the hashes of all files that they leave."""
     for stage in copy.stages:
         copy.remove(stage.outputs)
     for stage in copy.stages:
@@ -235,84 +239,86 @@ def refer(copy: Copy) -> dict[str, str]:
         copy.run(stage, copy.scratch / "caches/reference", tally)
         stage.seconds = time.monotonic() - began
         stage.files = copy.files(stage.outputs)
-        done = units(stage, tally)
+        done = read_units(stage, tally)
         stage.units = set(done)
-        print(f"{stage.name}: {stage.seconds:.1f} s, {len(done)} worked out", flush=True)
-    return copy.files(MADE)
+        print(f"{stage.name}: {stage.seconds:.1f} s, {len(done)} computed", flush=True)
+    return copy.files(OUTPUT_FOLDERS)
 
 
-def shared_out(kills: int, stages: Sequence[Stage]) -> list[int]:
-    """Kills of each stage: half of them alike, half by the seconds of those that keep work."""
-    alike = kills // (2 * len(stages))
-    rest = kills - alike * len(stages)
+def distribute(kills: int, stages: Sequence[Stage]) -> list[int]:
+    """Distribute kills: half of them equally, half by the seconds of stages that resume."""
+    equal = kills // (2 * len(stages))
+    rest = kills - equal * len(stages)
     seconds = [0 if stage.name == STARTS_OVER else stage.seconds for stage in stages]
-    shares = [rest * part / sum(seconds) for part in seconds]
-    given = [int(share) for share in shares]
-    short = sorted(range(len(stages)), key=lambda i: given[i] - shares[i])[: rest - sum(given)]
-    return [alike + whole + (i in short) for i, whole in enumerate(given)]
+    exact = [rest * s / sum(seconds) for s in seconds]
+    floors = [int(number) for number in exact]
+    raised = sorted(range(len(stages)), key=lambda i: floors[i] - exact[i])[: rest - sum(floors)]
+    return [equal + floor + (i in raised) for i, floor in enumerate(floors)]
 
 
-def kill(copy: Copy, stage: Stage, share: int, chance: random.Random) -> None:
-    """Run a stage from nothing, killed and started again, until it has had its share of kills."""
-    aimed = len(stage.units) > stage.bound and stage.name != STARTS_OVER
+def kill(copy: Copy, stage: Stage, kills: int, rng: random.Random) -> None:
+    """Run a stage from nothing, kill and start it again, until it has been killed often enough."""
+    aimed = len(stage.units) > stage.max_cost and stage.name != STARTS_OVER
     for number in count():
         copy.remove(stage.outputs)
         cache = copy.scratch / "caches" / f"{stage.name}-{number}"
         tallies: list[list[str]] = []
-        came_through = False
-        while not came_through:
-            moment = chance.uniform(0, stage.seconds) if stage.kills < share else None
-            most = stage.bound if aimed and not stage.runs else None
+        completed = False
+        while not completed:
+            moment = rng.uniform(0, stage.seconds) if stage.kills < kills else None
+            max_units = stage.max_cost if aimed and not stage.runs else None
             tally = copy.scratch / "tallies" / f"{stage.name}-{number}-{len(tallies)}"
-            came_through = copy.run(stage, cache, tally, moment, most)
-            tallies.append(units(stage, tally))
+            completed = copy.run(stage, cache, tally, moment, max_units)
+            tallies.append(read_units(stage, tally))
             stage.runs += 1
-            if not came_through:
-                stage.kills += most is None
-                stage.aimed += most is not None
-                stage.faults += [
-                    f"kill {stage.kills}: {torn}" for torn in torn_outputs(copy, stage)
+            if not completed:
+                stage.kills += max_units is None
+                stage.aimed += max_units is not None
+                stage.errors += [
+                    f"kill {stage.kills}: {error}" for error in find_damaged(copy, stage)
                 ]
-            if not is_sound(copy, cache):
-                stage.faults.append(f"kill {stage.kills}: damaged results in {cache}")
-        judge(stage, tallies)
+            if not is_valid(copy, cache):
+                stage.errors.append(f"kill {stage.kills}: damaged results in {cache}")
+        count_redone(stage, tallies)
         if copy.files(stage.outputs) != stage.files:
             stage.identical = False
-            stage.faults.append(f"after kill {stage.kills} the outputs are not those of reference")
+            stage.errors.append(f"after kill {stage.kills} the outputs differ from the reference")
         shutil.rmtree(cache, ignore_errors=True)
-        print(f"{stage.name}: {stage.kills} of {share} kills, {stage.runs} runs", flush=True)
-        if stage.kills == share:
+        print(f"{stage.name}: {stage.kills} of {kills} kills, {stage.runs} runs", flush=True)
+        if stage.kills == kills:
             return
 
 
-def torn_outputs(copy: Copy, stage: Stage) -> list[str]:
-    """Say which outputs are neither absent nor whole; hidden files are none, to DVC and to us.
+def find_damaged(copy: Copy, stage: Stage) -> list[str]:
+    """List the outputs that are neither absent nor whole; hidden files are no outputs.
 
-    The folder of a corpus fills file by file, each of them whole; its list comes last.
+    The folder of a corpus fills file by file, each of them whole; its table is written last.
     """
-    found = copy.files(stage.outputs)
-    seen = {name: digest for name, digest in found.items() if not Path(name).name.startswith(".")}
-    torn = [f"{name} is torn" for name, digest in seen.items() if stage.files.get(name) != digest]
+    files = copy.files(stage.outputs)
+    files = {name: digest for name, digest in files.items() if not Path(name).name.startswith(".")}
+    errors = [
+        f"{name} differs" for name, digest in files.items() if stage.files.get(name) != digest
+    ]
     for output in stage.outputs:
-        wanted = {name for name in stage.files if name.startswith(f"{output}/")}
-        filling = f"{output}/{LIST}" in wanted - set(seen)
-        if (copy.folder / output).exists() and not wanted <= set(seen) and not filling:
-            torn.append(f"{output} lacks {len(wanted - set(seen))} of its files")
-    return torn
+        missing = {name for name in stage.files if name.startswith(f"{output}/")} - set(files)
+        filling = f"{output}/{TABLE}" in missing
+        if (copy.folder / output).exists() and missing and not filling:
+            errors.append(f"{output} lacks {len(missing)} of its files")
+    return errors
 
 
-def is_sound(copy: Copy, cache: Path) -> bool:
-    """Ask the project's own tool whether all results that are kept are whole."""
+def is_valid(copy: Copy, cache: Path) -> bool:
+    """Return whether `ecmf cache verify` finds no damaged result."""
     if not (cache / "clips").is_dir():
         return True
     command = [sys.executable, "-m", "ecmf", "cache", "verify"]
     environment = {**os.environ, "ECMF_CACHE": str(cache)}
     done = subprocess.run(command, cwd=copy.folder, env=environment, capture_output=True)
-    return done.returncode == 0 and not done.stderr  # what cannot be opened is but a warning there
+    return done.returncode == 0 and not done.stderr  # an unreadable file is only a warning there
 
 
-def judge(stage: Stage, tallies: Sequence[Sequence[str]]) -> None:
-    """Add up the runs that ended in one that came through; blame each kill for what it has cost."""
+def count_redone(stage: Stage, tallies: Sequence[Sequence[str]]) -> None:
+    """Count the units of the runs up to a complete one, and those that each kill has cost."""
     last_run: dict[str, int] = {}
     cost: Counter[int] = Counter()
     for run, done in enumerate(tallies):
@@ -320,26 +326,26 @@ def judge(stage: Stage, tallies: Sequence[Sequence[str]]) -> None:
             if unit in last_run:
                 cost[last_run[unit]] += 1
             last_run[unit] = run
-    stage.worked_out += sum(map(len, tallies))
+    stage.computed += sum(map(len, tallies))
     stage.redone += cost.total()
-    stage.most_redone = max(stage.most_redone, *cost.values(), 0)
+    stage.max_redone = max(stage.max_redone, *cost.values(), 0)
     if set(last_run) != stage.units:
-        stage.faults.append("other clips are worked out than in the reference run")
-    if stage.name != STARTS_OVER and stage.most_redone > stage.bound:
-        stage.faults.append(f"a kill cost {stage.most_redone}, more than {stage.bound}")
+        stage.errors.append("other units were computed than in the reference run")
+    if stage.name != STARTS_OVER and stage.max_redone > stage.max_cost:
+        stage.errors.append(f"a kill cost {stage.max_redone}, more than {stage.max_cost}")
 
 
 def table(stages: Sequence[Stage]) -> str:
-    """Markdown: a line per stage, and one of all."""
+    """Write Markdown: a line per stage, and one for all."""
     lines = [
-        "| stage | seconds | kills | aimed | runs | worked out | redone | at most | identical |",
+        "| stage | seconds | kills | aimed | runs | computed | redone | at most | identical |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for stage in stages:
         lines.append(
             f"| {stage.name} | {stage.seconds:.1f} | {stage.kills} | {stage.aimed} | "
-            f"{stage.runs} | {stage.worked_out} | {stage.redone} | "
-            f"{stage.most_redone} of {len(stage.units)}"
+            f"{stage.runs} | {stage.computed} | {stage.redone} | "
+            f"{stage.max_redone} of {len(stage.units)}"
             f"{', starts over' if stage.name == STARTS_OVER else ''} | "
             f"{'yes' if stage.identical else 'NO'} |"
         )
@@ -349,29 +355,29 @@ def table(stages: Sequence[Stage]) -> str:
 
 
 def main() -> int:
-    """Kill, print the table, and say which promises are broken."""
+    """Kill, print the table, and list failed checks."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="kill_stages_"))
     print(f"working in {scratch}", flush=True)
     copy = Copy(scratch)
-    reference = refer(copy)
+    reference = run_reference(copy)
     for stage in copy.stages:
         copy.remove(stage.outputs)
-    chance = random.Random(given.seed)  # noqa: S311 (no secret)
-    for stage, share in zip(copy.stages, shared_out(given.kills, copy.stages), strict=True):
-        kill(copy, stage, share, chance)
-    faults = [f"{stage.name}: {fault}" for stage in copy.stages for fault in stage.faults]
-    left = copy.files(MADE)
-    faults += [f"{name} is not as it was" for name in sorted(left.keys() | reference.keys())
+    rng = random.Random(arguments.seed)  # noqa: S311 (no secret)
+    for stage, kills in zip(copy.stages, distribute(arguments.kills, copy.stages), strict=True):
+        kill(copy, stage, kills, rng)
+    errors = [f"{stage.name}: {error}" for stage in copy.stages for error in stage.errors]
+    left = copy.files(OUTPUT_FOLDERS)
+    errors += [f"{name} differs from the reference" for name in sorted(left.keys() | reference.keys())
                if left.get(name) != reference.get(name)]  # fmt: skip
     print(table(copy.stages))
-    print("\n".join(f"BROKEN {fault}" for fault in faults) or "every promise is kept")
-    if not faults:
+    print("\n".join(f"BROKEN {error}" for error in errors) or "all checks passed")
+    if not errors:
         shutil.rmtree(scratch)
-    return int(bool(faults))
+    return int(bool(errors))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""RAVDESS, voices and facial action units: 20 % and 40 % of the training labels flipped.
+"""Compare label refiners on RAVDESS with 20 % and 40 % of the training labels flipped.
 
 `python benchmarks/refine_ravdess.py <RAVDESS folder> <csv of action units>`, from the project's
-root. Labels are flipped to any other class, or along usual confusions alone; nobody annotated the
-clips a second time, so refiners have the given label and models to go by. 8 splits by actor (twice
-in fourths); labels of the tested actors are true. Ends with 1 if the default refiner loses to the
-labels as they are, where these are clean, by more than the interval.
+root. The sources are voices and facial action units. Labels are flipped to any other class, or only
+to classes that are often confused; there are no annotators, so refiners have the given label and
+models. 8 splits by actor (twice in fourths); labels of the test actors are true. Ends with 1 if the
+default refiner loses to clean labels left as they are by more than the interval.
 """
 
 import sys
@@ -13,9 +13,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from support.comparison import drawn_scores, log, seed_scores, tested_in_turn
+from support.comparison import bootstrap_scores, log, seed_scores, without_splits
 from support.ravdess import encode
-from support.refinement import CLEAN, NOISY, Study, Variant, run, splits, table, uniform
+from support.refinement import (
+    CLEAN,
+    NOISY,
+    Study,
+    Variant,
+    draw_other_class,
+    make_splits,
+    run,
+    table,
+)
 
 from ecmf.data.manifest import classes_of, read_manifest
 from ecmf.metrics import INTERVAL
@@ -23,7 +32,11 @@ from ecmf.params import EnrichText, load_params
 from enrich_text import enrich_text
 
 REPEATS, FOLDS, INNER_FOLDS = 2, 4, 4
-CONFUSED = (("sad", "neutral", "calm"), ("angry", "disgust", "fearful"), ("happy", "surprised"))
+CONFUSED_CLASSES = (
+    ("sad", "neutral", "calm"),
+    ("angry", "disgust", "fearful"),
+    ("happy", "surprised"),
+)
 DEFAULT = "default"
 
 BRANCHES = {"agreement": {"sources": ["audio/librosa", "face/action_units"]}}
@@ -43,10 +56,10 @@ REFINERS = [
 ]  # fmt: skip
 
 
-def along_confusions(label: str, chance: np.random.Generator) -> str:
-    """Another class of those this one is usually mixed up with."""
-    (group,) = (names for names in CONFUSED if label in names)
-    return uniform(label, group, chance)
+def draw_confused_class(label: str, rng: np.random.Generator) -> str:
+    """Draw another class among those often confused with this one."""
+    (group,) = (names for names in CONFUSED_CLASSES if label in names)
+    return draw_other_class(label, group, rng)
 
 
 def main(corpus: str, action_units: str) -> int:
@@ -54,7 +67,7 @@ def main(corpus: str, action_units: str) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         manifest, paths = encode(Path(corpus), Path(action_units), None, folder)
-        clips = tested_in_turn(read_manifest(manifest))
+        clips = without_splits(read_manifest(manifest))
         classes = classes_of(manifest, clips)
         texts = folder / "text.jsonl"
         enrich_text(manifest, folder / "audio.h5", folder / "faces.h5", folder, texts,
@@ -67,32 +80,33 @@ def main(corpus: str, action_units: str) -> int:
         def study(variants: list[Variant]) -> Study:
             return Study(clips, classes, paths, texts, training, variants, truth, trainings=1)
 
-        kept = Variant(NOISY, {"refiner": "keep"})
+        noisy_labels = Variant(NOISY, {"refiner": "keep"})
         clean = Variant(CLEAN, {"refiner": "keep"}, true_labels=True)
-        found, counts = run(
-            study([clean, default, *REFINERS]), splits(clips, REPEATS, FOLDS, 0.0, uniform)
+        results, counts = run(
+            study([clean, default, *REFINERS]),
+            make_splits(clips, REPEATS, FOLDS, 0.0, draw_other_class),
         )
-        log.info("### clean labels\n%s", table(found, counts, CLEAN))
+        log.info("### clean labels\n%s", table(results, counts, CLEAN))
         for kind, other in (
-            ("to any other class", partial(_any, classes=classes)),
-            ("along usual confusions", along_confusions),
+            ("to any other class", partial(_draw_any, classes=classes)),
+            ("along usual confusions", draw_confused_class),
         ):
-            for share in (0.2, 0.4):
+            for fraction in (0.2, 0.4):
                 noisy, noisy_counts = run(
-                    study([clean, kept, default, *REFINERS]),
-                    splits(clips, REPEATS, FOLDS, share, other),
+                    study([clean, noisy_labels, default, *REFINERS]),
+                    make_splits(clips, REPEATS, FOLDS, fraction, other),
                 )
-                log.info("### %.0f %% flipped %s\n%s", 100 * share, kind,
+                log.info("### %.0f %% flipped %s\n%s", 100 * fraction, kind,
                          table(noisy, noisy_counts, NOISY))  # fmt: skip
-    loss = drawn_scores(found[CLEAN]) - drawn_scores(found[DEFAULT])
-    mean = seed_scores(found[CLEAN]).mean() - seed_scores(found[DEFAULT]).mean()
-    low, high = np.percentile(loss, INTERVAL)
+    losses = bootstrap_scores(results[CLEAN]) - bootstrap_scores(results[DEFAULT])
+    mean = seed_scores(results[CLEAN]).mean() - seed_scores(results[DEFAULT]).mean()
+    low, high = np.percentile(losses, INTERVAL)
     log.info("on clean labels the default refiner loses %.3f (%.3f to %.3f)", mean, low, high)
     return int(low > 0)
 
 
-def _any(label: str, chance: np.random.Generator, *, classes: tuple[str, ...]) -> str:
-    return uniform(label, classes, chance)
+def _draw_any(label: str, rng: np.random.Generator, *, classes: tuple[str, ...]) -> str:
+    return draw_other_class(label, classes, rng)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Labels and votes -> numbers and a page from which anyone can read how the labels were made."""
+"""Report how the labels were refined, as numbers and as a page of the most uncertain clips."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from ecmf.data.label_table import read_labels
 from ecmf.data.manifest import classes_of, read_manifest
 from ecmf.params import AuditLabels
 from ecmf.refinement.audit_metrics import audit
-from ecmf.refinement.audit_page import most_contested, page
+from ecmf.refinement.audit_page import most_uncertain_clips, render_page
 from ecmf.refinement.vote_table import read_votes
 from ecmf.storage.files import write_text
 from ecmf.storage.store import Store
@@ -19,20 +19,20 @@ def audit_labels(
     frames: Path,
     labels: Path,
     votes: Path,
-    about: Path,
+    sources_json: Path,
     report: Path,
-    doubts: Path,
+    page: Path,
     params: AuditLabels,
 ) -> None:
-    """Count what was decided and on whose word; show the clips the sources differ on most."""
+    """Count the decisions on labels, and show the clips with the most uncertain votes."""
     clips = read_manifest(manifest)
     classes = classes_of(manifest, clips)
-    made = read_labels(labels, [clip.clip_id for clip in clips], classes)
-    said = read_votes(votes, about)
-    write_text(report, json.dumps(audit(made, said, classes), indent=1) + "\n")
-    contested = most_contested(clips, made, said.clip_ids, said.opinions, params.clips)
-    with Store(frames) as pictures:
-        write_text(doubts, page(contested, classes, pictures, params.frames))
+    refined = read_labels(labels, [clip.clip_id for clip in clips], classes)
+    table = read_votes(votes, sources_json)
+    write_text(report, json.dumps(audit(refined, table, classes), indent=1) + "\n")
+    uncertain = most_uncertain_clips(clips, refined, table.clip_ids, table.sources, params.clips)
+    with Store(frames) as store:
+        write_text(page, render_page(uncertain, classes, store, params.frames))
 
 
 if __name__ == "__main__":

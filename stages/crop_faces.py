@@ -1,4 +1,4 @@
-"""Frames -> face crops: one person per clip, followed from frame to frame."""
+"""Crop the face of the main person of each clip, tracked from frame to frame."""
 
 import functools
 import logging
@@ -11,11 +11,11 @@ import numpy as np
 import onnxruntime
 
 from ecmf.cli import stage
-from ecmf.cropping.face_cropper import LAYOUT, FaceCropper
+from ecmf.cropping.face_cropper import FACES, FaceCropper
 from ecmf.execution import code_fingerprint, device, engine
 from ecmf.execution.error_budget import check_budget
 from ecmf.execution.process_pool import Failure
-from ecmf.execution.recipe import Given, InProcesses
+from ecmf.execution.recipe import ClipInput, PoolRecipe
 from ecmf.execution.shard import Shard
 from ecmf.params import CropFaces
 from ecmf.storage.store import Rows, Store, no_rows
@@ -25,31 +25,31 @@ log = logging.getLogger(__name__)
 
 
 def crop_faces(frames: Path, faces: Path, params: CropFaces, shard: Shard | None = None) -> None:
-    """Crop the face of every clip's main person out of its frames."""
-    recipe, provenance = recipe_of(params)
+    """Crop the face of every clip's main person from its frames."""
+    recipe, provenance = build_recipe(params)
     states: Counter[str] = Counter()
     failures: dict[str, str] = {}
     with Store(frames) as source:
         clips = [
-            Given(clip_id, source.digest(clip_id), functools.partial(_rows, source, clip_id))
+            ClipInput(clip_id, source.digest(clip_id), functools.partial(_rows, source, clip_id))
             for clip_id in source
         ]
-        results = engine.apply(recipe, clips, shard)
+        results = engine.run(recipe, clips, shard)
         if results is None:
             return
-        with StoreWriter(faces, LAYOUT, provenance) as out:
+        with StoreWriter(faces, FACES, provenance) as out:
             for clip_id, result in results:
                 if isinstance(result, Failure):
                     failures[clip_id] = result.reason
-                    result = (no_rows(LAYOUT, "failed", result.reason),)
+                    result = (no_rows(FACES, "failed", result.reason),)
                 out.append(clip_id, result[0])
                 states[result[0].state] += 1
             check_budget(failures, len(source), params.error_budget)
     log.info("clips: %s", ", ".join(f"{count} {state}" for state, count in sorted(states.items())))
 
 
-def recipe_of(params: CropFaces) -> tuple[InProcesses, dict[str, Any]]:
-    """What is done with a clip, and what is said of it in the store."""
+def build_recipe(params: CropFaces) -> tuple[PoolRecipe, dict[str, Any]]:
+    """Build the recipe that crops the faces of a clip, and the provenance of the store."""
     cropper = FaceCropper(params)
     detector = cropper.detector  # wrong options or weights stop the stage before its first clip
     provenance = {
@@ -57,23 +57,25 @@ def recipe_of(params: CropFaces) -> tuple[InProcesses, dict[str, Any]]:
         "options": params.options.get(params.detector, {}),
         "minimum_confidence": cropper.minimum_confidence,
         "margin": params.margin,
-        "edge": params.edge,
+        "crop_pixels": params.crop_pixels,
         "jpeg_quality": params.jpeg_quality,
         **detector.provenance,
     }
-    code = code_fingerprint.of("ecmf.cropping.face_cropper", f"ecmf.detectors.{params.detector}")
+    code = code_fingerprint.hash_modules(
+        "ecmf.cropping.face_cropper", f"ecmf.detectors.{params.detector}"
+    )
     identity = {
         **provenance,
         "code": code,
         "device": device.requested().partition(":")[0],
         "versions": [cv2.__version__, np.__version__, onnxruntime.__version__],
     }
-    recipe = InProcesses(
+    recipe = PoolRecipe(
         "crop_faces",
-        (LAYOUT,),
+        (FACES,),
         identity,
         cropper.crop_stored,
-        alone=detector.uses_device and device.requested() != "cpu",
+        exclusive=detector.uses_device and device.requested() != "cpu",
     )
     return recipe, provenance
 

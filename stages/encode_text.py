@@ -1,4 +1,4 @@
-"""Transcripts, in the view that is asked for -> features of one encoder."""
+"""Encode the texts of the clips, in the chosen view, with one encoder."""
 
 from pathlib import Path
 
@@ -9,21 +9,11 @@ from ecmf.params import EncodeText, chosen
 
 
 def encode_text(
-    encoder: str,
-    text: Path,
-    features: Path,
-    params: EncodeText,
-    shard: Shard | None = None,
+    encoder: str, text: Path, features: Path, params: EncodeText, shard: Shard | None = None
 ) -> None:
-    """Encode the text of every clip with the encoder of this name in the table."""
-    encode_transcripts(
-        f"text/{encoder}",
-        chosen(params.encoders, encoder),
-        text,
-        features,
-        params.error_budget,
-        shard,
-    )
+    """Encode the text of every clip with the encoder of this name in params.yaml."""
+    choice = chosen(params.encoders, encoder)
+    encode_transcripts(f"text/{encoder}", choice, text, features, params.error_budget, shard)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Trained fusion models -> scores with intervals, and a prediction for every clip.
+"""Score trained fusion models with confidence intervals, and predict every clip.
 
-The only stage that looks at the labels of the test split.
+The only stage that reads the labels of the test split.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,22 @@ import numpy as np
 
 from ecmf.cli import stage
 from ecmf.data.manifest import Clip, read_manifest
-from ecmf.data.valence import given_valence
-from ecmf.evaluation.prediction import Predictions, Probabilities, Spoken, predict_all
-from ecmf.evaluation.tables import Prediction, draw_confusion, write_confusion, write_predictions
+from ecmf.data.splits import Indices
+from ecmf.data.valence import manifest_valence
+from ecmf.evaluation.prediction import Predictions, SplitProbabilities, predict_all
+from ecmf.evaluation.tables import (
+    PredictionTable,
+    draw_confusion,
+    write_confusion,
+    write_predictions,
+)
 from ecmf.evaluation.valence import valence_scores
-from ecmf.metrics import Labels, scores, weighted_f1
+from ecmf.metrics import Labels, compute_metrics, weighted_f1
 from ecmf.params import EvaluateFusion, Sources
+from ecmf.probabilities import Probabilities
 from ecmf.storage.files import write_text
 from ecmf.training.cross_validation import read_sources
-from ecmf.training.model_metadata import Card, read_card
+from ecmf.training.model_metadata import read_metadata
 
 
 def evaluate_fusion(
@@ -35,117 +43,103 @@ def evaluate_fusion(
 ) -> None:
     """Score the models on the test split, or on every test fold where the corpus has none.
 
-    `test` is what the members say together of the mean over folds and seeds; `waf_by_seed` is each
-    seed alone, `members` each member. `val` is the corpus's validation split, or where the corpus
-    has none, the training clips by the models that they only stopped, which flatters a little, and
-    more where votes or classes were fitted on them. Where nothing was held out it is left out.
+    `test` is the ensemble, averaged over folds and seeds; `waf_by_seed` has each seed alone,
+    `members` each member. `val` is the corpus's validation split. Without one, it is the training
+    clips by the models that they stopped early, which is optimistic, more so where ensemble weights
+    or a class prior were fitted on them. Without validation clips it is left out.
     """
     clips = read_manifest(manifest)
-    card = read_card(model)
-    read = read_sources(sources.paths(features), clips, card.training)
-    card.check_sources(read)
-    said = predict_all(model, card, clips, read, params)
+    metadata = read_metadata(model)
+    classes, training = metadata.classes, metadata.training
+    loaded = read_sources(sources.paths(features), clips, training)
+    metadata.check_sources(loaded)
+    predicted = predict_all(model, metadata, clips, loaded, params)
+    scorer = _Scorer(clips, classes, params)
     has_test = any(clip.split == "test" for clip in clips)
-    tested = _of_split(clips, "test" if has_test else None)
-    validated, judged = _validation(clips, has_test, said.joint)
+    test = scorer.labelled("test" if has_test else None)
+    validation, validation_probs = scorer.validation(has_test, predicted.ensemble)
     report: dict[str, object] = {
-        "protocol": "test split" if has_test else f"{card.training.test_folds} test folds by group",
-        "test": _test_report(clips, tested, said, card.classes, params),
+        "protocol": "test split" if has_test else f"{training.outer_folds} test folds by group",
+        "test": scorer.test_report(test, predicted),
     }
-    if len(validated):
-        report["val"] = _report(clips, validated, judged, card.classes, params)
-    report |= _votes(clips, tested, said, card, params)
+    if len(validation):
+        report["val"] = scorer.report(validation, validation_probs)
+    report |= scorer.ensemble_report(test, predicted)
 
     write_text(evaluation, json.dumps(report, indent=2) + "\n")
-    columns = [number for number, source in enumerate(read) if source.name in said.read]
-    prediction = Prediction(
-        said.joint.best,
-        said.weights[:, columns],
-        said.valence.best[:, 0],
-        np.stack([read[number].present for number in columns], axis=1),
+    columns = [i for i, source in enumerate(loaded) if source.name in predicted.input_sources]
+    table = PredictionTable(
+        predicted.ensemble.test_or_validation,
+        predicted.source_weights[:, columns],
+        predicted.valence.test_or_validation[:, 0],
+        np.stack([loaded[i].present for i in columns], axis=1),
     )
-    names = [read[number].name for number in columns]
-    write_predictions(clips, card.classes, names, prediction, predictions)
-    truth = [clips[i].label for i in tested]
-    predicted = [card.classes[i] for i in said.joint.test[tested].argmax(axis=1)]
-    write_confusion(truth, predicted, confusion)
-    draw_confusion(truth, predicted, card.classes, picture)
+    write_predictions(clips, classes, [loaded[i].name for i in columns], table, predictions)
+    truth = [clips[i].label for i in test]
+    labels = [classes[i] for i in predicted.ensemble.test[test].argmax(axis=1)]
+    write_confusion(truth, labels, confusion)
+    draw_confusion(truth, labels, classes, picture)
 
 
-def _of_split(clips: list[Clip], split: str | None) -> Labels:
-    """Positions of the labelled clips of a split; of all but unlabelled splits for None."""
-    wanted = {"train", "val", "test"} if split is None else {split}
-    return np.array(
-        [i for i, clip in enumerate(clips) if clip.label and clip.split in wanted], "int64"
-    )
+@dataclass(frozen=True)
+class _Scorer:
+    """Score class probabilities, (clips, classes), against the labels of the clips."""
 
+    clips: list[Clip]
+    classes: list[str]
+    params: EvaluateFusion
 
-def _truth(clips: list[Clip], chosen: Labels, classes: list[str]) -> Labels:
-    return np.array([classes.index(clips[i].label) for i in chosen], "int64")
+    def labelled(self, split: str | None) -> Indices:
+        """Return the positions of the labelled clips of a split; of train, val, test for None."""
+        splits = {"train", "val", "test"} if split is None else {split}
+        positions = [i for i, c in enumerate(self.clips) if c.label and c.split in splits]
+        return np.array(positions, "int64")
 
+    def truth(self, chosen: Indices) -> Labels:
+        return np.array([self.classes.index(self.clips[i].label) for i in chosen], "int64")
 
-def _waf(clips: list[Clip], chosen: Labels, said: Probabilities, classes: list[str]) -> float:
-    return weighted_f1(_truth(clips, chosen, classes), said[chosen].argmax(axis=1))
+    def waf(self, chosen: Indices, probs: Probabilities) -> float:
+        return weighted_f1(self.truth(chosen), probs[chosen].argmax(axis=1))
 
+    def report(self, chosen: Indices, probs: Probabilities) -> dict[str, Any]:
+        truth, predicted = self.truth(chosen), probs[chosen].argmax(axis=1)
+        params = self.params
+        return compute_metrics(truth, predicted, self.classes, params.bootstrap, params.seed)
 
-def _validation(clips: list[Clip], has_test: bool, said: Spoken) -> tuple[Labels, Probabilities]:
-    """Return which clips `val` is about, perhaps none, and what the models say of them."""
-    own = _of_split(clips, "val")
-    if has_test and len(own):
-        return own, said.best
-    labelled = _of_split(clips, None)
-    known = np.flatnonzero(~np.isnan(said.held_out).any(axis=1))
-    return np.intersect1d(labelled, known), said.held_out
+    def validation(
+        self, has_test: bool, predicted: SplitProbabilities
+    ) -> tuple[Indices, Probabilities]:
+        """Return the positions of the clips of `val`, perhaps none, and the probabilities."""
+        split = self.labelled("val")
+        if has_test and len(split):
+            return split, predicted.test_or_validation
+        known = np.flatnonzero(~np.isnan(predicted.validation).any(axis=1))
+        return np.intersect1d(self.labelled(None), known), predicted.validation
 
+    def test_report(self, test: Indices, predicted: Predictions) -> dict[str, object]:
+        report = self.report(test, predicted.ensemble.test)
+        by_seed = predicted.test_by_seed.items()
+        report["waf_by_seed"] = {str(seed): self.waf(test, probs) for seed, probs in by_seed}
+        truth, valence = manifest_valence(self.clips)[test], predicted.valence.test[test, 0]
+        return report | valence_scores(truth, valence, report["waf"])
 
-def _test_report(
-    clips: list[Clip],
-    tested: Labels,
-    said: Predictions,
-    classes: list[str],
-    params: EvaluateFusion,
-) -> dict[str, object]:
-    report = _report(clips, tested, said.joint.test, classes, params)
-    report["waf_by_seed"] = {
-        str(seed): _waf(clips, tested, of_seed, classes)
-        for seed, of_seed in said.test_by_seed.items()
-    }
-    told = said.valence.test[tested, 0]
-    return report | valence_scores(given_valence(clips)[tested], told, report["waf"])
-
-
-def _votes(
-    clips: list[Clip], tested: Labels, said: Predictions, card: Card, params: EvaluateFusion
-) -> dict[str, object]:
-    """How the members came to a joint word, round by round, and the test score of each alone."""
-    report: dict[str, object] = {}
-    if len(said.members) > 1:
-        report["members"] = {
-            name: {"waf": _waf(clips, tested, spoken.test, card.classes)}
-            for name, spoken in said.members.items()
-        }
-        report["votes"] = {
-            name: dict(zip(said.members, vote.weights.tolist(), strict=True))
-            for name, vote in said.votes.items()
-        }
-    if params.prior == "validation":
-        report["class_factors"] = {
-            name: dict(zip(card.classes, vote.factors.tolist(), strict=True))
-            for name, vote in said.votes.items()
-            if vote.factors is not None
-        }
-    return report
-
-
-def _report(
-    clips: list[Clip],
-    chosen: Labels,
-    said: Probabilities,
-    classes: list[str],
-    params: EvaluateFusion,
-) -> dict[str, Any]:
-    truth = _truth(clips, chosen, classes)
-    return scores(truth, said[chosen].argmax(axis=1), classes, params.bootstrap, params.seed)
+    def ensemble_report(self, test: Indices, predicted: Predictions) -> dict[str, object]:
+        """Report the test WAF of each member, and weights and factors by seed and outer fold."""
+        report: dict[str, object] = {}
+        if len(predicted.members) > 1:
+            members = predicted.members.items()
+            report["members"] = {name: {"waf": self.waf(test, m.test)} for name, m in members}
+            report["votes"] = {
+                name: dict(zip(predicted.members, fitted.weights.tolist(), strict=True))
+                for name, fitted in predicted.ensemble_weights.items()
+            }
+        if self.params.class_prior == "validation":
+            report["class_factors"] = {
+                name: dict(zip(self.classes, fitted.factors.tolist(), strict=True))
+                for name, fitted in predicted.ensemble_weights.items()
+                if fitted.factors is not None
+            }
+        return report
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Nothing but a seed -> the embedded sample corpus: clips, their manifest, and the truth apart."""
+"""Generate the embedded sample corpus from a seed: clips, manifest and ground truth."""
 
 import logging
 from itertools import groupby
@@ -7,35 +7,35 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ecmf.cli import stage
-from ecmf.data.corpus_index import index
+from ecmf.data.corpus_index import collect_clips
 from ecmf.data.manifest import write_manifest
 from ecmf.execution import process_pool
 from ecmf.params import MakeSample
-from sample_corpus.plan import plan
-from sample_corpus.shooting import ShootingDay, shoot
-from sample_corpus.speech import available
+from sample_corpus.plan import plan_clips
+from sample_corpus.rendering import RenderJob, render_actor
+from sample_corpus.speech import resolve_voice
 from sample_corpus.tables import remove_corpus, write_clips, write_truth
 
 
 def make_sample(folder: Path, manifest: Path, truth: Path, params: MakeSample) -> None:
-    """Make the clips in `folder` and their manifest; what they really show goes to `truth`."""
-    clips = plan(params)
-    voice = available(params.voice)
+    """Render the clips into `folder`; write their manifest, and their true emotions to `truth`."""
+    clips = plan_clips(params)
+    voice = resolve_voice(params.voice)
     logging.getLogger(__name__).info("%d clips, spoken by %s", len(clips), voice)
     remove_corpus(folder)
-    days = [
-        ShootingDay(tuple(of_actor), voice, folder, params)
+    jobs = [
+        RenderJob(tuple(of_actor), voice, folder, params)
         for _, of_actor in groupby(clips, key=lambda clip: clip.actor)
     ]
     with tqdm(total=len(clips), desc="make_sample", unit="clip", disable=None) as progress:
-        made = process_pool.run(shoot, days, workers=process_pool.count())
-        for day, result in zip(days, made, strict=True):
+        results = process_pool.run(render_actor, jobs, workers=process_pool.worker_count())
+        for job, result in zip(jobs, results, strict=True):
             if isinstance(result, process_pool.Failure):
-                raise RuntimeError(f"clips of {day.clips[0].speaker}: {result.reason}")
+                raise RuntimeError(f"cannot render {job.clips[0].speaker}: {result.reason}")
             progress.update(result)
     write_truth(clips, voice, truth)
     write_clips(clips, folder)
-    write_manifest(index("sample", folder), manifest)
+    write_manifest(collect_clips("sample", folder), manifest)
 
 
 if __name__ == "__main__":

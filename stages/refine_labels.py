@@ -1,10 +1,9 @@
-"""Given labels and all other opinions -> labels. Only the training split changes.
+"""Refine the labels of the training split by the votes of all label sources.
 
-Unlabelled clips may join it with a pseudo-label. Labels of the validation and the test split pass
-through and influence nothing.
+Unlabelled clips may join it with a pseudo-label. Labels of the validation and the test split are
+copied unchanged and influence nothing.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 
 from ecmf.cli import stage
@@ -12,8 +11,8 @@ from ecmf.data.enriched_text import read_texts
 from ecmf.data.label_table import write_labels
 from ecmf.data.manifest import classes_of, read_manifest
 from ecmf.params import RefineLabels, Sources
-from ecmf.refinement.label_refinement import Refinement
-from ecmf.refinement.vote_table import Votes, write_votes
+from ecmf.refinement.label_refinement import LabelRefinement
+from ecmf.refinement.vote_table import VoteTable, write_votes
 
 
 def refine_labels(
@@ -22,18 +21,18 @@ def refine_labels(
     features: Path,
     labels: Path,
     votes: Path,
-    about: Path,
+    sources_json: Path,
     params: RefineLabels,
     sources: Sources,
 ) -> None:
-    """Decide on the label of every training clip; write down what every source said."""
+    """Decide on the label of every training clip, and write the votes of all sources."""
     clips = read_manifest(manifest)
     classes = classes_of(manifest, clips)
-    refinement = Refinement(clips, classes, read_texts(text), sources.paths(features), params)
-    refined = refinement()
-    asked = [clips[i].clip_id for i in refined.asked]
-    rounds = [asdict(one) for one in refined.rounds]
-    write_votes(Votes(asked, refined.opinions, rounds), classes, votes, about)
+    paths = sources.paths(features)
+    refined = LabelRefinement(clips, classes, read_texts(text), paths, params)()
+    rounds = [{"added": one.added, "waf": one.waf, "kept": one.accepted} for one in refined.rounds]
+    voted = [clips[i].clip_id for i in refined.voted_clips]
+    write_votes(VoteTable(voted, refined.votes, rounds), classes, votes, sources_json)
     write_labels(refined.labels, classes, labels)
 
 

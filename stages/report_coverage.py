@@ -1,4 +1,4 @@
-"""Every store -> how many clips came through whole, empty, flagged or failed, and why."""
+"""Count the clips of every store by state: whole, empty, flagged or failed."""
 
 import json
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 from ecmf.cli import stage
 from ecmf.data.enriched_text import read_texts
 from ecmf.params import Sources
-from ecmf.storage.files import write_table, write_text
+from ecmf.storage.files import write_csv, write_text
 from ecmf.storage.store import STATES, State, Store
 
 
@@ -19,23 +19,23 @@ def report_coverage(
     text: Path,
     features: Path,
     coverage: Path,
-    listed: Path,
+    incomplete: Path,
     sources: Sources,
 ) -> None:
-    """Count the clips of every stage; list those that are not whole with their reason.
+    """Write the counts of all stores to `coverage`, and every clip not whole to `incomplete`.
 
-    The list stands apart: it names clips, and those of a gated corpus are not to be committed.
+    The clips have a file of their own because ids of a gated corpus must not be committed.
     """
     stores = {"frames": frames, "audio": audio, "faces": faces, **sources.paths(features)}
-    found: dict[str, list[tuple[str, State, str]]] = {}
+    rows: dict[str, list[tuple[str, State, str]]] = {}
     for name, path in stores.items():
         with Store(path) as store:
-            found[name] = [(clip_id, *store.state(clip_id)) for clip_id in store]
-    found["text"] = [(record.clip_id, record.state, record.reason) for record in read_texts(text)]
-    report = {name: _count(state for _, state, _ in clips) for name, clips in found.items()}
+            rows[name] = [(clip_id, *store.state(clip_id)) for clip_id in store]
+    rows["text"] = [(record.clip_id, record.state, record.reason) for record in read_texts(text)]
+    report = {name: _count(state for _, state, _ in clips) for name, clips in rows.items()}
     write_text(coverage, json.dumps(report, indent=2) + "\n")
-    lines = [(name, *clip) for name, clips in found.items() for clip in clips if clip[1] != "whole"]
-    write_table(listed, [("store", "clip_id", "state", "reason"), *lines])
+    lines = [(name, *clip) for name, clips in rows.items() for clip in clips if clip[1] != "whole"]
+    write_csv(incomplete, [("store", "clip_id", "state", "reason"), *lines])
 
 
 def _count(states: Iterable[State]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Features and labels -> trained fusion models: one per fold and seed, of each member."""
+"""Train fusion models on features and labels: one per fold, seed and ensemble member."""
 
 import json
 import shutil
@@ -14,16 +14,16 @@ from ecmf.data.manifest import Clip, classes_of, read_manifest
 from ecmf.params import Sources, TrainFusion
 from ecmf.storage.files import write_text
 from ecmf.storage.store import Store
-from ecmf.training.cross_validation import Finished, chosen_paths, train_all
+from ecmf.training.cross_validation import TrainedRun, paths_of_branches, train_all
 from ecmf.training.early_stopping import Epoch
 from ecmf.training.learning_curves import write_curves
 from ecmf.training.model_metadata import (
-    Card,
-    MemberCard,
-    RunCard,
-    SourceCard,
-    weights_of,
-    write_card,
+    MemberMetadata,
+    ModelMetadata,
+    RunMetadata,
+    SourceMetadata,
+    weights_path,
+    write_metadata,
 )
 from ecmf.training.targets import Targets, read_targets
 
@@ -38,9 +38,9 @@ def train_fusion(
     params: TrainFusion,
     sources: Sources,
 ) -> None:
-    """Train the chosen models on every fold with every seed. The test split is not looked at.
+    """Train every ensemble member on every fold with every seed; test labels are not read.
 
-    All members share folds, seeds and labels. The curves are those of the first.
+    All members share folds, seeds and labels. The curves are those of the first member.
     """
     clips = read_manifest(manifest)
     classes = classes_of(manifest, clips)
@@ -49,82 +49,83 @@ def train_fusion(
     part = model.with_name(f".{model.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    members: list[MemberCard] = []
+    members: list[MemberMetadata] = []
     histories: list[Sequence[Epoch]] = []
     trained = train_all(paths, clips, targets, params)
-    for name, group in groupby(trained, lambda training: training.member):
-        finished = _kept(group, part)
-        members.append(_card_of(name, finished, clips, targets, part))
-        histories = histories or [training.history for training in finished]
+    for name, group in groupby(trained, lambda run: run.member):
+        runs = _copy_weights(group, part)
+        members.append(_member_metadata(name, runs, clips, targets, part))
+        histories = histories or [run.history for run in runs]
 
-    card = Card(
+    metadata = ModelMetadata(
         classes=list(classes),
         training=params,
-        sources=[_source_card(*source) for source in chosen_paths(paths, params).items()],
+        sources=[_source_metadata(*source) for source in paths_of_branches(paths, params).items()],
         members=members,
     )
-    write_card(card, part)
+    write_metadata(metadata, part)
     before = model.with_name(f".{model.name}.before")
     shutil.rmtree(before, ignore_errors=True)
-    if model.exists():  # renamed and not removed: a kill in between must leave no half of it
+    if model.exists():  # renamed, not deleted: a kill in between must not leave half of it
         model.replace(before)
     part.replace(model)
     shutil.rmtree(before, ignore_errors=True)
-    write_text(metrics, json.dumps(_summary(card), indent=2) + "\n")
+    write_text(metrics, json.dumps(_summary(metadata), indent=2) + "\n")
     write_curves(histories, curves)
 
 
-def _kept(trained: Iterable[Finished], folder: Path) -> list[Finished]:
-    """Take trainings with their weights out of the cache into the `folder` of the models."""
-    finished = []
-    for training in trained:
-        # Written anew: the metadata of the cached file is no part of the result.
-        weights = weights_of(folder, training.member, training.run.name)
-        weights.parent.mkdir(exist_ok=True)
-        save_file(load_file(training.weights), weights)
-        finished.append(training)
-    return finished
+def _copy_weights(runs: Iterable[TrainedRun], folder: Path) -> list[TrainedRun]:
+    """Write the cached weights into the `folder` of the models, and return the trainings."""
+    copied = []
+    for trained in runs:
+        path = weights_path(folder, trained.member, trained.run.name)
+        path.parent.mkdir(exist_ok=True)
+        # Not copied as a file: the metadata of the cached one is not part of the result.
+        save_file(load_file(trained.weights), path)
+        copied.append(trained)
+    return copied
 
 
-def _source_card(name: str, path: Path) -> SourceCard:
+def _source_metadata(name: str, path: Path) -> SourceMetadata:
     with Store(path) as store:
         (dim,) = store.layout.shape
-        return SourceCard(name=name, dim=dim, provenance=store.provenance)
+        return SourceMetadata(name=name, dim=dim, provenance=store.provenance)
 
 
-def _card_of(
-    member: str, finished: Sequence[Finished], clips: Sequence[Clip], targets: Targets, folder: Path
-) -> MemberCard:
-    weights = load_file(weights_of(folder, member, finished[0].run.name))
-    return MemberCard(
+def _member_metadata(
+    member: str, runs: Sequence[TrainedRun], clips: Sequence[Clip], targets: Targets, folder: Path
+) -> MemberMetadata:
+    weights = load_file(weights_path(folder, member, runs[0].run.name))
+    return MemberMetadata(
         name=member,
-        # The scale of the inputs is measured, not learned.
+        # The buffers of the standardisation are measured, not trained.
         parameters=sum(w.numel() for name, w in weights.items() if name.startswith("fusion.")),
         runs=[
-            RunCard(
-                name=training.run.name,
-                seed=training.run.seed,
-                round=training.run.fold.round,
-                fold=training.run.fold.fold,
-                best_epoch=training.best.epoch,
-                validation_waf=training.best.validation_waf,
-                valence_clips=targets.valence_clips(training.run.fold.train),
-                validation_groups=sorted({clips[i].group for i in training.run.fold.validation}),
-                test_groups=sorted({clips[i].group for i in training.run.fold.test}),
+            RunMetadata(
+                name=trained.run.name,
+                seed=trained.run.seed,
+                round=trained.run.fold.outer_fold,
+                fold=trained.run.fold.fold,
+                best_epoch=trained.best.epoch,
+                validation_waf=trained.best.validation_waf,
+                valence_clips=targets.valence_clips(trained.run.fold.train),
+                validation_groups=sorted({clips[i].group for i in trained.run.fold.validation}),
+                test_groups=sorted({clips[i].group for i in trained.run.fold.test}),
             )
-            for training in finished
+            for trained in runs
         ],
     )
 
 
-def _summary(card: Card) -> dict[str, object]:
-    """What `dvc metrics show` prints of a training: of the first member, and of all by name."""
-    by_name = {member.name: _of_member(member, card.training.seeds) for member in card.members}
-    first = by_name[card.training.model]
-    return {**first, "members": by_name} if card.training.ensemble else first
+def _summary(metadata: ModelMetadata) -> dict[str, object]:
+    """Summarise the trainings for `dvc metrics show`: of the first member, and of all by name."""
+    training = metadata.training
+    by_name = {member.name: _summarise(member, training.seeds) for member in metadata.members}
+    first = by_name[training.model]
+    return {**first, "members": by_name} if training.ensemble else first
 
 
-def _of_member(member: MemberCard, seeds: Sequence[int]) -> dict[str, object]:
+def _summarise(member: MemberMetadata, seeds: Sequence[int]) -> dict[str, object]:
     waf = [run.validation_waf for run in member.runs if run.validation_waf is not None]
     counts: dict[str, object] = {"runs": len(member.runs), "parameters": member.parameters}
     if not waf:

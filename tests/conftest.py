@@ -1,10 +1,9 @@
-"""Real inputs, where they are at hand."""
+"""Fixtures of all tests: real inputs if available, a cache per test, a single worker."""
 
 import os
 
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # before torch is imported: tests run beside each other
+# before torch is imported: tests run in parallel
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path
 
@@ -14,10 +13,19 @@ ROOT = Path(__file__).resolve().parents[1]
 
 os.environ["PYTHONPATH"] = str(ROOT / "stages")  # for programs that tests start
 
+LONGEST_FIRST = ("pipeline/test_pipeline_run.py",)
+"""Files that take minutes: started last, one of them would run alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the two workers start with the longest files."""
+    order = {str(ROOT / "tests" / name): place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(str(item.path), len(order)))
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real clips and small real weights; it is not part of the project."""
+    """Return the folder of real clips and small real weights, which is not part of the project."""
     folder = Path(os.environ.get("ECMF_SHARED", ROOT.parent / "shared"))
     if not (folder / "data").is_dir():
         pytest.skip(f"no real inputs: neither $ECMF_SHARED nor {folder} holds them")
@@ -26,11 +34,11 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test finds what another one has worked out."""
+    """Give each test an empty result cache."""
     monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test replaces is seen by all that runs: no other process does a part of it."""
+    """Run everything in this process, so that monkeypatched names apply to all of it."""
     monkeypatch.setenv("ECMF_WORKERS", "1")

@@ -4,29 +4,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from ecmf.metrics import bootstrap_waf, scores, waf_of_confusion, weighted_f1
+from ecmf.metrics import bootstrap_waf, compute_metrics, waf_of_confusion, weighted_f1
 
 pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
 
 
 @given(pairs)
-def test_waf_is_that_of_scikit_learn_to_the_last_bit(clips):
+def test_waf_equals_that_of_scikit_learn_to_the_last_bit(clips):
     truth, predicted = np.array(clips).T
     expected = f1_score(truth, predicted, average="weighted", zero_division=0)
     assert weighted_f1(truth, predicted) == expected
-    assert scores(truth, predicted, "abcd", 10, 0)["waf"] == expected
+    assert compute_metrics(truth, predicted, "abcd", 10, 0)["waf"] == expected
 
 
 @settings(deadline=None)
 @given(pairs)
-def test_waf_of_a_confusion_matrix_is_that_of_its_clips(clips):
+def test_waf_of_a_confusion_matrix_equals_that_of_its_clips(clips):
     truth, predicted = np.array(clips).T
     cells = np.zeros((4, 4), int)
     np.add.at(cells, (truth, predicted), 1)
     assert waf_of_confusion(cells) == pytest.approx(weighted_f1(truth, predicted))
 
 
-def test_the_interval_is_that_of_resampled_clips():
+def test_the_interval_equals_that_of_resampled_clips():
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 3, 80)
     predicted = np.where(rng.random(80) < 0.7, truth, rng.integers(0, 3, 80))
@@ -38,16 +38,16 @@ def test_the_interval_is_that_of_resampled_clips():
     )
 
 
-def test_the_interval_holds_the_score_and_shrinks_with_more_clips():
+def test_the_interval_contains_the_score_and_shrinks_with_more_clips():
     truth = np.tile([0, 1, 2], 20)
     predicted = np.where(np.arange(60) % 5 == 0, 0, truth)
-    few = scores(truth, predicted, "abc", 1000, 0)
-    many = scores(np.tile(truth, 20), np.tile(predicted, 20), "abc", 1000, 0)
+    few = compute_metrics(truth, predicted, "abc", 1000, 0)
+    many = compute_metrics(np.tile(truth, 20), np.tile(predicted, 20), "abc", 1000, 0)
     assert few["waf_low"] < few["waf"] < few["waf_high"]
     assert many["waf_high"] - many["waf_low"] < (few["waf_high"] - few["waf_low"]) / 3
 
 
-def test_a_class_without_clips_counts_in_no_average():
-    report = scores(np.array([0, 0, 1]), np.array([0, 0, 1]), "abc", 10, 0)
+def test_averages_leave_out_a_class_without_clips():
+    report = compute_metrics(np.array([0, 0, 1]), np.array([0, 0, 1]), "abc", 10, 0)
     assert report["uar"] == report["macro_f1"] == 1
     assert report["f1"]["c"] == 0

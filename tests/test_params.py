@@ -25,18 +25,18 @@ def test_the_project_s_own_parameters_are_valid_with_every_member_s_options():
                             ("enrich_text", "llms"), ("refine_labels", "refiners"),
                             ("train_fusion", "fusion")):  # fmt: skip
         for member, given in getattr(params, section).options.items():
-            assert registry.options(family, member, given)
+            assert registry.check_options(family, member, given)
     for section, family in (("encode_frames", "image"), ("encode_faces", "image"),
                             ("encode_audio", "audio"), ("encode_text", "text")):  # fmt: skip
         for choice in getattr(params, section).encoders.values():
-            assert registry.options(f"encoders.{family}", choice.member, choice.options)
+            assert registry.check_options(f"encoders.{family}", choice.encoder, choice.options)
 
 
 @pytest.mark.parametrize("name", registry.names("fusion"))
 def test_every_fusion_model_s_options_are_written_out_as_they_are_by_default(name):
     """So that `-S` changes any of them without adding a key, and a sweep finds it."""
     written = yaml.safe_load((ROOT / "params.yaml").read_text())["train_fusion"]["options"]
-    assert written[name] == registry.options("fusion", name, {}).model_dump()
+    assert written[name] == registry.check_options("fusion", name, {}).model_dump()
 
 
 def test_an_option_of_a_model_that_is_not_chosen_is_changed_by_its_name(tmp_path):
@@ -56,7 +56,7 @@ def test_a_typo_names_the_key_and_the_one_that_was_meant(tmp_path):
 def test_all_faults_stand_in_one_message(tmp_path):
     def change(content):
         content["decode_video"]["frames"] = 0
-        content["crop_faces"]["edge"] = "wide"
+        content["crop_faces"]["crop_pixels"] = "wide"
 
     with pytest.raises(ParamsError, match=r"decode_video\.frames.*(\n.*)*crop_faces\.edge"):
         load_params(changed(tmp_path, change))
@@ -64,7 +64,7 @@ def test_all_faults_stand_in_one_message(tmp_path):
 
 def test_an_unknown_encoder_lists_those_there_are_and_guesses(tmp_path):
     def change(content):
-        content["encode_audio"]["encoders"]["mine"] = {"member": "libros"}
+        content["encode_audio"]["encoders"]["mine"] = {"encoder": "libros"}
 
     with pytest.raises(
         ParamsError, match=r"no 'libros' in encoders\.audio.*Did you mean 'librosa'"
@@ -74,7 +74,7 @@ def test_an_unknown_encoder_lists_those_there_are_and_guesses(tmp_path):
 
 def test_a_name_that_cannot_be_a_file_name_is_refused(tmp_path):
     def change(content):
-        content["encode_audio"]["encoders"]["../mine"] = {"member": "librosa"}
+        content["encode_audio"]["encoders"]["../mine"] = {"encoder": "librosa"}
 
     with pytest.raises(ParamsError, match="becomes a file name"):
         load_params(changed(tmp_path, change))
@@ -88,9 +88,9 @@ def test_an_encoder_that_is_not_in_the_table_is_refused_with_a_guess():
 
 def test_an_unknown_option_of_a_member_is_refused():
     with pytest.raises(
-        ParamsError, match=r"options of fusion member 'ecmf': dropot.*Did you mean 'dropout'"
+        ParamsError, match=r"options of fusion plugin 'ecmf': dropot.*Did you mean 'dropout'"
     ):
-        registry.options("fusion", "ecmf", {"dropot": 0.1})
+        registry.check_options("fusion", "ecmf", {"dropot": 0.1})
 
 
 def test_a_table_is_never_empty_and_action_units_are_an_encoder_of_faces(tmp_path):

@@ -1,4 +1,4 @@
-"""The corpora that benchmarks compare fusions on: clips, true labels, features, and a protocol."""
+"""Corpora on which benchmarks compare fusions: clips, true labels, features, and a protocol."""
 
 import csv
 import os
@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from support.comparison import SEEDS, log, tested_in_turn
+from support.comparison import SEEDS, log, without_splits
 from support.ravdess import encode
 
 from ecmf.data.manifest import Clip, classes_of, read_manifest
 from ecmf.params import Branch, TrainFusion, load_params
-from ecmf.refinement.label_sources import as_shares
+from ecmf.refinement.label_sources import one_hot_labels
 from ecmf.storage.store import Layout, Rows
 from ecmf.storage.store_writer import StoreWriter
 from ecmf.training.targets import Targets
@@ -21,12 +21,12 @@ from ecmf.training.targets import Targets
 SAMPLE = Path("data/manifests/sample.csv")
 
 SHARED = Path(os.environ.get("ECMF_SHARED", "../shared"))
-"""Where RAVDESS, MOSI and the speech embedding lie; a corpus that is absent is skipped."""
+"""Folder of RAVDESS, MOSI and the speech embedding; a corpus that is absent is skipped."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """What all models of a comparison are given alike.
+    """Clips, features and training parameters shared by all models of a comparison.
 
     `strengths` are the inverse regularisations C of the logistic regressions, by source.
     """
@@ -40,58 +40,58 @@ class Corpus:
 
     @property
     def targets(self) -> Targets:
-        """The true labels; clips without one teach nothing."""
+        """True labels; clips without one have weight 0."""
         known = np.array([bool(clip.label) for clip in self.clips], "float32")
         labels = [clip.label for clip in self.clips]
-        return Targets(as_shares(labels, self.classes).astype("float32"), known)
+        return Targets(one_hot_labels(labels, self.classes).astype("float32"), known)
 
     @property
     def branches(self) -> list[str]:
-        """The branches there are features of, in their order."""
+        """Branches with features, in their order."""
         return list(dict.fromkeys(name.partition("/")[0] for name in self.paths))
 
 
 def protocol(branches: Sequence[str], **changes: object) -> TrainFusion:
-    """Five seeds, every training clip learned from for all epochs, nothing stops it early."""
+    """Train with five seeds on every training clip for all epochs, without early stopping."""
     return load_params().train_fusion.model_copy(
         update={"seeds": SEEDS, "folds": 0, "branches": tuple(branches), **changes}
     )
 
 
 def true_labels() -> dict[str, str]:
-    """What was really played in the embedded corpus, by clip id."""
+    """Return the acted emotion of each clip of the sample corpus, by clip id."""
     with Path("data/truth/sample.csv").open(newline="", encoding="utf-8") as file:
         return {row["clip_id"]: row["emotion"] for row in csv.DictReader(file)}
 
 
 def sample(_: Path) -> Corpus:
-    """The embedded corpus with the labels that were really played, as `dvc repro` leaves it."""
-    manifest, played = SAMPLE, true_labels()
-    clips = tested_in_turn(read_manifest(manifest))
-    clips = [replace(clip, label=played[clip.clip_id] if clip.label else "") for clip in clips]
+    """Load the sample corpus, as `dvc repro` leaves it, with the acted emotions as labels."""
+    truth = true_labels()
+    clips = without_splits(read_manifest(SAMPLE))
+    clips = [replace(clip, label=truth[clip.clip_id] if clip.label else "") for clip in clips]
     paths = load_params().sources.paths(Path("data/features"))
     branches = list(dict.fromkeys(name.partition("/")[0] for name in paths))
     strengths = dict.fromkeys(paths, 0.01)
-    training = protocol(branches, test_folds=4)
-    return Corpus("sample", clips, classes_of(manifest, clips), paths, training, strengths)
+    training = protocol(branches, outer_folds=4)
+    return Corpus("sample", clips, classes_of(SAMPLE, clips), paths, training, strengths)
 
 
 def ravdess(folder: Path) -> Corpus:
-    """Voices by librosa and the speech embedding, action units of the same faces; by actor."""
+    """Load RAVDESS: voices by librosa and the speech embedding, and action units; by actor."""
     data = SHARED / "data"
     units = data / "ravdess_au/ravdess_action_units.csv"
     manifest, paths = encode(data / "ravdess", units, SHARED / "models", folder)
-    clips = tested_in_turn(read_manifest(manifest))
+    clips = without_splits(read_manifest(manifest))
     strengths = {"face/action_units": 0.1, "audio/librosa": 0.01, "audio/speech": 0.01}
-    training = protocol(("face", "audio"), test_folds=4)
+    training = protocol(("face", "audio"), outer_folds=4)
     return Corpus("RAVDESS", clips, classes_of(manifest, clips), paths, training, strengths)
 
 
 def ravdess_by_speaker(folder: Path) -> Corpus:
-    """The same, every speaker standardised over that speaker's own clips, without labels.
+    """Load RAVDESS with features standardised per speaker, without labels.
 
-    The regressions are given three times the C: of .3, 1, 3 and 10 times it was the best in inner
-    folds of two training parts. The fusions keep their defaults.
+    The regressions have three times the C: of .3, 1, 3 and 10 times it was the best in inner folds
+    of two training parts. The fusions keep their defaults.
     """
     corpus = ravdess(folder)
     training = corpus.training.model_copy(update={"standardise": "speaker"})
@@ -101,7 +101,7 @@ def ravdess_by_speaker(folder: Path) -> Corpus:
 
 
 def mosi(folder: Path) -> Corpus:
-    """Features made elsewhere, official test rows."""
+    """Load the published features of MOSI, with the official test rows."""
     arrays = np.load(SHARED / "data/mosi/mosi_features.npz", allow_pickle=False)
     classes = ("negative", "positive")
     clips = [
@@ -113,7 +113,7 @@ def mosi(folder: Path) -> Corpus:
     paths = {f"{branch}/{name}": folder / f"{name}.h5" for name, branch in branches.items()}
     for name, path in zip(branches, paths.values(), strict=True):
         rows = np.concatenate([arrays[f"{split}_{name}"] for split in ("train", "test")])
-        with StoreWriter(path, Layout(rows.shape[1:]), {"member": name}) as out:
+        with StoreWriter(path, Layout(rows.shape[1:]), {"encoder": name}) as out:
             for clip, row in zip(clips, rows, strict=True):
                 out.append(clip.clip_id, Rows(row[None], np.zeros(1)))
     training = protocol(list(branches.values()))
@@ -128,16 +128,16 @@ CORPORA = {
 }
 
 
-def prepared(names: Sequence[str], folder: Path) -> list[Corpus]:
-    """Make the named corpora ready in `folder`; of those that are absent, say so."""
+def load_corpora(names: Sequence[str], folder: Path) -> list[Corpus]:
+    """Load the named corpora, or all, into `folder`; absent ones are logged and skipped."""
     if unknown := set(names) - set(CORPORA):
-        sys.exit(f"no corpus {', '.join(sorted(unknown))}: choose of {', '.join(CORPORA)}")
-    found = []
+        sys.exit(f"no corpus {', '.join(sorted(unknown))}: choose from {', '.join(CORPORA)}")
+    corpora = []
     for name in names or CORPORA:
-        place = SHARED / "data" / name.partition("_")[0]
-        if name != "sample" and not place.is_dir():
-            log.info("%s is left out: there is no %s", name, place)
+        data = SHARED / "data" / name.partition("_")[0]
+        if name != "sample" and not data.is_dir():
+            log.info("%s is skipped: there is no %s", name, data)
             continue
         (folder / name).mkdir(parents=True, exist_ok=True)
-        found.append(CORPORA[name](folder / name))
-    return found
+        corpora.append(CORPORA[name](folder / name))
+    return corpora

@@ -1,10 +1,10 @@
-"""RAVDESS speech as the stages leave it: voices twice, and the action units of the same faces."""
+"""Encode RAVDESS speech with the stages: two encodings of voices, and action units of faces."""
 
 from pathlib import Path
 
 from crop_faces import crop_faces
 from decode_video import decode_video
-from ecmf.data.corpus_index import index
+from ecmf.data.corpus_index import collect_clips
 from ecmf.data.manifest import write_manifest
 from ecmf.params import EncodeAudio, EncodeFaces, load_params
 from ecmf.storage.files import sha256
@@ -15,33 +15,33 @@ from encode_faces import encode_faces
 def encode(
     corpus: Path, action_units: Path, models: Path | None, folder: Path
 ) -> tuple[Path, dict[str, Path]]:
-    """Run the stages up to the features; returns the manifest and the feature files.
+    """Run the stages up to the features; return the manifest and the stores by source.
 
-    `models` holds the two files of the speech embedding; without it there is none.
+    `models` is the folder of the two files of the speech embedding; None leaves it out.
     """
     params = load_params()
     manifest = folder / "ravdess.csv"
-    write_manifest(index("ravdess", corpus), manifest)
+    write_manifest(collect_clips("ravdess", corpus), manifest)
     frames, audio, faces = (folder / f"{name}.h5" for name in ("frames", "audio", "faces"))
     decode_video(manifest, frames, audio, params.decode_video)
     crop_faces(frames, faces, params.crop_faces)
-    imported = {"member": "imported", "path": str(action_units), "sha256": sha256(action_units)}
-    of_faces = EncodeFaces.model_validate({"encoders": {"action_units": imported}})
-    voices: dict[str, dict[str, object]] = {"librosa": {"member": "librosa"}}
+    imported = {"encoder": "imported", "path": str(action_units), "sha256": sha256(action_units)}
+    face_params = EncodeFaces.model_validate({"encoders": {"action_units": imported}})
+    voices: dict[str, dict[str, object]] = {"librosa": {"encoder": "librosa"}}
     if models:
         front_end = models / "oww_melspectrogram.onnx"
         network = models / "oww_embedding_model.onnx"
         voices["speech"] = {
-            "member": "onnx_speech",
+            "encoder": "onnx_speech",
             "front_end": str(front_end),
             "front_end_sha256": sha256(front_end),
             "weights": str(network),
             "sha256": sha256(network),
         }
-    of_voices = EncodeAudio.model_validate({"encoders": voices})
+    audio_params = EncodeAudio.model_validate({"encoders": voices})
     paths = {"face/action_units": folder / "action_units.h5"}
-    encode_faces("action_units", faces, paths["face/action_units"], of_faces)
+    encode_faces("action_units", faces, paths["face/action_units"], face_params)
     for name in voices:
         paths[f"audio/{name}"] = folder / f"{name}.h5"
-        encode_audio(name, audio, paths[f"audio/{name}"], of_voices)
+        encode_audio(name, audio, paths[f"audio/{name}"], audio_params)
     return manifest, paths

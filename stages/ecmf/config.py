@@ -1,9 +1,9 @@
-"""The base of every typed block of `params.yaml`: closed, frozen, checked."""
+"""Base class of every typed section of `params.yaml`."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A block of `params.yaml`: no key it does not know, no change once read."""
+    """A section of `params.yaml`: unknown keys are errors, and fields cannot be reassigned."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,11 +1,11 @@
-"""Mistakes a user can mend, each said as: what was got, what was expected, where, what next.
+"""Errors a user can fix. A message names the value, the expectation, the place and the remedy.
 
-Everything that is not in this tree is a bug and keeps its traceback.
+Any exception outside this tree is a bug and keeps its traceback.
 """
 
 
 class UserError(Exception):
-    """Root of the tree: a stage prints it in one line and exits with 1."""
+    """Base of all user errors: a stage prints the message without a traceback and exits with 1."""
 
 
 class ParamsError(UserError):
@@ -21,12 +21,12 @@ class StoreError(UserError):
 
 
 class MissingFileError(UserError):
-    """A file named by the user that is absent, or is not the file it is said to be."""
+    """A file named by the user that is absent, or whose content is not the expected one."""
 
 
 class ErrorBudgetError(UserError):
-    """More clips failed than `error_budget` allows; every one of them is listed."""
+    """More clips failed than `error_budget` allows. The message lists all of them."""
 
 
 class ClipError(UserError):
-    """One clip that cannot be used. The engine records it with its reason and goes on."""
+    """A clip that cannot be processed. The engine records the reason and continues."""

@@ -1,4 +1,4 @@
-"""What a clip is made of once it is decoded: pictures, sound, text."""
+"""Types of decoded media: images, audio, text, and features computed from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLES_PER_SECOND = 16_000
-"""Rate of all audio between stages."""
+SAMPLE_RATE = 16_000
+"""Sample rate of all audio between stages, in Hz."""
 
 RGB = NDArray[np.uint8]
-"""One picture, (height, width, 3), red first."""
+"""One image, (height, width, 3), red first."""
 
 Samples = NDArray[np.int16]
-"""A mono waveform at SAMPLES_PER_SECOND, (samples,)."""
+"""A mono waveform at SAMPLE_RATE, (samples,)."""
 
 Seconds = NDArray[np.float64]
 """Points in time, (rows,), counted from the start of the clip."""
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """The frames or the face crops of one clip, and when each was taken."""
+class Images:
+    """Frames or face crops of one clip, with the time of each."""
 
     clip_id: str
     images: Sequence[RGB]
@@ -29,8 +29,8 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Sound:
-    """The voice of one clip; no sample at all where the clip is silent by nature."""
+class Audio:
+    """Waveform of one clip; empty if the clip has no audio track."""
 
     clip_id: str
     samples: Samples
@@ -38,14 +38,14 @@ class Sound:
 
 @dataclass(frozen=True)
 class Text:
-    """What is said in one clip; an empty string where there is no transcript.
+    """Transcript of one clip; an empty string if there is none.
 
-    `before` are the lines of its dialogue that an encoder is to read along, the latest last.
+    `context` holds the preceding lines of the dialogue that an encoder reads along, latest last.
     """
 
     clip_id: str
     text: str
-    before: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
 
 
 Vectors = NDArray[np.float32]
@@ -54,9 +54,9 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Features:
-    """What an encoder says of one clip: `values` (rows, dim), and the `times` (rows,) of each.
+    """Features of one clip: `values` (rows, dim), and the time of each row, `times` (rows,).
 
-    No row at all where the clip gives nothing to encode, never a row of zeros.
+    A clip with nothing to encode has no row, never a row of zeros.
     """
 
     values: Vectors

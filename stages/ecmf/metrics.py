@@ -1,4 +1,4 @@
-"""How good predictions are, and how sure that is."""
+"""Classification metrics of predictions, with bootstrap intervals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,25 +8,25 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 Labels = NDArray[np.int64]
-"""Positions in the list of classes, (clips,)."""
+"""Class indices, (clips,)."""
 
 INTERVAL = (2.5, 97.5)
-"""Percentiles of a 95 % interval."""
+"""Percentiles that bound a 95 % interval."""
 
 
 def weighted_f1(truth: Labels, predicted: Labels) -> float:
-    """WAF, the metric of MER2025: the F1 of each class, weighted by its share of the truth."""
+    """Compute WAF, the metric of MER2025: the F1 of each class, weighted by its true frequency."""
     return float(f1_score(truth, predicted, average="weighted", zero_division=0))
 
 
-def scores(
+def compute_metrics(
     truth: Labels, predicted: Labels, classes: Sequence[str], resamplings: int, seed: int
 ) -> dict[str, Any]:
-    """Every figure of one split, ready for JSON.
+    """Compute all metrics of one split, as a JSON object.
 
     `waf_low` and `waf_high` bound the WAF over `resamplings` of the clips with replacement
-    (percentile bootstrap, 95 %): the luck of these clips, not of other speakers. Classes without a
-    clip count in no average.
+    (percentile bootstrap, 95 %): the variance from sampling clips, not speakers. Averages leave out
+    classes without a clip.
     """
     present = sorted(set(truth.tolist()))
     low, high = np.percentile(
@@ -51,9 +51,9 @@ def scores(
 def bootstrap_waf(
     truth: Labels, predicted: Labels, classes: int, resamplings: int, seed: int
 ) -> NDArray[np.float64]:
-    """WAF of `resamplings` draws of the clips with replacement, (resamplings,).
+    """Compute the WAF of `resamplings` draws of the clips with replacement, (resamplings,).
 
-    Drawing clips is drawing cells of the confusion matrix by their counts, so no clip is touched.
+    Drawing clips equals drawing cells of the confusion matrix in proportion to their counts.
     """
     cells = confusion_matrix(truth, predicted, labels=range(classes))
     draws = np.random.default_rng(seed).multinomial(
@@ -63,8 +63,8 @@ def bootstrap_waf(
 
 
 def waf_of_confusion(cells: NDArray[np.int64]) -> NDArray[np.float64]:
-    """WAF of confusion matrices (…, truth, predicted) -> (…)."""
+    """Compute the WAF (…) of confusion matrices (…, truth, predicted)."""
     hits = np.diagonal(cells, axis1=-2, axis2=-1).astype("float64")
-    support, claimed = cells.sum(axis=-1), cells.sum(axis=-2)
-    f1 = 2 * hits / np.maximum(support + claimed, 1)
+    support, predicted = cells.sum(axis=-1), cells.sum(axis=-2)
+    f1 = 2 * hits / np.maximum(support + predicted, 1)
     return np.asarray((f1 * support).sum(axis=-1) / support.sum(axis=-1))

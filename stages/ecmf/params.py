@@ -1,4 +1,4 @@
-"""`params.yaml`, typed: one class per stage, no key it does not know, all faults in one message.
+"""`params.yaml`, typed: one class per stage, no unknown key, all faults in one message.
 
 It holds what changes a result and nothing else: device and workers come from the environment.
 """
@@ -24,18 +24,23 @@ from ecmf.config import Section
 from ecmf.errors import MissingFileError, ParamsError
 
 Options = dict[str, dict[str, Any]]
-"""Options per member, so that another member is one changed line and finds its own."""
+"""Options per plugin, so that another plugin is one changed line and finds its own."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
-JpegQuality = Annotated[int, Field(ge=1, le=100)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+JpegQuality = Annotated[
+    int, Field(ge=1, le=100, description="JPEG quality of the images that are stored.")
+]
+ErrorBudget = Annotated[
+    float, Field(ge=0, le=1, description="Fraction of clips that may fail before the stage does.")
+]
 
 
-def member_of(family: str) -> AfterValidator:
+def plugin_of(family: str) -> AfterValidator:
     """Accept only the name of a file in the folder of `family`."""
 
     def check(name: str) -> str:
         try:
-            return registry.known(family, name)
+            return registry.check_name(family, name)
         except ParamsError as error:
             raise ValueError(str(error)) from error
 
@@ -53,41 +58,41 @@ SourceName = Annotated[str, AfterValidator(_file_name)]
 
 
 class Choice(BaseModel):
-    """One entry of a table of encoders: `member`, and beside it the member's own options."""
+    """One entry of a table of encoders: `encoder`, and beside it the encoder's own options."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    member: str
+    encoder: str
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What the member itself reads."""
+        """Options of the encoder itself."""
         return self.model_extra or {}
 
 
 class ImageChoice(Choice):
-    """An encoder of pictures."""
+    """An encoder of images."""
 
-    member: Annotated[str, member_of("encoders.image")]
+    encoder: Annotated[str, plugin_of("encoders.image")]
 
 
 class AudioChoice(Choice):
-    """An encoder of the voice."""
+    """An encoder of audio."""
 
-    member: Annotated[str, member_of("encoders.audio")]
+    encoder: Annotated[str, plugin_of("encoders.audio")]
 
 
 View = Literal["raw", "enriched", "both", "context"]
 
 
 class TextChoice(Choice):
-    """An encoder of text, and what it reads: the transcript, the enriched one, both, or a dialogue.
+    """An encoder of text, and the view of the text it reads (`encoding/text_views.py`)."""
 
-    What each view is stands in `ecmf.views`.
-    """
-
-    member: Annotated[str, member_of("encoders.text")]
-    view: View = "raw"
+    encoder: Annotated[str, plugin_of("encoders.text")]
+    view: View = Field(
+        "raw",
+        description="The transcript, the enriched text, both, or the transcript in its dialogue.",
+    )
 
 
 def _not_empty(table: dict[str, Any]) -> dict[str, Any]:
@@ -100,11 +105,11 @@ AnyChoice = TypeVar("AnyChoice", bound=Choice)
 
 
 def chosen(table: Mapping[str, AnyChoice], name: str) -> AnyChoice:
-    """Look an encoder up in a branch's table; raises ParamsError listing those there are."""
+    """Look up an encoder in a branch's table; raises ParamsError listing those there are."""
     if name not in table:
         raise ParamsError(
             f"no encoder {name!r} in the table: it has {', '.join(table)}."
-            + registry.hint(name, table)
+            + registry.did_you_mean(name, table)
         )
     return table[name]
 
@@ -113,49 +118,48 @@ VoiceName = Literal["espeak", "babble"]
 
 
 class MakeSample(Section):
-    """The sample corpus: who plays, how much, how ambiguous, and what is wrong with it.
+    """The sample corpus: its actors, its size, how ambiguous it is, and its errors."""
 
-    Attributes:
-        seed: everything random follows from it.
-        voice: `espeak` speaks words and needs the extra `sample-voice` (GPL-3); `babble` is speech-
-            like sound made here. Without the extra `espeak` falls back to `babble`, with a warning.
-        frames_per_second: of the video.
-        shortest_seconds: a shorter clip is filled up with silence at its end.
-        train_actors, val_actors, test_actors: people per split; no actor is in two splits.
-        unlabelled_actors: people of the unlabelled split, whom no other split knows.
-        clips_per_actor: of a labelled actor; a multiple of 3 balances the emotions of two actors.
-        clips_per_unlabelled_actor: of an unlabelled one.
-        wrong_labels: share of the training labels that are wrong.
-        annotator_errors: share of errors of each annotator, independent of each other and of the
-            given label.
-        missing_of_each: clips without a face, as many without a voice, as many without a
-            transcript. Of each kind the first is in training, the second in validation, the third
-            in test, and all further ones in training.
-        face_blend, voice_blend: how far, at most, a face or a voice moves to the emotion it is
-            mixed up with: at 0 it is never ambiguous, at 1 it can be entirely the other one.
-        plain_sentences: share of sentences that only one emotion says.
-        off_key: chance that a modality shows an emotion picked at random.
-        weakest: intensity of the faintest face and voice; the strongest has 1.1.
-    """
-
-    seed: int = Field(default=7, ge=0)
-    voice: VoiceName = "espeak"
-    frames_per_second: int = Field(default=10, ge=5, le=30)
-    shortest_seconds: float = Field(default=2.0, ge=1, le=10)
-    train_actors: int = Field(default=16, ge=1, le=500)
-    val_actors: int = Field(default=4, ge=1, le=500)
-    test_actors: int = Field(default=4, ge=1, le=500)
-    unlabelled_actors: int = Field(default=8, ge=0, le=500)
-    clips_per_actor: int = Field(default=15, ge=1, le=1000)
-    clips_per_unlabelled_actor: int = Field(default=6, ge=1, le=1000)
-    wrong_labels: Share = 0.20
-    annotator_errors: tuple[Share, ...] = (0.15, 0.25, 0.35)
-    missing_of_each: int = Field(default=3, ge=0, le=1000)
-    face_blend: Share = 0.72
-    voice_blend: Share = 0.58
-    plain_sentences: Share = 0.35
-    off_key: Share = 0.05
-    weakest: float = Field(default=0.75, ge=0.1, le=1.1)
+    seed: int = Field(7, ge=0, description="Everything random follows from it.")
+    voice: VoiceName = Field(
+        "espeak",
+        description="`espeak` speaks words and needs the extra `sample-voice` (GPL-3); without it, "
+        "or as `babble`, actors make speech-like sounds.",
+    )
+    frames_per_second: int = Field(10, ge=5, le=30, description="Frame rate of the video.")
+    shortest_seconds: float = Field(
+        2.0, ge=1, le=10, description="Length to which a shorter clip is padded with silence."
+    )
+    train_actors: int = Field(16, ge=1, le=500, description="Actors of the training split.")
+    val_actors: int = Field(4, ge=1, le=500, description="Actors of the validation split.")
+    test_actors: int = Field(4, ge=1, le=500, description="Actors of the test split.")
+    unlabelled_actors: int = Field(8, ge=0, le=500, description="Actors of the unlabelled split.")
+    clips_per_actor: int = Field(
+        15, ge=1, le=1000, description="A multiple of 3 balances the emotions of two actors."
+    )
+    clips_per_unlabelled_actor: int = Field(
+        6, ge=1, le=1000, description="Clips of each unlabelled actor."
+    )
+    label_noise: Fraction = Field(0.20, description="Fraction of wrong training labels.")
+    annotator_errors: tuple[Fraction, ...] = Field(
+        (0.15, 0.25, 0.35), description="Fraction of errors of each annotator, independent."
+    )
+    missing_of_each: int = Field(
+        3,
+        ge=0,
+        le=1000,
+        description="Clips without a face, as many without a voice, as many without a transcript; "
+        "of each kind the first is in training, the second in validation, the third in test.",
+    )
+    face_blend: Fraction = Field(
+        0.72, description="Largest share of the other emotion in an ambiguous face."
+    )
+    voice_blend: Fraction = Field(
+        0.58, description="Largest share of the other emotion in an ambiguous voice."
+    )
+    plain_sentences: Fraction = Field(
+        0.35, description="Fraction of sentences that express one emotion only."
+    )
 
     @model_validator(mode="after")
     def _room_for_the_missing(self) -> Self:
@@ -171,74 +175,93 @@ class MakeSample(Section):
 
 
 class DecodeVideo(Section):
-    """How a file becomes frames and a waveform."""
+    """Parameters of decoding a file into frames and a waveform."""
 
-    decoder: Annotated[str, member_of("decoders")] = "decord"
-    options: Options = Field(default_factory=dict)
-    frames: int = Field(16, ge=1)
-    longest_side: int = Field(320, ge=16)
+    decoder: Annotated[str, plugin_of("decoders")] = Field(
+        "decord", description="A file in stages/ecmf/decoders/."
+    )
+    options: Options = Field(default_factory=dict, description="Options per decoder.")
+    frames: int = Field(16, ge=1, description="Frames per clip, uniform in time.")
+    longest_side: int = Field(
+        320, ge=16, description="Pixels of a frame's longer side; frames are never enlarged."
+    )
     jpeg_quality: JpegQuality = 95
-    seconds_per_clip: float = Field(60, gt=0)
-    error_budget: Share = 0.01
+    seconds_per_clip: float = Field(
+        60, gt=0, description="A decoder that takes longer for one clip is killed."
+    )
+    error_budget: ErrorBudget = 0.01
 
 
 class CropFaces(Section):
-    """Which part of a frame is the face. `margin` is a share of the box on each side."""
+    """Parameters of detecting and cropping the face of a frame."""
 
-    detector: Annotated[str, member_of("detectors")] = "dlib_hog"
-    options: Options = Field(default_factory=dict)
-    margin: float = Field(0.2, ge=0)
-    edge: int = Field(112, ge=8)
-    minimum_confidence: float | None = None
+    detector: Annotated[str, plugin_of("detectors")] = Field(
+        "dlib_hog", description="A file in stages/ecmf/detectors/."
+    )
+    options: Options = Field(default_factory=dict, description="Options per detector.")
+    margin: float = Field(
+        0.2, ge=0, description="Added on each side of the face's box, as a fraction of it."
+    )
+    crop_pixels: int = Field(112, ge=8, description="Side of the square crop in pixels.")
+    minimum_confidence: float | None = Field(
+        None, description="Least confidence of a detection; null is the detector's own."
+    )
     jpeg_quality: JpegQuality = 95
-    error_budget: Share = 0.01
+    error_budget: ErrorBudget = 0.01
 
 
 class EncodeFrames(Section):
     """Encoders of whole frames."""
 
     encoders: dict[SourceName, ImageChoice]
-    error_budget: Share = 0.01
+    error_budget: ErrorBudget = 0.01
 
 
 class EncodeFaces(Section):
     """Encoders of face crops."""
 
     encoders: Annotated[dict[SourceName, ImageChoice], AfterValidator(_not_empty)]
-    error_budget: Share = 0.01
+    error_budget: ErrorBudget = 0.01
 
 
 class EncodeAudio(Section):
-    """Encoders of the voice."""
+    """Encoders of audio."""
 
     encoders: dict[SourceName, AudioChoice]
-    error_budget: Share = 0.01
+    error_budget: ErrorBudget = 0.01
 
 
 class EncodeText(Section):
-    """Encoders of what is said."""
+    """Encoders of text."""
 
     encoders: dict[SourceName, TextChoice]
-    error_budget: Share = 0.01
+    error_budget: ErrorBudget = 0.01
 
 
 class EnrichText(Section):
-    """Who adds emotional cues to a transcript, and what is told beside it.
+    """Parameters of adding emotional cues to a transcript."""
 
-    `facts` are measured of voice and face; `context_lines` is how many lines of the dialogue before
-    the clip's own are told, and kept for the view `context` of `encode_text`.
-    """
-
-    provider: Annotated[str, member_of("llms")] = "lexicon"
-    options: Options = Field(default_factory=dict)
-    facts: bool = True
-    context_lines: int = Field(0, ge=0)
-    action_units: SourceName | None = None
-    error_budget: Share = 0.01
+    provider: Annotated[str, plugin_of("llms")] = Field(
+        "lexicon", description="A file in stages/ecmf/llms/."
+    )
+    options: Options = Field(default_factory=dict, description="Options per provider.")
+    facts: bool = Field(
+        True, description="Whether measured nonverbal cues of voice and face are in the prompt."
+    )
+    context_lines: int = Field(
+        0,
+        ge=0,
+        description="Lines of the dialogue before a clip's own that are in the prompt, and kept "
+        "for the view `context` of encode_text.",
+    )
+    action_units: SourceName | None = Field(
+        None, description="The encoder of faces whose columns are facial action units."
+    )
+    error_budget: ErrorBudget = 0.01
 
 
 class Table(Section):
-    """A csv file of the user's, known by its content."""
+    """A csv file of the user's, identified by its content."""
 
     path: str
     sha256: str = ""
@@ -257,51 +280,64 @@ TableName = Annotated[SourceName, AfterValidator(_not_reserved)]
 
 
 class PseudoLabels(Section):
-    """Which unlabelled clips are learned from, after `rounds` of self-training; 0 adds none.
+    """Parameters of self-training on unlabelled clips."""
 
-    A clip is taken for a class from `thresholds[class]` on, else from `threshold` on. `prior`
-    `training` first moves the probabilities to the classes' shares of the training split; `cap` is
-    how many times its share a class may take at most, null for no limit. `weight` is how much such
-    a clip counts; `soft` learns its probabilities instead of its class. A round whose models gain
-    no more than `least_gain` WAF out of fold is taken back, and is the last.
-    """
+    rounds: int = Field(0, ge=0, description="Rounds of self-training; 0 adds no clip.")
+    threshold: Fraction = Field(0.8, description="Least probability of a class that is added.")
+    thresholds: dict[str, Fraction] = Field(
+        default_factory=dict, description="Threshold per class, in place of `threshold`."
+    )
+    class_prior: Literal["none", "training"] = Field(
+        "training",
+        description="`training` first rescales probabilities to the training split's class shares.",
+    )
+    cap: float | None = Field(
+        1.5, gt=0, description="Most clips of a class, as a multiple of its share; null is no cap."
+    )
+    weight: float = Field(0.5, gt=0, description="Weight of an added clip in training.")
+    soft: bool = Field(
+        False, description="Whether an added clip is trained on probabilities, not on its class."
+    )
+    min_gain: float = Field(
+        0.0,
+        description="Gain in out-of-fold WAF that a round must exceed; else it is undone and the "
+        "last.",
+    )
 
-    rounds: int = Field(0, ge=0)
-    threshold: Share = 0.8
-    thresholds: dict[str, Share] = Field(default_factory=dict)
-    prior: Literal["none", "training"] = "training"
-    cap: float | None = Field(1.5, gt=0)
-    weight: float = Field(0.5, gt=0)
-    soft: bool = False
-    least_gain: float = 0.0
 
+Disagreement = Literal["keep", "soften", "downweight", "relabel", "drop"]
+"""Policy for a clip whose given label is not the most probable one.
 
-Disagreement = Literal["keep", "soften", "weigh_down", "relabel", "drop"]
-"""What becomes of a clip whose label is not believed.
-
-`keep`: nothing. `soften`: it is learned with the probabilities of all classes. `weigh_down`: it
-keeps its label and counts as much as that is believed. `relabel`: it gets the class believed most.
-`drop`: nobody learns from it.
+`keep` changes nothing, `soften` trains on the probabilities of all classes, `downweight` weighs the
+clip by the probability of its label, `relabel` gives it the most probable class, `drop` removes it
+from training.
 """
 
 
 class RefineLabels(Section):
-    """Who decides on the labels of the training split, and what becomes of those not believed.
+    """Parameters of refining the labels of the training split."""
 
-    `folds` and `seed` are those of the models that vote; `fusion` is the one of all branches.
-    `tables` are votes made elsewhere, name -> csv; `trusted` a csv of training clips whose label is
-    known for sure.
-    """
-
-    refiner: Annotated[str, member_of("refiners")] = "vote"
-    options: Options = Field(default_factory=dict)
-    disagreement: Disagreement = "relabel"
-    least_confidence: Share = 0.0
-    folds: int = Field(5, ge=2)
-    seed: int = 0
-    fusion: Annotated[str, member_of("fusion")] = "ecmf"
-    tables: dict[TableName, Table] = Field(default_factory=dict)
-    trusted: Table | None = None
+    refiner: Annotated[str, plugin_of("refiners")] = Field(
+        "vote", description="A file in stages/ecmf/refiners/."
+    )
+    options: Options = Field(default_factory=dict, description="Options per refiner.")
+    disagreement: Disagreement = Field(
+        "relabel", description="Policy for a label that is not the most probable one."
+    )
+    min_confidence: Fraction = Field(
+        0.0, description="Probability another class must have before a label is doubted."
+    )
+    folds: int = Field(5, ge=2, description="Folds, by group, of the out-of-fold models.")
+    seed: int = Field(0, description="Seed of the out-of-fold models and their folds.")
+    fusion: Annotated[str, plugin_of("fusion")] = Field(
+        "ecmf", description="The fusion that votes, beside one classifier per encoder."
+    )
+    tables: dict[TableName, Table] = Field(
+        default_factory=dict, description="Votes made elsewhere: name -> csv file."
+    )
+    trusted: Table | None = Field(
+        None, description="A csv file of training clips whose label is known for sure."
+    )
     pseudo_labels: PseudoLabels = Field(default_factory=lambda: PseudoLabels.model_validate({}))
 
 
@@ -310,44 +346,64 @@ BRANCHES: tuple[Branch, ...] = ("frame", "face", "audio", "text")
 
 
 class TrainFusion(Section):
-    """Which model fuses the sources, and how it is trained.
+    """The fusion model, and its training."""
 
-    `ensemble` names further models that are trained beside it, on the same folds and seeds.
-    """
-
-    model: Annotated[str, member_of("fusion")] = "ecmf"
-    ensemble: tuple[Annotated[str, member_of("fusion")], ...] = ()
-    options: Options = Field(default_factory=dict)
-    branches: tuple[Branch, ...] = Field(BRANCHES, min_length=1)
-    standardise: Literal["none", "corpus", "speaker"] = "corpus"
-    folds: int = Field(5, ge=0)
-    test_folds: int = Field(5, ge=2)
-    seeds: tuple[int, ...] = (0, 1, 2)
-    epochs: int = Field(30, ge=1)
-    patience: int = Field(30, ge=1)
-    batch: int = Field(64, ge=1)
-    learning_rate: float = Field(3e-3, gt=0)
-    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
-    weight_decay: float = Field(0.5, ge=0)
-    gradient_clip: float = Field(0.0, ge=0)
-    average: float = Field(0.0, ge=0, lt=1)
-    precision: Literal["float32", "bfloat16"] = "float32"
-    label_smoothing: Share = 0.0
-    class_weights: bool = False
-    modality_dropout: Share = 0.0
-    mixup: float = Field(0.0, ge=0)
+    model: Annotated[str, plugin_of("fusion")] = Field(
+        "ecmf", description="A file in stages/ecmf/fusion/."
+    )
+    ensemble: tuple[Annotated[str, plugin_of("fusion")], ...] = Field(
+        (), description="Further models, trained beside it on the same folds and seeds."
+    )
+    options: Options = Field(default_factory=dict, description="Options per model.")
+    branches: tuple[Branch, ...] = Field(
+        BRANCHES, min_length=1, description="Branches whose encoders are read."
+    )
+    standardise: Literal["none", "corpus", "speaker"] = Field(
+        "corpus", description="Whether features are standardised, over the corpus or per speaker."
+    )
+    folds: int = Field(
+        5,
+        ge=0,
+        description="Folds, by group, of the training split; 1 stops early on the validation "
+        "split, 0 never.",
+    )
+    outer_folds: int = Field(
+        5, ge=2, description="Test folds, by group, of a corpus without a test split."
+    )
+    seeds: tuple[int, ...] = Field((0, 1, 2), description="One training per seed and fold.")
+    epochs: int = Field(30, ge=1, description="Most epochs of a training.")
+    patience: int = Field(30, ge=1, description="Epochs without gain that end a training.")
+    batch_size: int = Field(64, ge=1, description="Clips per batch.")
+    learning_rate: float = Field(3e-3, gt=0, description="Highest learning rate of AdamW.")
+    schedule: Literal["one_cycle", "cosine", "constant"] = Field(
+        "one_cycle", description="Schedule of the learning rate."
+    )
+    weight_decay: float = Field(0.5, ge=0, description="Weight decay of AdamW.")
+    gradient_clip: float = Field(0.0, ge=0, description="Largest gradient norm; 0 is no limit.")
+    weight_ema: float = Field(
+        0.0, ge=0, lt=1, description="Decay of the moving average of the weights; 0 is none."
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16 trains by autocast where torch can; for GPUs."
+    )
+    label_smoothing: Fraction = Field(0.0, description="Label smoothing of the cross entropy.")
+    class_weights: bool = Field(False, description="Whether every class counts alike in the loss.")
+    modality_dropout: Fraction = Field(
+        0.0, description="Probability that a source is hidden from a clip in training."
+    )
+    mixup: float = Field(0.0, ge=0, description="Alpha of mixup's beta distribution; 0 is none.")
 
     @property
     def members(self) -> tuple[str, ...]:
-        """All models that are trained; `model` is the first."""
+        """Names of all models that are trained; `model` is the first."""
         return self.model, *self.ensemble
 
     def of_member(self, name: str) -> Self:
-        """How one of them is trained: the same whichever others stand beside it."""
+        """Return the parameters of one model, the same whichever others are trained beside it."""
         return self.model_copy(update={"model": name, "ensemble": ()})
 
     @model_validator(mode="after")
-    def _no_member_stands_twice(self) -> Self:
+    def _no_model_stands_twice(self) -> Self:
         for name, count in Counter(self.members).items():
             if count > 1:
                 raise ValueError(
@@ -357,31 +413,33 @@ class TrainFusion(Section):
 
 
 class AuditLabels(Section):
-    """How many of the clips most in doubt are shown, and how many frames of each."""
+    """Contents of the page of doubtful labels."""
 
-    clips: int = Field(40, ge=0)
-    frames: int = Field(3, ge=0)
+    clips: int = Field(40, ge=0, description="Clips most in doubt that are shown.")
+    frames: int = Field(3, ge=0, description="Frames of each clip that are shown.")
 
 
 class EvaluateFusion(Section):
-    """How members vote, and how sure a score is: resamplings of the clips, and their seed.
+    """Parameters of joining an ensemble's models and of the intervals of scores."""
 
-    `votes` `validation` weighs the members by what they say of validation clips. `prior`
-    `validation` scales the classes until their mean probability there is their share of the labels.
-    """
-
-    votes: Literal["equal", "validation"] = "equal"
-    prior: Literal["none", "validation"] = "none"
-    bootstrap: int = Field(1000, ge=1)
-    seed: int = 0
+    ensemble_weights: Literal["equal", "validation"] = Field(
+        "equal", description="Weights of an ensemble's models; `validation` fits them."
+    )
+    class_prior: Literal["none", "validation"] = Field(
+        "none",
+        description="`validation` rescales classes until their mean probability on validation "
+        "clips is their share of the labels.",
+    )
+    bootstrap: int = Field(1000, ge=1, description="Resamples for the 95 % interval.")
+    seed: int = Field(0, description="Seed of the resampling.")
 
 
 class ReportCoverage(Section):
-    """Nothing to choose: every store is counted."""
+    """No parameters: every store is counted."""
 
 
 class Params(Section):
-    """The whole file; each section carries the name of the stage that reads it."""
+    """The whole file; each section has the name of the stage that reads it."""
 
     corpus: Annotated[str, AfterValidator(_file_name)]
     make_sample: MakeSample
@@ -403,7 +461,7 @@ class Params(Section):
         if named is not None and named not in table:
             raise ValueError(
                 f"enrich_text.action_units is {named!r}, encode_faces.encoders has "
-                f"{', '.join(table)}.{registry.hint(named, table)}"
+                f"{', '.join(table)}.{registry.did_you_mean(named, table)}"
             )
         return self
 
@@ -419,7 +477,7 @@ class Params(Section):
 
     @property
     def sources(self) -> "Sources":
-        """The sources the four tables name."""
+        """The encoders that the four tables name."""
         return Sources(
             {
                 "frame": tuple(self.encode_frames.encoders),
@@ -434,7 +492,7 @@ class Sources(dict[Branch, tuple[str, ...]]):
     """Names of the encoders of each branch: exactly these files of features are read."""
 
     def paths(self, folder: Path) -> dict[str, Path]:
-        """`branch/name` -> its file below the folder of features, in the order of the tables."""
+        """Map `branch/name` to its file below the folder of features, in the tables' order."""
         return {
             f"{branch}/{name}": folder / branch / f"{name}.h5"
             for branch, names in self.items()
@@ -443,7 +501,7 @@ class Sources(dict[Branch, tuple[str, ...]]):
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """Read and check `path`, or raise ParamsError saying which keys are wrong and why."""
+    """Read and check `path`; raises ParamsError that names every wrong key and why."""
     if not path.is_file():
         raise MissingFileError(f"no {path} in {Path.cwd()}: run from the project's root")
     try:
@@ -453,4 +511,6 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise ParamsError(f"{path} is not valid: {registry.faults(error, Params)}") from error
+        raise ParamsError(
+            f"{path} is not valid: {registry.validation_errors(error, Params)}"
+        ) from error

@@ -1,41 +1,41 @@
-"""Probabilities -> the same, with every class scaled so that the mean is as it should be.
+"""Prior correction: scale the classes of predicted probabilities so that their mean is a prior.
 
-What a model prefers it would else prefer ever more. The factors are found on some clips, and may be
-applied to others.
+Without this correction, self-training amplifies the classes the model already over-predicts. The
+factors are fitted on some clips and may be applied to others.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-Shares = NDArray[np.float64]
-"""Probabilities (clips, classes); a row of zeros is no opinion."""
+Probabilities = NDArray[np.float64]
+"""Class probabilities (clips, classes); a row of zeros means that there is no prediction."""
 
 STEPS = 100
-"""Rescalings until the mean probabilities are the wanted ones; far more than it takes."""
+"""Fixed-point iterations, far more than convergence takes."""
 
-TINY = 1e-12
+EPS = 1e-12
 
 Factors = NDArray[np.float64]
-"""What each class is multiplied by, (classes,); the largest is 1."""
+"""Multiplier of each class, (classes,); the largest is 1."""
 
 
-def factors_to(wanted: NDArray[np.float64], shares: Shares) -> Factors:
-    """Find the factors that make `wanted` (classes,) the mean of `shares` once scaled."""
-    factors = np.ones(len(wanted))
-    for _ in range(STEPS if len(shares) else 0):
-        mean = scaled(shares, factors).mean(axis=0)
-        # A class that nothing is believed to be stays so, whatever it is scaled by.
-        factors = factors * np.where(mean > TINY, wanted / np.maximum(mean, TINY), 1)
-        factors = np.maximum(factors / factors.max(), TINY)
+def prior_factors(prior: NDArray[np.float64], probs: Probabilities) -> Factors:
+    """Fit the factors that make `prior` (classes,) the mean of the scaled `probs`."""
+    factors = np.ones(len(prior))
+    for _ in range(STEPS if len(probs) else 0):
+        mean = apply_prior(probs, factors).mean(axis=0)
+        # A class of probability zero everywhere stays at zero, whatever its factor.
+        factors = factors * np.where(mean > EPS, prior / np.maximum(mean, EPS), 1)
+        factors = np.maximum(factors / factors.max(), EPS)
     return factors
 
 
-def scaled(shares: Shares, factors: Factors) -> Shares:
-    """Multiply each class by its factor, and let each row sum to one again."""
-    return normalised(shares * factors)
+def apply_prior(probs: Probabilities, factors: Factors) -> Probabilities:
+    """Multiply each class by its factor and normalise each row."""
+    return normalise(probs * factors)
 
 
-def normalised(votes: Shares) -> Shares:
-    """Rows that sum to one; rows of zeros stay."""
-    total = votes.sum(axis=1, keepdims=True)
-    return np.asarray(np.divide(votes, total, out=np.zeros_like(votes), where=total > 0))
+def normalise(probs: Probabilities) -> Probabilities:
+    """Divide each row by its sum; a row of zeros stays."""
+    total = probs.sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(probs, total, out=np.zeros_like(probs), where=total > 0))

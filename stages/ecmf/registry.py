@@ -1,7 +1,7 @@
-"""One file, one choice: `detectors/yunet.py` is what `detector: yunet` means.
+"""Plugins by file name: `detector: yunet` in `params.yaml` selects `detectors/yunet.py`.
 
-A family is a package whose modules are its members. Each member holds `Options`, a `Section`
-with the member's own parameters, and one class named after the family's promise in `base.py`.
+A family is a package whose modules are its plugins. Each plugin holds `Options`, a `Section` with
+its own parameters, and one class named after the family's interface in `base.py`.
 """
 
 import difflib
@@ -18,7 +18,7 @@ from ecmf.errors import ParamsError
 
 
 def names(family: str) -> list[str]:
-    """Members one can choose from, read from the folder of `family` without importing any."""
+    """List the plugins of `family` from its folder, without importing any."""
     package = importlib.import_module(f"ecmf.{family}")
     return sorted(
         module.name
@@ -27,64 +27,66 @@ def names(family: str) -> list[str]:
     )
 
 
-def known(family: str, name: str) -> str:
-    """Return `name` if it is a member of `family`, without importing it.
+def check_name(family: str, name: str) -> str:
+    """Return `name` if it is a plugin of `family`, without importing it.
 
     Raises:
-        ParamsError: there is no such member; the message lists those there are.
+        ParamsError: there is no such plugin; the message lists those there are.
     """
-    members = names(family)
-    if name not in members:
+    plugins = names(family)
+    if name not in plugins:
         raise ParamsError(
-            f"no {name!r} in {family}: choose one of {', '.join(members)}.{hint(name, members)}"
+            f"no {name!r} in {family}: choose one of {', '.join(plugins)}."
+            f"{did_you_mean(name, plugins)}"
         )
     return name
 
 
 def load(family: str, name: str) -> ModuleType:
-    """Import the member `name` of `family`, e.g. `load("encoders.image", "motion")`."""
-    known(family, name)
+    """Import the plugin `name` of `family`, e.g. `load("encoders.image", "motion")`."""
+    check_name(family, name)
     return importlib.import_module(f"ecmf.{family}.{name}")
 
 
-def options(family: str, name: str, given: Mapping[str, Any]) -> Section:
-    """Check `given` against the `Options` of a member; raises ParamsError naming every fault."""
+def check_options(family: str, name: str, options: Mapping[str, Any]) -> Section:
+    """Check `options` against the `Options` of a plugin; raises ParamsError naming every error."""
     model: type[Section] = load(family, name).Options
     try:
-        return model.model_validate(dict(given))
+        return model.model_validate(dict(options))
     except ValidationError as error:
-        raise ParamsError(f"options of {family} member {name!r}: {faults(error, model)}") from error
+        raise ParamsError(
+            f"options of {family} plugin {name!r}: {validation_errors(error, model)}"
+        ) from error
 
 
-def create(family: str, promise: str, name: str, given: Mapping[str, Any]) -> Any:
-    """Build the member's class `promise` ("Encoder", "Detector", ...) with its checked options."""
-    return getattr(load(family, name), promise)(options(family, name, given))
+def build(family: str, interface: str, name: str, options: Mapping[str, Any]) -> Any:
+    """Build a plugin's class `interface` ("Encoder", "Detector", ...) with its checked options."""
+    return getattr(load(family, name), interface)(check_options(family, name, options))
 
 
-def hint(name: str, choices: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" where one of `choices` resembles `name`, else nothing."""
-    guess = difflib.get_close_matches(name, list(choices), n=1)
-    return f" Did you mean {guess[0]!r}?" if guess else ""
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" if one of `choices` resembles `name`, else ""."""
+    matches = difflib.get_close_matches(name, list(choices), n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
-def faults(error: ValidationError, model: type[Section]) -> str:
-    """All faults of a failed validation in one text: where, what is wrong, what was got."""
+def validation_errors(error: ValidationError, model: type[Section]) -> str:
+    """Format all errors of a failed validation: the key, the problem, the value."""
     lines = []
     for fault in error.errors():
-        where = ".".join(map(str, fault["loc"]))
-        guess = ""
+        key = ".".join(map(str, fault["loc"]))
+        suggestion = ""
         if fault["type"] == "extra_forbidden":
-            guess = hint(str(fault["loc"][-1]), _keys(model, fault["loc"][:-1]))
-        lines.append(f"{where}: {fault['msg']} (got {fault['input']!r}).{guess}")
+            suggestion = did_you_mean(str(fault["loc"][-1]), _keys(model, fault["loc"][:-1]))
+        lines.append(f"{key}: {fault['msg']} (got {fault['input']!r}).{suggestion}")
     return "; ".join(lines)
 
 
 def _keys(model: type[Section], path: tuple[int | str, ...]) -> Iterable[str]:
     for step in path:
         field = model.model_fields.get(str(step))
-        if field is None or not isinstance(field.annotation, type):
+        section = field and field.annotation
+        if not (isinstance(section, type) and issubclass(section, Section)):
             return []
-        if not issubclass(field.annotation, Section):
-            return []
-        model = field.annotation
+        model = section
     return model.model_fields

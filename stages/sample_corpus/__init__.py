@@ -1,20 +1,19 @@
-"""The embedded sample corpus: drawn actors who speak a sentence with an emotion, as mp4 files.
+"""The embedded sample corpus: drawn actors speak sentences with an emotion, as mp4 files.
 
-Everything is made from one seed, on the spot. That no modality tells the emotions apart by itself
-while all three together do is put in by us: a model that scores well here shows that the pipeline
+Everything follows from one seed. The corpus is designed so that no single modality distinguishes
+all emotions, while all three together do: a model that scores well here shows that the pipeline
 works, and is no evidence about real faces.
 
-    settings   what can be chosen
-    chance     one random generator per purpose
-    emotions   the six emotions, and which of them each modality mixes up
-    plan       which clip: actor, split, emotion, sentence, given label, annotators, what is missing
-    sentences  what is said
-    prosody    how each emotion sounds             expression   how each emotion looks
-    casting    what an actor looks and sounds like
-    espeak, babble, speech                         the voice
-    drawing, patch, haircuts, head, eyes, mouth    the face
-    performance, scene                             what moves, and the camera
-    movie      pictures and sound -> mp4
-    tables     clips.csv and the truth
-    shooting   one actor's clips, from plan to files
+    seeding     one random generator per purpose
+    emotions    the six emotions, and the pairs each modality confuses
+    plan        the list of clips: actor, split, emotion, sentence, label, annotators, missing part
+    sentences   texts by emotion
+    prosody     voice parameters by emotion         expression   facial expression by emotion
+    actors      looks and voice of an actor
+    espeak, babble, speech                          synthesis of the voice
+    drawing, patch, haircuts, head, eyes, mouth     drawing of the face
+    animation, scene                                movement and camera
+    video_file  encoding as mp4
+    tables      clips.csv and the ground truth
+    rendering   the files of one actor's clips
 """

@@ -1,7 +1,7 @@
-"""The six emotions of MER2025, and which of them look, sound or read alike.
+"""The six emotions of MER2025, and the pairs that look, sound or read alike.
 
-Each modality mixes up three pairs, and no two modalities the same ones: two of them together tell
-any two emotions apart, one alone does not.
+Each modality confuses three pairs, and no pair is confused by two modalities: any two modalities
+together distinguish all emotions, a single one does not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,15 @@ from numpy.typing import NDArray
 
 EMOTIONS = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 
+RANDOM_EMOTION = 0.05
+"""Probability that a modality expresses an emotion drawn at random."""
+
+INTENSITIES = (0.75, 1.1)
+"""Weakest and strongest expression of an emotion in a face or a voice; a prototype has 1."""
+
 
 class Modality(StrEnum):
-    """What carries an emotion."""
+    """Channel that expresses an emotion."""
 
     FACE = "face"
     VOICE = "voice"
@@ -30,8 +36,8 @@ ALIKE: dict[Modality, tuple[tuple[str, str], ...]] = {
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What one modality of one clip shows: `emotion`, moved by `blend`, 0 to 1, to one alike."""
+class EmotionBlend:
+    """Emotion that one modality of a clip expresses, shifted by `blend`, 0 to 1, to one alike."""
 
     modality: Modality
     emotion: str
@@ -39,24 +45,24 @@ class Shown:
 
     @property
     def alike(self) -> str:
-        """The emotion it is mixed up with."""
+        """The emotion that this modality confuses with `emotion`."""
         for pair in ALIKE[self.modality]:
             if self.emotion in pair:
                 return pair[1 - pair.index(self.emotion)]
-        raise ValueError(f"{self.emotion!r} is none of {', '.join(EMOTIONS)}")
+        raise ValueError(f"{self.emotion!r} is not one of {', '.join(EMOTIONS)}")
 
-    def mixed(self, prototypes: Mapping[str, Sequence[float]]) -> NDArray[np.float64]:
-        """Blend the prototypes of the two emotions: (numbers,)."""
-        own, other = np.asarray(prototypes[self.emotion]), np.asarray(prototypes[self.alike])
-        return (1 - self.blend) * own + self.blend * other
-
-
-def random_emotion(random: np.random.Generator) -> str:
-    """One of the six, each as likely."""
-    return EMOTIONS[int(random.integers(len(EMOTIONS)))]
+    def interpolate(self, prototypes: Mapping[str, Sequence[float]]) -> NDArray[np.float64]:
+        """Interpolate between the prototypes of the two emotions: (parameters,)."""
+        own, alike = np.asarray(prototypes[self.emotion]), np.asarray(prototypes[self.alike])
+        return (1 - self.blend) * own + self.blend * alike
 
 
-def other_emotion(emotion: str, random: np.random.Generator) -> str:
-    """One of the five others, each as likely."""
+def random_emotion(rng: np.random.Generator) -> str:
+    """Draw one of the six emotions, uniformly."""
+    return EMOTIONS[int(rng.integers(len(EMOTIONS)))]
+
+
+def other_emotion(emotion: str, rng: np.random.Generator) -> str:
+    """Draw one of the five other emotions, uniformly."""
     others = [other for other in EMOTIONS if other != emotion]
-    return others[int(random.integers(len(others)))]
+    return others[int(rng.integers(len(others)))]

@@ -1,8 +1,8 @@
-"""Words spoken by espeak-ng, in a program of its own.
+"""Synthesise speech with espeak-ng, in a separate program.
 
 espeak-ng is under the GPL-3 and an optional extra of the sample generator: it is loaded only by the
-program `espeak_program.py`, which gets sentences on its standard input and answers with samples.
-The sound it makes is free.
+program `espeak_program.py`, which reads sentences from its standard input and writes samples.
+The licence does not cover its output.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from ecmf.media import SAMPLES_PER_SECOND
+from ecmf.media import SAMPLE_RATE
 
 PROGRAM = Path(__file__).with_name("espeak_program.py")
 FULL_SCALE = 32768
@@ -25,7 +25,7 @@ FULL_SCALE = 32768
 
 @dataclass(frozen=True)
 class Utterance:
-    """A sentence and how to say it: a voice of espeak, pitch and range 0 to 99, words/minute."""
+    """A sentence with a voice of espeak, its pitch and range, 0 to 99, and words per minute."""
 
     text: str
     variant: str
@@ -34,25 +34,25 @@ class Utterance:
     rate: int
 
 
-def installed() -> bool:
-    """Whether the extra `sample-voice` is there."""
+def is_installed() -> bool:
+    """Return whether the extra `sample-voice` is installed."""
     return importlib.util.find_spec("espeakng_loader") is not None
 
 
-def say(utterances: Sequence[Utterance]) -> list[NDArray[np.float32]]:
-    """Say each sentence, -1 to 1 at SAMPLES_PER_SECOND; what stands before it changes nothing."""
-    asked = json.dumps([asdict(utterance) for utterance in utterances])
-    answer = subprocess.run(
-        [sys.executable, str(PROGRAM)], input=asked.encode(), capture_output=True, check=False
+def synthesise(utterances: Sequence[Utterance]) -> list[NDArray[np.float32]]:
+    """Synthesise each sentence, -1 to 1 at SAMPLE_RATE, independently of the others."""
+    request = json.dumps([asdict(utterance) for utterance in utterances])
+    process = subprocess.run(
+        [sys.executable, str(PROGRAM)], input=request.encode(), capture_output=True, check=False
     )
-    if answer.returncode:
-        raise RuntimeError(f"{PROGRAM.name} failed: {answer.stderr.decode(errors='replace')}")
-    header, _, sound = answer.stdout.partition(b"\n")
-    told = json.loads(header)
-    pieces = np.split(np.frombuffer(sound, dtype="<i2"), np.cumsum(told["samples"])[:-1])
+    if process.returncode:
+        raise RuntimeError(f"{PROGRAM.name} failed: {process.stderr.decode(errors='replace')}")
+    header, _, data = process.stdout.partition(b"\n")
+    info = json.loads(header)
+    waveforms = np.split(np.frombuffer(data, dtype="<i2"), np.cumsum(info["samples"])[:-1])
     return [
         soxr.resample(
-            piece.astype(np.float32) / FULL_SCALE, told["samples_per_second"], SAMPLES_PER_SECOND
+            waveform.astype(np.float32) / FULL_SCALE, info["samples_per_second"], SAMPLE_RATE
         )
-        for piece in pieces
+        for waveform in waveforms
     ]

@@ -1,17 +1,18 @@
-"""How each emotion looks: action units of the Facial Action Coding System, gaze and head.
+"""Facial expression of each emotion: action units (FACS), gaze and head.
 
-Ekman, Friesen and Hager, Facial Action Coding System, 2002. An action unit goes from 0 (at rest) to
-1 (full); a little more than 1 is allowed.
+Ekman, Friesen and Hager, Facial Action Coding System, 2002. An action unit ranges from 0 (at rest)
+to 1 (full), and may slightly exceed 1.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sample_corpus.emotions import INTENSITIES, EmotionBlend
 
 
 class Expression(NamedTuple):
-    """One state of a face: the action units by their number in FACS, then gaze and head."""
+    """Intensities of the action units, in the order of their FACS numbers, then gaze and head."""
 
     inner_brow_raiser: float = 0.0  # AU 1
     outer_brow_raiser: float = 0.0  # AU 2
@@ -28,16 +29,16 @@ class Expression(NamedTuple):
     lips_part: float = 0.0  # AU 25
     jaw_drop: float = 0.0  # AU 26
     eyes_closed: float = 0.0  # AU 43
-    gaze_aside: float = 0.0  # AU 61, to the right of the picture
+    gaze_aside: float = 0.0  # AU 61, to the right of the image
     gaze_down: float = 0.0  # AU 64
     head_down: float = 0.0  # AU 54
-    head_tilt: float = 0.0  # AU 55, counter-clockwise in the picture
+    head_tilt: float = 0.0  # AU 55, counter-clockwise in the image
 
 
-ACTION_UNITS = Expression._fields.index("eyes_closed") + 1
-"""How many of the numbers move muscles of the face; they stand first."""
+MUSCLES = Expression._fields.index("eyes_closed") + 1
+"""Number of leading fields that are muscles of the face."""
 
-FACES = {
+PROTOTYPES = {
     "neutral": Expression(),
     "angry": Expression(
         brow_lowerer=1.0,
@@ -85,15 +86,14 @@ FACES = {
     ),
 }
 
-TWITCH = 0.10
-"""Spread of the muscles that move without meaning."""
+STRAY_MOVEMENT = 0.10
+"""Standard deviation of muscle movements that are unrelated to the emotion."""
 
 
-def played(
-    prototype: NDArray[np.float64], weakest: float, random: np.random.Generator
-) -> Expression:
-    """A blend of prototypes -> what the actor makes of it: an intensity and a few stray muscles."""
-    state = prototype * random.uniform(weakest, 1.1)
-    stray = np.abs(random.normal(0, TWITCH, ACTION_UNITS)) * (random.random(ACTION_UNITS) < 0.4)
-    state[:ACTION_UNITS] = np.clip(state[:ACTION_UNITS] + stray, 0, 1.2)
+def sample_expression(blend: EmotionBlend, rng: np.random.Generator) -> Expression:
+    """Scale the blended prototypes by a random intensity, and add a few stray movements."""
+    state = blend.interpolate(PROTOTYPES) * rng.uniform(*INTENSITIES)
+    strength = np.abs(rng.normal(0, STRAY_MOVEMENT, MUSCLES))
+    stray = strength * (rng.random(MUSCLES) < 0.4)
+    state[:MUSCLES] = np.clip(state[:MUSCLES] + stray, 0, 1.2)
     return Expression(*state.tolist())

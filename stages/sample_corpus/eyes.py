@@ -1,8 +1,8 @@
-"""Eyes, lids, brows and forehead: the upper half of an expression."""
+"""Draw eyes, lids, brows and forehead: the upper half of an expression."""
 
 import numpy as np
 
-from sample_corpus.casting import Looks
+from sample_corpus.actors import Looks
 from sample_corpus.drawing import Canvas, band, curve, ellipse
 from sample_corpus.expression import Expression
 from sample_corpus.haircuts import hairline
@@ -35,9 +35,9 @@ def draw_eyes(canvas: Canvas, looks: Looks, face: Expression) -> None:
     """Draw both eyes and their brows."""
     for side in SIDES:
         if face.cheek_raiser > 0.2:
-            _crow_feet(canvas, looks, face, side)
-        _eye(canvas, looks, face, side)
-        _brow(canvas, looks, face, side)
+            _draw_crow_feet(canvas, looks, face, side)
+        _draw_eye(canvas, looks, face, side)
+        _draw_brow(canvas, looks, face, side)
 
 
 def draw_glasses(canvas: Canvas, looks: Looks) -> None:
@@ -51,7 +51,7 @@ def draw_glasses(canvas: Canvas, looks: Looks) -> None:
 
 
 def _opening(looks: Looks, face: Expression) -> tuple[float, float, float]:
-    """How open an eye is, and how far its upper and lower lid are from its middle, in pixels."""
+    """Return the opening of an eye and the distances of both lids from its middle, in pixels."""
     muscles = 0.75 * face.upper_lid_raiser - 0.42 * face.lid_tightener - 0.30 * face.cheek_raiser
     shut = min(max(face.eyes_closed, 0), 1) * 0.97
     opening = looks.eye_height * min(max(1 + muscles, 0.2), 2) * (1 - shut)
@@ -59,7 +59,7 @@ def _opening(looks: Looks, face: Expression) -> tuple[float, float, float]:
     return opening, opening * 1.12, opening * lower
 
 
-def _crow_feet(canvas: Canvas, looks: Looks, face: Expression, side: int) -> None:
+def _draw_crow_feet(canvas: Canvas, looks: Looks, face: Expression, side: int) -> None:
     x, y = CENTRE_X + side * looks.eye_distance, CENTRE_Y + looks.eye_line
     width, raised = looks.eye_width, face.cheek_raiser
     lower = _opening(looks, face)[2]
@@ -72,7 +72,7 @@ def _crow_feet(canvas: Canvas, looks: Looks, face: Expression, side: int) -> Non
         canvas.line(np.array([(near, y + 2 + slant), (far, y + 4 + 2.2 * slant)]), colour, 2)
 
 
-def _eye(canvas: Canvas, looks: Looks, face: Expression, side: int) -> None:
+def _draw_eye(canvas: Canvas, looks: Looks, face: Expression, side: int) -> None:
     x, y, width = CENTRE_X + side * looks.eye_distance, CENTRE_Y + looks.eye_line, looks.eye_width
     opening, upper, lower = _opening(looks, face)
     inner = (x - side * width, y + 2)
@@ -101,20 +101,20 @@ def _eye(canvas: Canvas, looks: Looks, face: Expression, side: int) -> None:
         radius = looks.eye_height * 1.06
 
         def ball(eye: Canvas) -> None:
-            eye.picture[...] = np.minimum(EYE_WHITE, looks.skin * 0.55 + 115)
+            eye.image[...] = np.minimum(EYE_WHITE, looks.skin * 0.55 + 115)
             eye.fill(ellipse(gaze_x, gaze_y, radius, radius), looks.iris * 0.55)
             eye.fill(ellipse(gaze_x, gaze_y, radius * 0.82, radius * 0.82), looks.iris * 1.25)
             eye.fill(ellipse(gaze_x, gaze_y, radius * 0.45, radius * 0.45), (12, 12, 12))
             eye.fill(ellipse(gaze_x - 3, gaze_y - 3.5, 2.1, 2.1), (245, 245, 245))
 
-        canvas.inside(band(top, bottom), ball)
+        canvas.draw_clipped(band(top, bottom), ball)
         canvas.shade(x, y - upper * 0.75, width * 0.8, 5.0, -0.38)
     canvas.line(top, LASHES, 4)
     canvas.line(bottom, looks.skin * 0.58, 2)
     canvas.line(top - (0, 7 + 2 * face.upper_lid_raiser), looks.skin * 0.64, 2)
 
 
-def _brow(canvas: Canvas, looks: Looks, face: Expression, side: int) -> None:
+def _draw_brow(canvas: Canvas, looks: Looks, face: Expression, side: int) -> None:
     x, width = CENTRE_X + side * looks.eye_distance, looks.eye_width
     y = CENTRE_Y + looks.eye_line + looks.brow_line
     raised, arched, lowered = face.inner_brow_raiser, face.outer_brow_raiser, face.brow_lowerer

@@ -1,28 +1,28 @@
-"""Hair, as closed outlines: what lies behind the head, and what falls onto the forehead."""
+"""Outlines of the hair: behind the head, and over the forehead."""
 
 import numpy as np
 
-from sample_corpus.casting import Haircut, Looks
+from sample_corpus.actors import Haircut, Looks
 from sample_corpus.drawing import Points, band, curve
 from sample_corpus.patch import CENTRE_X, CENTRE_Y, face_outline
 
 Edge = list[tuple[float, float]]
-"""Points of the patch a smooth line goes through, from left to right."""
+"""Points of the patch on a smooth line, from left to right."""
 
 MARGINS_BEHIND: dict[Haircut, float] = {"bob": 22, "long": 15}
-"""Pixels by which hair is wider than the face, where it hides the ears."""
+"""Pixels by which hair that hides the ears is wider than the face."""
 
 
-def behind(looks: Looks) -> Points | None:
-    """The hair around the head, or None where the ears show."""
+def hair_behind_head(looks: Looks) -> Points | None:
+    """Return the outline of the hair around the head, or None if the ears are visible."""
     margin = MARGINS_BEHIND.get(looks.haircut)
     if margin is None:
         return None
     return face_outline(looks, margin) - (0, margin + 3)  # it ends above the chin
 
 
-def down_to_the_shoulders(looks: Looks) -> Points:
-    """Long hair beside and behind the neck."""
+def long_hair(looks: Looks) -> Points:
+    """Return the outline of long hair beside and behind the neck."""
     left, right = CENTRE_X - looks.face_width, CENTRE_X + looks.face_width
     above, below = CENTRE_Y - 60, CENTRE_Y + 190
     return np.array(
@@ -38,13 +38,13 @@ def down_to_the_shoulders(looks: Looks) -> Points:
 
 
 def fringe(looks: Looks) -> Points:
-    """The hair on top of the head and over the forehead."""
+    """Return the outline of the hair on top of the head and over the forehead."""
     lower, upper = FRINGES[looks.haircut](looks)
     return band(curve(lower), curve(upper))
 
 
 def hairline(looks: Looks) -> float:
-    """How far down hair hangs over the middle of the forehead, in pixels of the patch."""
+    """Return the y of the lowest hair over the middle of the forehead, in pixels of the patch."""
     lower, _ = FRINGES[looks.haircut](looks)
     return max(y for x, y in lower if abs(x - CENTRE_X) < looks.face_width / 2)
 

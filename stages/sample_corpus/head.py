@@ -1,18 +1,18 @@
-"""What does not move of a head: hair, ears, neck, shoulders, and the shaded skin with its nose.
+"""Draw the static parts of a head: hair, ears, neck, shoulders, shaded skin and nose.
 
-Drawn once per actor. Light eye sockets, a shadow under the nose and bright cheeks are there because
-face detectors of gradients and of brightness (HOG, Haar) look for them.
+Drawn once per actor. Shaded eye sockets, a shadow under the nose and bright cheeks are features of
+face detectors that use gradients or brightness (HOG, Haar).
 """
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sample_corpus.casting import Looks
-from sample_corpus.chance import Purpose, generator
-from sample_corpus.drawing import Canvas, Picture, Points, bell, curve, ellipse, stencil
-from sample_corpus.haircuts import behind, down_to_the_shoulders, fringe
+from sample_corpus.actors import Looks
+from sample_corpus.drawing import Canvas, Image, Points, bell, curve, ellipse, fill_mask
+from sample_corpus.haircuts import fringe, hair_behind_head, long_hair
 from sample_corpus.patch import CENTRE_X, CENTRE_Y, PATCH, SIDES, face_outline
+from sample_corpus.seeding import Purpose, make_rng
 
 Layer = NDArray[np.float32]
 """(PATCH, PATCH), or (PATCH, PATCH, 3) for a coloured one."""
@@ -27,26 +27,26 @@ NECK = np.array(
 )
 
 
-def head(looks: Looks, seed: int, actor: int) -> Picture:
-    """Draw the resting head of an actor: (PATCH, PATCH, 4), colours already times opacity."""
-    random = generator(seed, Purpose.SKIN_AND_HAIR, actor)
-    cloth = _noise(random, 5, 5)
-    hair = np.clip(looks.hair * (1 + 0.22 * _noise(random, 1.4, 26)[..., None]), 0, 255)
+def draw_head(looks: Looks, seed: int, actor: int) -> Image:
+    """Draw the resting head of an actor: (PATCH, PATCH, 4), RGB premultiplied by opacity."""
+    rng = make_rng(seed, Purpose.SKIN_AND_HAIR, actor)
+    cloth = _noise(rng, 5, 5)
+    hair = np.clip(looks.hair * (1 + 0.22 * _noise(rng, 1.4, 26)[..., None]), 0, 255)
     layers = _Layers()
     layers.cover(_shape(NECK, 1.5), looks.skin * 0.72)
     layers.cover(
         _shape(_shoulders()), np.clip(looks.clothes * (1 + 0.05 * cloth[..., None]), 0, 255)
     )
-    _back_of_the_head(layers, looks, hair)
+    _draw_back_of_head(layers, looks, hair)
     face = _shape(face_outline(looks))
-    layers.cover(face, _skin(looks, face, cloth, random))
-    _nose(layers, looks)
+    layers.cover(face, _skin(looks, face, cloth, rng))
+    _draw_nose(layers, looks)
     layers.cover(_shape(fringe(looks), 2.2), hair)
     return np.dstack([layers.colours, layers.opacity * 255]).astype(np.uint8)
 
 
 class _Layers:
-    """A picture that grows from the back to the front."""
+    """An image composed from the back to the front."""
 
     def __init__(self) -> None:
         self.colours: Layer = np.zeros((PATCH, PATCH, 3), dtype=np.float32)
@@ -58,7 +58,7 @@ class _Layers:
 
 
 def _shape(outline: Points, blur: float = 0.0) -> Layer:
-    mask: Layer = np.divide(stencil(PATCH, PATCH, outline), 255, dtype=np.float32)
+    mask: Layer = np.divide(fill_mask(PATCH, PATCH, outline), 255, dtype=np.float32)
     return _blurred(mask, blur, blur) if blur else mask
 
 
@@ -67,9 +67,9 @@ def _blurred(layer: Layer, sigma_x: float, sigma_y: float) -> Layer:
     return np.asarray(blurred, dtype=np.float32)
 
 
-def _noise(random: np.random.Generator, sigma_x: float, sigma_y: float) -> Layer:
-    """Smooth noise with standard deviation 1."""
-    white = random.standard_normal((PATCH, PATCH)).astype(np.float32)
+def _noise(rng: np.random.Generator, sigma_x: float, sigma_y: float) -> Layer:
+    """Return smooth noise with standard deviation 1."""
+    white = rng.standard_normal((PATCH, PATCH)).astype(np.float32)
     noise = _blurred(white, sigma_x, sigma_y)
     return noise / np.float32(noise.std())
 
@@ -86,12 +86,12 @@ def _shoulders() -> Points:
     return np.vstack([left[::-1], collar, right])
 
 
-def _back_of_the_head(layers: _Layers, looks: Looks, hair: Layer) -> None:
-    outline = behind(looks)
+def _draw_back_of_head(layers: _Layers, looks: Looks, hair: Layer) -> None:
+    outline = hair_behind_head(looks)
     if outline is not None:
         layers.cover(_shape(outline, 1.5), hair)
     if looks.haircut == "long":
-        layers.cover(_shape(down_to_the_shoulders(looks), 4), hair * np.float32(0.85))
+        layers.cover(_shape(long_hair(looks), 4), hair * np.float32(0.85))
         layers.cover(_shape(NECK, 1.5), looks.skin * 0.72)
     if outline is None:
         for side in SIDES:
@@ -101,13 +101,13 @@ def _back_of_the_head(layers: _Layers, looks: Looks, hair: Layer) -> None:
         layers.cover(_shape(face_outline(looks, 10) - (0, 14), 1.2) * above_the_ears, hair)
 
 
-def _skin(looks: Looks, face: Layer, texture: Layer, random: np.random.Generator) -> Layer:
-    """Shaded skin over the whole patch: (PATCH, PATCH, 3)."""
+def _skin(looks: Looks, face: Layer, texture: Layer, rng: np.random.Generator) -> Layer:
+    """Return the shaded skin over the whole patch: (PATCH, PATCH, 3)."""
     eye_y = CENTRE_Y + looks.eye_line
-    pores = random.standard_normal((PATCH, PATCH)).astype(np.float32)
+    pores = rng.standard_normal((PATCH, PATCH)).astype(np.float32)
     light = _shading(looks, face) * (1 + 0.012 * texture + 0.012 * pores)
     if looks.freckles:
-        for x, y in random.normal((CENTRE_X, eye_y + 45), (60, 14), (40, 2)):
+        for x, y in rng.normal((CENTRE_X, eye_y + 45), (60, 14), (40, 2)):
             light = light * (1 - 0.22 * _blob(x, y, 1.7, 1.7))
     skin: Layer = looks.skin.astype(np.float32) * light[..., None]
     for side in SIDES:
@@ -117,7 +117,7 @@ def _skin(looks: Looks, face: Layer, texture: Layer, random: np.random.Generator
 
 
 def _shading(looks: Looks, face: Layer) -> Layer:
-    """How much light each place of the face returns, about 1: (PATCH, PATCH)."""
+    """Return the relative brightness of each pixel of the face, about 1: (PATCH, PATCH)."""
     x, y = CENTRE_X, CENTRE_Y
     eye_y, mouth_y = y + looks.eye_line, y + looks.mouth_line
     pixels = np.arange(PATCH, dtype=np.float32)
@@ -147,7 +147,7 @@ def _shading(looks: Looks, face: Layer) -> Layer:
     return light
 
 
-def _nose(layers: _Layers, looks: Looks) -> None:
+def _draw_nose(layers: _Layers, looks: Looks) -> None:
     canvas = Canvas(np.clip(layers.colours, 0, 255).astype(np.uint8))
     width, x, y = looks.nose_width, CENTRE_X, CENTRE_Y + looks.eye_line + looks.nose_length
     for side in SIDES:
@@ -156,4 +156,4 @@ def _nose(layers: _Layers, looks: Looks) -> None:
         canvas.line(curve([(x + side * width * w, y + h) for w, h in wing]), looks.skin * 0.60, 2)
     tip = curve([(x - width * 0.5, y + 11), (x, y + 15), (x + width * 0.5, y + 11)])
     canvas.line(tip, looks.skin * 0.62, 2)
-    layers.colours = canvas.picture.astype(np.float32)
+    layers.colours = canvas.image.astype(np.float32)

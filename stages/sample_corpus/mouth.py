@@ -1,10 +1,10 @@
-"""Nose wrinkles, folds, lips and teeth: the lower half of an expression."""
+"""Draw nose wrinkles, folds, lips and teeth: the lower half of an expression."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from sample_corpus.casting import Colour, Looks
+from sample_corpus.actors import Colour, Looks
 from sample_corpus.drawing import Canvas, Points, band, curve, ellipse
 from sample_corpus.expression import Expression
 from sample_corpus.patch import CENTRE_X, CENTRE_Y, SIDES
@@ -18,10 +18,10 @@ UPPER_LIP_SAMPLES = 48
 
 @dataclass(frozen=True)
 class Mouth:
-    """Where a mouth is, in pixels.
+    """Geometry of a mouth, in pixels.
 
-    Its corners are `width` from the middle and at `corner_y`; closed lips meet at `middle_y`; `jaw`
-    is how far the lower lip is below that, `lift` how far the upper one is above.
+    Its corners are `width` from the middle and at `corner_y`; closed lips meet at `middle_y`. The
+    lower lip is `jaw` below that, the upper one `lift` above.
     """
 
     y: float
@@ -33,12 +33,12 @@ class Mouth:
 
     @property
     def bend(self) -> float:
-        """How far the corners are below where they rest."""
+        """Distance of the corners below their resting position."""
         return self.corner_y - self.y
 
 
-def shape_of(looks: Looks, face: Expression, speech: float) -> Mouth:
-    """Return the mouth of an expression whose lips are opened by `speech`, 0 to 1."""
+def mouth_shape(looks: Looks, face: Expression, speech: float) -> Mouth:
+    """Return the mouth of an expression with lips opened by `speech`, 0 to 1."""
     y = CENTRE_Y + looks.mouth_line + 4 * face.jaw_drop
     stretch = 0.26 * face.lip_corner_puller + 0.20 * face.lip_stretcher - 0.30 * face.jaw_drop
     tight = 0.12 * face.lip_pressor + 0.05 * face.lip_corner_depressor + 0.10 * speech
@@ -62,13 +62,13 @@ def shape_of(looks: Looks, face: Expression, speech: float) -> Mouth:
 
 
 def draw_mouth(canvas: Canvas, looks: Looks, face: Expression, speech: float) -> None:
-    """Draw the mouth and what it does to the skin around it."""
-    mouth = shape_of(looks, face, speech)
-    _folds(canvas, looks, face, mouth)
-    _lips(canvas, looks, face, mouth)
+    """Draw the mouth and the folds of the skin around it."""
+    mouth = mouth_shape(looks, face, speech)
+    _draw_folds(canvas, looks, face, mouth)
+    _draw_lips(canvas, looks, face, mouth)
 
 
-def _folds(canvas: Canvas, looks: Looks, face: Expression, mouth: Mouth) -> None:
+def _draw_folds(canvas: Canvas, looks: Looks, face: Expression, mouth: Mouth) -> None:
     eye_y, skin = CENTRE_Y + looks.eye_line, looks.skin
     smile = max(face.lip_corner_puller, 0.7 * face.nose_wrinkler)
     for side in SIDES:
@@ -94,7 +94,7 @@ def _folds(canvas: Canvas, looks: Looks, face: Expression, mouth: Mouth) -> None
         canvas.shade(CENTRE_X, mouth.y + mouth.jaw + 34, 16, 7, -0.16 * face.chin_raiser)
 
 
-def _lips(canvas: Canvas, looks: Looks, face: Expression, mouth: Mouth) -> None:
+def _draw_lips(canvas: Canvas, looks: Looks, face: Expression, mouth: Mouth) -> None:
     upper = looks.lip_thickness * (1 - 0.55 * face.lip_pressor) * (1 - 0.2 * face.lip_stretcher)
     lower = upper * 1.25
     middle, bend, jaw = mouth.middle_y, mouth.bend, mouth.jaw
@@ -103,7 +103,7 @@ def _lips(canvas: Canvas, looks: Looks, face: Expression, mouth: Mouth) -> None:
     smile = 4 * face.lip_corner_puller
 
     def between_the_corners(*points: tuple[float, float], samples: int = LIP_SAMPLES) -> Points:
-        """A line over points given as (pixels from the middle, y) for the right half."""
+        """Return a symmetric line from (pixels from the middle, y) of its right half."""
         left = [(CENTRE_X - x, y) for x, y in reversed(points) if x]
         right = [(CENTRE_X + x, y) for x, y in points]
         corners = [(CENTRE_X + side * mouth.width, mouth.corner_y) for side in SIDES]
@@ -133,11 +133,11 @@ def _lips(canvas: Canvas, looks: Looks, face: Expression, mouth: Mouth) -> None:
         teeth = 5.0 + smile - 1.5 * face.jaw_drop
 
         def cavity(hole: Canvas) -> None:
-            hole.picture[...] = CAVITY
+            hole.image[...] = CAVITY
             hole.fill(band(inner_top - (0, 6), inner_top - (0, -teeth)), TEETH)
             hole.fill(ellipse(CENTRE_X, middle + jaw + 2, mouth.width * 0.5, jaw * 0.34), TONGUE)
 
-        canvas.inside(band(inner_top, inner_bottom), cavity)
+        canvas.draw_clipped(band(inner_top, inner_bottom), cavity)
     else:
         canvas.line((inner_top + inner_bottom) / 2, colour * 0.40, 3)
     shine_y = mouth.y + jaw + lower * 0.5

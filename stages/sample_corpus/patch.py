@@ -1,8 +1,8 @@
-"""The square a head is drawn on, larger than it is shown, and where the face is on it."""
+"""Geometry of the patch, the square a head is drawn on, and the outline of the face on it."""
 
 import numpy as np
 
-from sample_corpus.casting import Looks
+from sample_corpus.actors import Looks
 from sample_corpus.drawing import Points
 
 PATCH = 480
@@ -10,11 +10,11 @@ PATCH = 480
 CENTRE_X, CENTRE_Y = 240.0, 252.0
 """Middle of the face."""
 SIDES = (-1, 1)
-"""Left and right in the picture."""
+"""Left and right in the image."""
 
 
 def face_outline(looks: Looks, margin: float = 0.0) -> Points:
-    """The face's closed outline, `margin` pixels wider: (120, 2)."""
+    """Return the closed outline of the face, `margin` pixels wider: (120, 2)."""
     angle = np.linspace(0, 2 * np.pi, 120, endpoint=False)
     cosine, sine = np.cos(angle), np.sin(angle)
     narrowing = np.where(sine > 0, 1 - (1 - looks.jaw) * sine**2 * 1.15, 1.0)

@@ -1,22 +1,23 @@
-"""How each emotion sounds: what is added to an actor's own way of speaking."""
+"""Prosody of each emotion, relative to an actor's neutral voice."""
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sample_corpus.emotions import INTENSITIES, EmotionBlend
 
 
 class Prosody(NamedTuple):
-    """One way of speaking, relative to the actor's own.
+    """Prosodic parameters, relative to the neutral voice of an actor.
 
     Attributes:
-        pitch: steps of the 0 to 99 scale of espeak.
-        pitch_range: steps of the same kind.
+        pitch: units of the 0 to 99 scale of espeak.
+        pitch_range: units of the same scale.
         rate: words per minute.
-        loudness: decibel.
-        tilt: decibel per octave; above 0 is shrill, below 0 is dull.
-        tremolo: depth of a trembling of about 5.5 Hz, 0 to 1.
-        breath: breath noise, as a share of the voice.
+        loudness: decibels.
+        tilt: spectral tilt in decibels per octave; above 0 is shrill, below 0 is dull.
+        tremolo: depth of an amplitude modulation of about 5.5 Hz, 0 to 1.
+        breath: breath noise, as a fraction of the voice.
     """
 
     pitch: float = 0.0
@@ -28,7 +29,7 @@ class Prosody(NamedTuple):
     breath: float = 0.0
 
 
-VOICES = {
+PROTOTYPES = {
     "neutral": Prosody(),
     "angry": Prosody(pitch=6, pitch_range=22, rate=38, loudness=6, tilt=3.0),
     "happy": Prosody(pitch=20, pitch_range=38, rate=18, loudness=3, tilt=1.5),
@@ -39,11 +40,11 @@ VOICES = {
     "surprise": Prosody(pitch=32, pitch_range=42, rate=-4, loudness=2, tilt=1.0),
 }
 
-HABIT = Prosody(pitch=4, pitch_range=6, rate=9, loudness=1.5, tilt=0.6, tremolo=0.03, breath=0.005)
-"""Standard deviation of what varies from clip to clip without meaning."""
+NOISE = Prosody(pitch=4, pitch_range=6, rate=9, loudness=1.5, tilt=0.6, tremolo=0.03, breath=0.005)
+"""Standard deviation between clips that is unrelated to the emotion."""
 
 
-def played(prototype: NDArray[np.float64], weakest: float, random: np.random.Generator) -> Prosody:
-    """A blend of prototypes -> how the actor says it: an intensity, and what varies anyway."""
-    state = prototype * random.uniform(weakest, 1.1)
-    return Prosody(*(state + random.normal(0, HABIT)).tolist())
+def sample_prosody(blend: EmotionBlend, rng: np.random.Generator) -> Prosody:
+    """Scale the blended prototypes by a random intensity, and add noise."""
+    values = blend.interpolate(PROTOTYPES) * rng.uniform(*INTENSITIES)
+    return Prosody(*(values + rng.normal(0, NOISE)).tolist())

@@ -1,4 +1,4 @@
-"""What is said: sentences two emotions share, sentences only one says, and words to fill them."""
+"""Sentences that two emotions share, sentences of one emotion only, and words to fill them."""
 
 import re
 
@@ -102,15 +102,15 @@ PLAIN = {
 }
 
 
-def sentence(emotion: str, plain: bool, random: np.random.Generator) -> str:
-    """A sentence that only `emotion` says, or one it shares with the emotion that reads alike."""
+def make_sentence(emotion: str, plain: bool, rng: np.random.Generator) -> str:
+    """Draw a sentence of `emotion`: a `plain` one of its own, or one shared with its pair."""
     if plain:
         forms = PLAIN[emotion]
     else:
         pair = next(pair for pair in ALIKE[Modality.TEXT] if emotion in pair)
         forms = SHARED[frozenset(pair)]
-    return re.sub(r"{(\w+)}", lambda slot: _pick(WORDS[slot[1]], random), _pick(forms, random))
+    return re.sub(r"{(\w+)}", lambda slot: _pick(WORDS[slot[1]], rng), _pick(forms, rng))
 
 
-def _pick(choices: list[str], random: np.random.Generator) -> str:
-    return choices[int(random.integers(len(choices)))]
+def _pick(choices: list[str], rng: np.random.Generator) -> str:
+    return choices[int(rng.integers(len(choices)))]

@@ -1,11 +1,11 @@
-"""The corpus as tables: what everybody may read, and the truth that only scoring reads."""
+"""Write the tables of the corpus: clips.csv for the pipeline, and the ground truth for scoring."""
 
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ecmf.corpora.folder import LIST
+from ecmf.corpora.folder import TABLE
 from ecmf.data.manifest import ANNOTATOR_PREFIX
 from ecmf.params import VoiceName
 from ecmf.storage.files import write_text
@@ -16,28 +16,28 @@ LANGUAGE = "en"
 
 
 def video_name(clip: PlannedClip) -> str:
-    """The clip's file in the folder of the corpus."""
+    """Return the file name of the clip's video."""
     return f"{clip.clip_id}.mp4"
 
 
 def remove_corpus(folder: Path) -> None:
-    """Delete what an earlier run left in `folder`, the table first."""
-    (folder / LIST).unlink(missing_ok=True)
+    """Delete the corpus of an earlier run in `folder`, its table first."""
+    (folder / TABLE).unlink(missing_ok=True)
     for video in folder.glob(VIDEOS):
         video.unlink()
 
 
 def write_clips(clips: Sequence[PlannedClip], folder: Path) -> None:
-    """Write what a corpus says of its clips, in the csv format of `corpora/folder.py`."""
-    _write(folder / LIST, (_public(clip) for clip in clips))
+    """Write clips.csv in the format of `corpora/folder.py`."""
+    _write(folder / TABLE, (_clip_row(clip) for clip in clips))
 
 
 def write_truth(clips: Sequence[PlannedClip], voice: VoiceName, path: Path) -> None:
-    """Write what really is in each clip, and the voice that spoke."""
-    _write(path, (_truth(clip, voice) for clip in clips))
+    """Write the true emotion of each clip and modality, the missing part and the synthesiser."""
+    _write(path, (_truth_row(clip, voice) for clip in clips))
 
 
-def _public(clip: PlannedClip) -> dict[str, str]:
+def _clip_row(clip: PlannedClip) -> dict[str, str]:
     return {
         "clip_id": clip.clip_id,
         "video": video_name(clip),
@@ -48,13 +48,13 @@ def _public(clip: PlannedClip) -> dict[str, str]:
         "split": clip.split,
         "label": clip.label,
         **{
-            f"{ANNOTATOR_PREFIX}{number}": said
-            for number, said in enumerate(clip.annotators, start=1)
+            f"{ANNOTATOR_PREFIX}{number}": label
+            for number, label in enumerate(clip.annotators, start=1)
         },
     }
 
 
-def _truth(clip: PlannedClip, voice: VoiceName) -> dict[str, str]:
+def _truth_row(clip: PlannedClip, voice: VoiceName) -> dict[str, str]:
     row = {
         "clip_id": clip.clip_id,
         "emotion": clip.emotion,
@@ -62,10 +62,10 @@ def _truth(clip: PlannedClip, voice: VoiceName) -> dict[str, str]:
         "missing": clip.missing,
         "voice": voice,
     }
-    for shown in (clip.face, clip.voice, clip.text):
-        row[f"{shown.modality}_emotion"] = shown.emotion
-        row[f"{shown.modality}_alike"] = shown.alike
-        row[f"{shown.modality}_blend"] = f"{shown.blend:.4f}"
+    for blend in (clip.face, clip.voice, clip.text):
+        row[f"{blend.modality}_emotion"] = blend.emotion
+        row[f"{blend.modality}_alike"] = blend.alike
+        row[f"{blend.modality}_blend"] = f"{blend.blend:.4f}"
     return row
 
 

@@ -29,21 +29,21 @@ def params(tmp_path):
 
 
 def apply(name, params):
-    """Change the file as DVC does it for `dvc exp run -S`."""
+    """Change the file as `dvc exp run -S` does."""
     apply_overrides(params, preset.overrides(name, yaml.safe_load(params.read_text())))
     return load_params(params)
 
 
-def test_the_presets_that_are_promised_are_there():
-    promised = {"sample", "mer2025", "english", "small", "meld"}
-    assert promised <= set(preset.names())
-    for name in promised:
+def test_the_documented_presets_exist():
+    documented = {"sample", "mer2025", "english", "small", "meld"}
+    assert documented <= set(preset.names())
+    for name in documented:
         content = yaml.safe_load((preset.PRESETS / f"{name}.yaml").read_text())
         assert FAMILIES.keys() <= content.keys(), name
 
 
 @pytest.mark.parametrize("name", preset.names())
-def test_every_preset_is_valid_names_members_and_gives_them_options_they_know(name, params):
+def test_every_preset_is_valid_with_known_encoders_and_options(name, params):
     changed = apply(name, params)
     wanted = yaml.safe_load((preset.PRESETS / f"{name}.yaml").read_text())
     for stage, family in FAMILIES.items():
@@ -51,12 +51,12 @@ def test_every_preset_is_valid_names_members_and_gives_them_options_they_know(na
         if stage in wanted:
             assert set(table) == set(wanted[stage]["encoders"])
         for choice in table.values():
-            registry.options(family, choice.member, choice.options)
+            registry.check_options(family, choice.encoder, choice.options)
 
 
 @pytest.mark.parametrize("first", preset.names())
 @pytest.mark.parametrize("second", preset.names())
-def test_a_preset_leaves_nothing_of_the_one_before_it(first, second, params, tmp_path):
+def test_a_preset_replaces_the_one_before_it(first, second, params, tmp_path):
     direct = apply(second, params)
     shutil.copyfile(ROOT / "params.yaml", params)
     apply(first, params)
@@ -65,14 +65,14 @@ def test_a_preset_leaves_nothing_of_the_one_before_it(first, second, params, tmp
         assert getattr(after, stage) == getattr(direct, stage)
 
 
-def test_an_entry_that_is_there_already_loses_what_the_preset_does_not_name(params):
+def test_an_existing_entry_loses_the_options_that_the_preset_does_not_set(params):
     content = yaml.safe_load(params.read_text())
-    content["encode_audio"]["encoders"] = {"librosa": {"member": "librosa", "window_seconds": 1.0}}
+    content["encode_audio"]["encoders"] = {"librosa": {"encoder": "librosa", "window_seconds": 1.0}}
     params.write_text(yaml.safe_dump(content))
     assert dict(apply("sample", params).encode_audio.encoders["librosa"].options) == {}
 
 
-def test_a_preset_keeps_what_it_does_not_name(params):
+def test_a_preset_keeps_all_other_keys(params):
     content = yaml.safe_load(params.read_text())
     content["train_fusion"]["epochs"] = 3
     params.write_text(yaml.safe_dump(content))
@@ -80,7 +80,7 @@ def test_a_preset_keeps_what_it_does_not_name(params):
 
 
 @pytest.mark.parametrize("name", preset.names())
-def test_a_shell_takes_the_arguments_as_they_are(name):
+def test_a_shell_passes_the_arguments_unchanged(name):
     printed = subprocess.run(
         ["bash", "-c", f'printf "%s\\n" $({sys.executable} -m ecmf preset {name})'],
         cwd=ROOT, check=True, capture_output=True, text=True, env={**os.environ},
@@ -89,14 +89,14 @@ def test_a_shell_takes_the_arguments_as_they_are(name):
     assert printed == [word for change in changes for word in ("-S", change)]
 
 
-def test_a_name_that_is_none_lists_those_there_are():
+def test_an_unknown_preset_is_an_error_that_lists_the_known_ones():
     with pytest.raises(ParamsError, match=r"no preset 'mer2024'.*Did you mean 'mer2025'"):
         preset.overrides("mer2024", {})
 
 
-def test_what_a_shell_or_dvc_would_take_apart_is_refused():
+def test_a_value_that_a_shell_or_dvc_would_split_is_refused():
     with pytest.raises(ParamsError, match="a preset cannot hold 'a b'"):
-        preset._written({"x": "a b"})
+        preset._to_override({"x": "a b"})
 
 
 def test_without_a_name_the_presets_are_listed():

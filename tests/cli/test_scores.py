@@ -1,4 +1,4 @@
-"""What `make repro` prints at its end."""
+"""The summary that `make repro` prints at its end."""
 
 import json
 
@@ -14,7 +14,7 @@ REPORT = {"protocol": "test split", "test": SPLIT, "val": SPLIT}
 AUDIT = {"decisions": {"kept": 197, "relabelled": 43}, "added": 12}
 
 
-def test_scores_come_with_what_was_done_to_the_labels(tmp_path):
+def test_scores_come_with_the_decisions_on_labels(tmp_path):
     evaluation, labels = tmp_path / "evaluation.json", tmp_path / "labels.json"
     evaluation.write_text(json.dumps(REPORT))
     labels.write_text(json.dumps(AUDIT))
@@ -23,6 +23,6 @@ def test_scores_come_with_what_was_done_to_the_labels(tmp_path):
     assert "197 kept, 43 relabelled, 12 unlabelled clips added" in printed
 
 
-def test_without_scores_it_says_how_to_make_them(tmp_path):
-    with pytest.raises(MissingFileError, match="`dvc repro` makes it"):
+def test_missing_scores_are_an_error_that_names_the_command(tmp_path):
+    with pytest.raises(MissingFileError, match="run `dvc repro`"):
         scores.scores(tmp_path / "evaluation.json", tmp_path / "labels.json")

@@ -41,10 +41,10 @@ def test_jobs_of_an_array_fill_the_cache_and_the_last_call_puts_together(stage):
     for number, count in ((1, 2), (2, 3)):
         done = stage(*call, "--shard", f"{number}/2")
         assert done.returncode == 0, done.stderr
-        assert f"(shard {number}/2): {count} clips, 0 known, {count} to work out" in done.stderr
+        assert f"(shard {number}/2): {count} clips, 0 cached, {count} to compute" in done.stderr
         assert not (stage.folder / "out.h5").exists()
     done = stage(*call)
-    assert "5 clips, 5 known, 0 to work out" in done.stderr
+    assert "5 clips, 5 cached, 0 to compute" in done.stderr
     with Store(stage.folder / "out.h5") as features:
         assert len(features) == 5
         assert all(len(features[clip_id]) for clip_id in features)

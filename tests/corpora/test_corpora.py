@@ -1,4 +1,4 @@
-"""What every corpus promises, one body over the folder's listing; then each corpus's own rules."""
+"""The interface of a corpus, tested for every plugin; then the rules of each corpus."""
 
 import logging
 from collections import Counter
@@ -8,25 +8,25 @@ from pathlib import Path
 import pytest
 
 from ecmf import registry
-from ecmf.data.manifest import WITHOUT_LABEL, Clip
+from ecmf.data.manifest import UNLABELLED_SPLITS, Clip
 from ecmf.errors import CorpusError, UserError
 
 CORPORA = registry.names("corpora")
 
 
-def _listed(folder: Path) -> None:
+def _listed_folder(folder: Path) -> None:
     (folder / "a.wav").write_bytes(b"first")
     (folder / "b.mp4").write_bytes(b"second")
     (folder / "clips.csv").write_text("clip_id,video,audio,label\na,,a.wav,happy\nb,b.mp4,,\n")
 
 
-def _named(folder: Path) -> None:
+def _ravdess(folder: Path) -> None:
     (folder / "Actor_02").mkdir()
     (folder / "Actor_02" / "03-01-03-01-01-01-02.wav").write_bytes(b"first")
     (folder / "Actor_02" / "01-01-04-01-02-01-02.mp4").write_bytes(b"second")
 
 
-def _published(folder: Path) -> None:
+def _mer2025(folder: Path) -> None:
     (folder / "video").mkdir()
     (folder / "video" / "a.mp4").write_bytes(b"first")
     (folder / "video" / "b.mp4").write_bytes(b"second")
@@ -35,7 +35,7 @@ def _published(folder: Path) -> None:
     (folder / "track_all_candidates.csv").write_text("name\na\n")
 
 
-def _tabled(folder: Path) -> None:
+def _meld(folder: Path) -> None:
     head = "Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID\n"
     (folder / "train_sent_emo.csv").write_text(f"{head}Well.,Ann,joy,0,0\n")
     (folder / "dev_sent_emo.csv").write_text(f"{head}No!,Bob,anger,0,0\n")
@@ -45,11 +45,11 @@ def _tabled(folder: Path) -> None:
 
 
 SMALLEST: dict[str, Callable[[Path], None]] = {
-    "folder": _listed,
-    "sample": _listed,
-    "ravdess": _named,
-    "mer2025": _published,
-    "meld": _tabled,
+    "folder": _listed_folder,
+    "sample": _listed_folder,
+    "ravdess": _ravdess,
+    "mer2025": _mer2025,
+    "meld": _meld,
 }
 
 
@@ -77,11 +77,11 @@ def test_a_corpus_declares_each_of_its_classes_once(corpus: str) -> None:
     assert "" not in classes
 
 
-def test_a_corpus_says_whether_it_may_be_passed_on(corpus: str) -> None:
+def test_a_corpus_declares_whether_it_may_be_redistributed(corpus: str) -> None:
     assert registry.load("corpora", corpus).Corpus.gated is (corpus == "mer2025")
 
 
-def test_a_corpus_says_its_clips_twice_alike(corpus: str, folder: Path) -> None:
+def test_a_corpus_yields_the_same_clips_twice(corpus: str, folder: Path) -> None:
     assert clips(corpus, folder) == clips(corpus, folder)
 
 
@@ -99,7 +99,7 @@ def test_every_clip_has_a_group_and_a_label_of_the_corpus(corpus: str, folder: P
     for clip in clips(corpus, folder):
         assert clip.group
         assert clip.label in classes or not (classes and clip.label)
-        assert (clip.split in WITHOUT_LABEL) == (clip.label == "")
+        assert (clip.split in UNLABELLED_SPLITS) == (clip.label == "")
 
 
 def test_a_folder_that_is_not_the_corpus_gives_no_clip(corpus: str, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def write(folder: Path, text: str, encoding: str = "utf-8") -> None:
     (folder / "clips.csv").write_text(text, encoding=encoding)
 
 
-def test_a_missing_group_is_the_speaker_and_else_the_clip(tmp_path: Path) -> None:
+def test_a_missing_group_is_the_speaker_or_else_the_clip(tmp_path: Path) -> None:
     write(tmp_path, "clip_id,audio,speaker,group,label\na,a,ann,g1,x\nb,b,ann,,x\nc,c,,,x\n")
     assert [clip.group for clip in clips("folder", tmp_path)] == ["g1", "ann", "c"]
 
@@ -133,7 +133,7 @@ def test_a_list_of_texts_alone_is_read(tmp_path: Path) -> None:
     assert found == [("Well.", "d", []), ("No!", "d", [])]
 
 
-def test_what_annotators_said_is_kept_under_their_names(tmp_path: Path) -> None:
+def test_the_labels_of_annotators_are_kept_under_their_columns(tmp_path: Path) -> None:
     write(tmp_path, "clip_id,audio,label,annotator_1,annotator_2\na,a,x,x,\n")
     assert clips("folder", tmp_path)[0].annotators == {"annotator_1": "x", "annotator_2": ""}
 
@@ -144,22 +144,22 @@ def test_a_list_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
-        ("", "is empty or no csv"),
+        ("", "is empty or not csv"),
         ("audio,label\na,x\n", "no column clip_id"),
         ("clip_id,label\na,x\n", "no column video, audio or transcript"),
         ("clip_id,audio,lable\na,a,x\n", "unknown column 'lable'.* Did you mean 'label'"),
-        ("clip_id,audio,audio\na,a,a\n", "column 'audio' stands twice"),
+        ("clip_id,audio,audio\na,a,a\n", "column 'audio' appears twice"),
         ("clip_id,audio,transcript\na,a,Yes, no\n", r"clip 1 \('a'\) has 4 fields, the header 3"),
         ("clip_id,audio,label\na,a,sad\nb,b,Sad\n", "label 'Sad' was 'sad' before"),
         ("clip_id,audio,valence\na,a,high\n", "valence 'high' is not a number"),
         ("clip_id,audio,valence\na,a,nan\n", "valence 'nan' is not a number"),
     ],
 )
-def test_a_list_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+def test_a_malformed_list_is_refused(tmp_path: Path, text: str, error: str) -> None:
     write(tmp_path, text)
-    with pytest.raises(CorpusError, match=fault):
+    with pytest.raises(CorpusError, match=error):
         clips("folder", tmp_path)
 
 
@@ -172,14 +172,14 @@ def test_a_list_in_another_encoding_is_refused(tmp_path: Path) -> None:
 # --- RAVDESS ----------------------------------------------------------------------------------
 
 
-def record(folder: Path, *names: str) -> None:
+def write_files(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(name.encode())
 
 
 def test_an_official_name_is_read_in_full(tmp_path: Path) -> None:
-    record(tmp_path, "Actor_07/03-01-05-02-02-01-07.flac")
+    write_files(tmp_path, "Actor_07/03-01-05-02-02-01-07.flac")
     (clip,) = clips("ravdess", tmp_path)
     assert clip == Clip(
         clip_id="03-01-05-02-02-01-07",
@@ -194,7 +194,7 @@ def test_an_official_name_is_read_in_full(tmp_path: Path) -> None:
 
 
 def test_a_performance_in_several_modalities_is_one_clip(tmp_path: Path) -> None:
-    record(
+    write_files(
         tmp_path,
         *("01-01-01-01-01-01-01.mp4", "02-01-01-01-01-01-01.mp4", "03-01-01-01-01-01-01.wav"),
         *("02-01-02-01-01-01-01.mp4", "03-01-02-01-01-01-01.wav"),
@@ -205,36 +205,36 @@ def test_a_performance_in_several_modalities_is_one_clip(tmp_path: Path) -> None
     assert apart.clip_id == "02-01-02-01-01-01-01"
 
 
-def test_songs_are_left_out_and_it_is_said(
+def test_songs_are_left_out_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    record(tmp_path, "03-01-01-01-01-01-01.wav", "03-02-01-01-01-01-01.wav")
+    write_files(tmp_path, "03-01-01-01-01-01-01.wav", "03-02-01-01-01-01-01.wav")
     with caplog.at_level(logging.WARNING):
         assert [clip.clip_id for clip in clips("ravdess", tmp_path)] == ["03-01-01-01-01-01-01"]
     assert "1 songs left out" in caplog.text
 
 
 def test_hidden_files_of_an_archive_are_no_recordings(tmp_path: Path) -> None:
-    record(tmp_path, "03-01-01-01-01-01-01.wav", "._03-01-01-01-01-01-01.wav")
+    write_files(tmp_path, "03-01-01-01-01-01-01.wav", "._03-01-01-01-01-01-01.wav")
     assert len(clips("ravdess", tmp_path)) == 1
 
 
 @pytest.mark.parametrize(
-    ("names", "fault"),
+    ("names", "error"),
     [
         (["happy.wav"], "'happy.wav' is not named modality-channel"),
         (["03-01-09-01-01-01-01.wav"], "is not named"),
         (["03-01-01-01-01-01-25.wav"], "is not named"),
-        (["03-01-01-01-01-01-01.wav", "all/03-01-01-01-01-01-01.wav"], "is there already as"),
-        (["03-01-01-01-01-01-01.wav", "03-01-01-01-01-01-01.flac"], "is there already as"),
+        (["03-01-01-01-01-01-01.wav", "all/03-01-01-01-01-01-01.wav"], "duplicates"),
+        (["03-01-01-01-01-01-01.wav", "03-01-01-01-01-01-01.flac"], "duplicates"),
         (["01-01-01-01-01-01-01.wav"], "modality 01 is not a .wav"),
     ],
 )
 def test_recordings_that_contradict_their_names_are_refused(
-    tmp_path: Path, names: list[str], fault: str
+    tmp_path: Path, names: list[str], error: str
 ) -> None:
-    record(tmp_path, *names)
-    with pytest.raises(CorpusError, match=fault):
+    write_files(tmp_path, *names)
+    with pytest.raises(CorpusError, match=error):
         clips("ravdess", tmp_path)
 
 

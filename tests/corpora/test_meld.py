@@ -1,4 +1,4 @@
-"""MELD: three tables of dialogue become clips, with the videos that lie there or as text alone."""
+"""MELD: three tables of dialogue become clips, with the videos present or as text only."""
 
 import csv
 import logging
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ecmf import registry
-from ecmf.data.corpus_index import index
-from ecmf.data.manifest import Clip, check
+from ecmf.data.corpus_index import collect_clips
+from ecmf.data.manifest import Clip, find_errors
 from ecmf.errors import CorpusError, MissingFileError
 
 COLUMNS = ["Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID"]
@@ -33,8 +33,8 @@ def write(folder: Path, name: str, lines: list[tuple[str, ...]]) -> None:
     with table(folder, name).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for number, (said, speaker, emotion, *place) in enumerate(lines, 1):
-            writer.writerow([number, said, speaker, emotion, "neutral", *place])
+        for number, (utterance, speaker, emotion, *ids) in enumerate(lines, 1):
+            writer.writerow([number, utterance, speaker, emotion, "neutral", *ids])
 
 
 @pytest.fixture
@@ -48,14 +48,14 @@ def clips(folder: Path) -> list[Clip]:
     return list(registry.load("corpora", "meld").Corpus().clips(folder))
 
 
-def film(folder: Path, *names: str) -> None:
+def write_videos(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(name.encode())
 
 
 def test_a_line_is_read_in_full(folder: Path) -> None:
-    film(folder, "train_splits/dia0_utt2.mp4")
+    write_videos(folder, "train_splits/dia0_utt2.mp4")
     assert clips(folder)[0] == Clip(
         clip_id="train_dia0_utt2",
         video="train_splits/dia0_utt2.mp4",
@@ -69,7 +69,7 @@ def test_a_line_is_read_in_full(folder: Path) -> None:
     )
 
 
-def test_lines_stand_as_they_were_said_and_in_the_official_splits(folder: Path) -> None:
+def test_utterances_are_in_the_order_of_speech_and_in_the_official_splits(folder: Path) -> None:
     assert [(clip.clip_id, clip.split) for clip in clips(folder)] == [
         ("train_dia0_utt2", "train"),
         ("train_dia0_utt10", "train"),
@@ -87,10 +87,10 @@ def test_dialogues_of_the_same_number_in_two_splits_are_two(folder: Path) -> Non
     assert groups == {clip.dialogue for clip in clips(folder)}
 
 
-def test_videos_are_named_where_they_lie_and_it_is_said_what_is_text_alone(
+def test_present_videos_are_used_and_text_only_clips_are_counted_in_a_warning(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    film(
+    write_videos(
         folder,
         *("dev_splits_complete/dia0_utt0.mp4", "output_repeated_splits_test/dia0_utt1.mp4"),
         *("train_splits/dia0_utt3.mp4", "train_splits/._dia0_utt10.mp4"),
@@ -103,17 +103,17 @@ def test_videos_are_named_where_they_lie_and_it_is_said_what_is_text_alone(
         "output_repeated_splits_test/dia0_utt1.mp4",
     ]
     assert videos[:4] == [""] * 4
-    assert "5 lines without a video: text alone" in caplog.text
+    assert "5 utterances without a video: read as text only" in caplog.text
 
 
-def test_without_any_video_every_clip_is_text_alone_and_passes_the_index(folder: Path) -> None:
-    found = index("meld", folder)
+def test_without_any_video_every_clip_is_text_only_and_can_be_indexed(folder: Path) -> None:
+    found = collect_clips("meld", folder)
     assert len(found) == 7
     assert not any(clip.sources or clip.sha256 for clip in found)
     assert all(clip.transcript for clip in found)
 
 
-def test_signs_misread_from_windows_1252_are_put_right_and_it_is_said(
+def test_characters_misread_from_windows_1252_are_restored_with_a_warning(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(
@@ -123,15 +123,15 @@ def test_signs_misread_from_windows_1252_are_put_right_and_it_is_said(
         (line,) = (clip for clip in clips(folder) if clip.split == "val")
     assert line.transcript == "It’s “him”… café, 100\xa0%"
     assert line.speaker == "Joey’s"
-    assert "1 lines with control characters for signs such as ’: put right" in caplog.text
+    assert "1 utterances with control characters for characters such as ’: restored" in caplog.text
 
 
-def test_a_part_of_the_set_is_said_to_be_one(
+def test_an_incomplete_corpus_gives_a_warning(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         clips(folder)
-    assert "7 lines: this is a part of MELD" in caplog.text
+    assert "7 utterances: this is only a part of MELD" in caplog.text
 
 
 def test_all_absent_tables_are_named_at_once(folder: Path) -> None:
@@ -141,7 +141,7 @@ def test_all_absent_tables_are_named_at_once(folder: Path) -> None:
         clips(folder)
 
 
-def test_faults_of_the_shape_of_all_tables_are_said_at_once(folder: Path) -> None:
+def test_format_errors_of_all_tables_are_reported_at_once(folder: Path) -> None:
     table(folder, "train").write_text("Utterance,Speaker,Dialogue_ID,Utterance_ID\nNo,Ann,0,0\n")
     table(folder, "dev").write_text(",".join(COLUMNS) + "\n1,No, no!,Ann,joy,neutral,0,0\n")
     table(folder, "test").write_bytes(b"Utterance\nIt\x92s\n")
@@ -153,41 +153,42 @@ def test_faults_of_the_shape_of_all_tables_are_said_at_once(folder: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("line", "fault"),
+    ("line", "error"),
     [
-        (("a", "Ann", "joy", "0", "2"), r"train_sent_emo\.csv: dia0_utt2 stands 2 times: keep one"),
+        (
+            ("a", "Ann", "joy", "0", "2"),
+            r"train_sent_emo\.csv: dia0_utt2 appears 2 times: keep one",
+        ),
         (
             ("a", "Ann", "happy", "5", "0"),
             "dia5_utt0: unknown emotion 'happy', the classes are neu",
         ),
         (("a", "Ann", "Joy", "5", "0"), "unknown emotion 'Joy'.* Did you mean 'joy'"),
-        (("a", "Ann", "joy", "five", "0"), "Dialogue_ID 'five' is no whole number"),
-        (("a", "Ann", "joy", "5", "-1"), "Utterance_ID '-1' is no whole number"),
-        (("a", "Ann", "joy", "05", "1"), "Dialogue_ID '05' is no whole number"),
-        (("a", "Ann", "joy", "../5", "1"), r"Dialogue_ID '\.\./5' is no whole number"),
-        (("a", "Ann", "joy", "9" * 5000, "1"), "is no whole number"),
+        (("a", "Ann", "joy", "five", "0"), "Dialogue_ID 'five' is not a whole number"),
+        (("a", "Ann", "joy", "5", "-1"), "Utterance_ID '-1' is not a whole number"),
+        (("a", "Ann", "joy", "05", "1"), "Dialogue_ID '05' is not a whole number"),
+        (("a", "Ann", "joy", "../5", "1"), r"Dialogue_ID '\.\./5' is not a whole number"),
+        (("a", "Ann", "joy", "9" * 5000, "1"), "is not a whole number"),
     ],
 )
-def test_a_line_that_cannot_be_meant_is_refused(
-    folder: Path, line: tuple[str, ...], fault: str
-) -> None:
+def test_an_invalid_row_is_refused(folder: Path, line: tuple[str, ...], error: str) -> None:
     write(folder, "train", [*LINES["train"], line])
-    with pytest.raises(CorpusError, match=fault):
+    with pytest.raises(CorpusError, match=error):
         clips(folder)
 
 
-def test_faults_of_all_tables_are_said_at_once(folder: Path) -> None:
+def test_errors_of_all_tables_are_reported_at_once(folder: Path) -> None:
     write(folder, "train", [("a", "Ann", "happy", "0", "0")])
     write(folder, "test", [("a", "Ann", "joy", "x", "0")])
-    with pytest.raises(CorpusError, match=r"(?s): 2 faults.*'happy'.*Dialogue_ID 'x'"):
+    with pytest.raises(CorpusError, match=r"(?s): 2 errors.*'happy'.*Dialogue_ID 'x'"):
         clips(folder)
 
 
 def test_a_line_without_words_is_refused_by_name_unless_it_has_a_video(folder: Path) -> None:
     write(folder, "dev", [("", "Ann", "joy", "0", "0"), ("", "Ann", "joy", "0", "1")])
-    film(folder, "dev_splits_complete/dia0_utt1.mp4")
-    with pytest.raises(CorpusError, match=r": 1 faults\n.*'dev_dia0_utt0': it names no video"):
-        index("meld", folder)
+    write_videos(folder, "dev_splits_complete/dia0_utt1.mp4")
+    with pytest.raises(CorpusError, match=r": 1 errors\n.*'dev_dia0_utt0' has no video"):
+        collect_clips("meld", folder)
 
 
 def test_the_real_meld_is_read_whole(shared: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -200,6 +201,8 @@ def test_the_real_meld_is_read_whole(shared: Path, caplog: pytest.LogCaptureFixt
         "neutral": 1_256, "joy": 402, "anger": 345, "surprise": 281, "sadness": 208,
         "disgust": 68, "fear": 50,
     }  # fmt: skip
-    check(found, registry.load("corpora", "meld").Corpus.classes, "meld")
+    assert find_errors(found, registry.load("corpora", "meld").Corpus.classes) == []
     assert not any(clip.sources for clip in found)
-    assert not any(ord(sign) in range(0x80, 0xA0) for clip in found for sign in clip.transcript)
+    assert not any(
+        ord(character) in range(0x80, 0xA0) for clip in found for character in clip.transcript
+    )

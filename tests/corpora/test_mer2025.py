@@ -20,7 +20,7 @@ from filming import film, number_of, tone
 from decode_video import decode_video
 from ecmf import registry
 from ecmf.corpora import mer2025, sample
-from ecmf.data.corpus_index import index
+from ecmf.data.corpus_index import collect_clips
 from ecmf.data.manifest import Clip, read_manifest, write_manifest
 from ecmf.errors import CorpusError, MissingFileError, UserError
 from ecmf.params import DecodeVideo
@@ -106,7 +106,7 @@ def test_a_clip_is_read_in_full(tmp_path: Path) -> None:
         ([], "", ""),
     ],
 )
-def test_words_are_chinese_and_else_english_and_else_none(
+def test_a_transcript_is_chinese_or_else_english_or_else_empty(
     tmp_path: Path, subtitles: Lines, transcript: str, language: str
 ) -> None:
     (clip,) = clips(lay_out(tmp_path, "a", subtitles=subtitles))
@@ -129,25 +129,25 @@ def test_more_columns_and_files_than_are_read_do_no_harm(tmp_path: Path) -> None
     assert (a.label, b.split, b.label) == ("sad", "candidate", "")
 
 
-def test_a_part_of_the_set_is_read_with_a_word_on_what_it_lacks(
+def test_an_incomplete_corpus_is_read_with_a_warning_for_each_lack(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     lay_out(tmp_path, "ab", wavs="bc", subtitles=[("a", "", ""), ("x", "", ""), ("y", "", "")])
     with caplog.at_level(logging.WARNING):
         assert [clip.clip_id for clip in clips(tmp_path)] == ["a", "b"]
-    for said in (
-        "2 clips: this is a part of MER2025",
+    for warning in (
+        "2 clips: this is only a part of MER2025",
         "1 clips without a wav",
         "2 subtitles without a video",
         "1 wavs without a video: left out",
     ):
-        assert said in caplog.text
+        assert warning in caplog.text
 
 
-def test_the_sound_is_the_wav_and_without_one_that_of_the_video(
+def test_the_audio_is_the_wav_or_else_the_track_of_the_video(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Real clips, from the official layout to decoded frames and sound."""
+    """Real clips, from the official layout to decoded frames and audio."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ECMF_WORKERS", "1")
     monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "cache"))
@@ -156,7 +156,7 @@ def test_the_sound_is_the_wav_and_without_one_that_of_the_video(
     for name in ("with_wav", "without"):
         film(folder / "video" / f"{name}.mp4", 25, sound=quiet[None])
     soundfile.write(folder / "audio" / "with_wav.wav", loud, 16_000)
-    write_manifest(index("mer2025", folder), tmp_path / "mer2025.csv")
+    write_manifest(collect_clips("mer2025", folder), tmp_path / "mer2025.csv")
     decode_video(
         tmp_path / "mer2025.csv", tmp_path / "f.h5", tmp_path / "a.h5", DecodeVideo(frames=5)
     )
@@ -174,14 +174,14 @@ LABELLED = [("a", "sad", "1.5")]
 
 
 @pytest.mark.parametrize(
-    ("given", "fault"),
+    ("tables", "error"),
     [
         ({"labels": [("gone", "sad", 1)]}, r"track1.*'gone' has no video video/gone\.mp4"),
         ({"candidates": ["b", "gone"]}, r"track_all.*'gone' has no video video/gone\.mp4"),
-        ({"labels": LABELLED, "candidates": "ba"}, "'a' stands in track1_.* and in track_all_"),
-        ({"labels": LABELLED * 2}, "track1_train_disdim.csv: 'a' stands 2 times"),
-        ({"candidates": "aba"}, "track_all_candidates.csv: 'a' stands 2 times"),
-        ({"subtitles": [("a", "", "x"), ("a", "", "y")]}, "subtitle_chieng.csv: 'a' stands 2"),
+        ({"labels": LABELLED, "candidates": "ba"}, "'a' is in track1_.* and in track_all_"),
+        ({"labels": LABELLED * 2}, "track1_train_disdim.csv: 'a' appears 2 times"),
+        ({"candidates": "aba"}, "track_all_candidates.csv: 'a' appears 2 times"),
+        ({"subtitles": [("a", "", "x"), ("a", "", "y")]}, "subtitle_chieng.csv: 'a' appears 2"),
         ({"labels": [("a", "Sad", 1)]}, "unknown class 'Sad', the classes are .* mean 'sad'"),
         ({"labels": [("a", "", 1)]}, "unknown class ''"),
         ({"labels": [("a", "sad", "low")]}, "'a': valence 'low' is not a number"),
@@ -190,27 +190,27 @@ LABELLED = [("a", "sad", "1.5")]
     ],
 )
 def test_tables_that_contradict_themselves_or_the_videos_are_refused(
-    tmp_path: Path, given: dict[str, Any], fault: str
+    tmp_path: Path, tables: dict[str, Any], error: str
 ) -> None:
-    with pytest.raises(CorpusError, match=fault):
-        clips(lay_out(tmp_path, "ab", **given))
+    with pytest.raises(CorpusError, match=error):
+        clips(lay_out(tmp_path, "ab", **tables))
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("video", "mp4"), ("audio", "wav")])
 def test_two_recordings_of_one_name_are_refused(tmp_path: Path, kind: str, suffix: str) -> None:
     lay_out(tmp_path, "a", wavs="a")
     (tmp_path / kind / f"a.{suffix.upper()}").touch()
-    with pytest.raises(CorpusError, match=f"'{kind}/a.{suffix}' is there already as '{kind}/a."):
+    with pytest.raises(CorpusError, match=f"'{kind}/a.{suffix}' duplicates '{kind}/a."):
         clips(tmp_path)
 
 
-def test_all_faults_are_said_at_once(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
     labels = [("a", "hapy", "x"), ("gone", "sad", 1), ("b", "sad", 1)]
     lay_out(tmp_path, "ab", labels=labels, candidates=["b", "b", "lost"])
-    with pytest.raises(CorpusError, match="6 faults") as caught:
+    with pytest.raises(CorpusError, match="6 errors") as caught:
         clips(tmp_path)
-    for fault in ("'hapy'", "'x'", "'gone'", "'lost'", "'b' stands 2 times", "'b' stands in"):
-        assert fault in str(caught.value)
+    for error in ("'hapy'", "'x'", "'gone'", "'lost'", "'b' appears 2 times", "'b' is in"):
+        assert error in str(caught.value)
 
 
 def test_all_missing_files_are_named_at_once(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_missing_columns_of_all_tables_are_named_at_once(tmp_path: Path) -> None
         clips(tmp_path)
 
 
-def test_videos_that_lie_a_folder_too_deep_are_asked_for(tmp_path: Path) -> None:
+def test_videos_a_folder_too_deep_are_refused(tmp_path: Path) -> None:
     lay_out(tmp_path, "", candidates="a")
     (tmp_path / "video" / "video").mkdir()
     (tmp_path / "video" / "video" / "a.mp4").touch()
@@ -243,32 +243,32 @@ def test_videos_that_lie_a_folder_too_deep_are_asked_for(tmp_path: Path) -> None
 # --- at its size ------------------------------------------------------------------------------
 
 
-def test_twenty_thousand_clips_ask_the_disk_a_few_times_per_file(
+def test_twenty_thousand_clips_take_a_few_system_calls_per_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No duration: what made a large corpus slow was to follow every path link by link, twice."""
     names = [f"sample_{number:08d}" for number in range(20_000)]
-    chance = np.random.default_rng(0)
-    listed = chance.permutation(names).tolist()
+    rng = np.random.default_rng(0)
+    listed = rng.permutation(names).tolist()
     labels = [(name, "sad", 1) for name in listed[:1_000]]
     candidates = listed[1_000:4_000]
     folder = lay_out(
         tmp_path / "mer2025", names, wavs=names[:5_000], labels=labels, candidates=candidates
     )
-    asked: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
 
     def counted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def ask(*arguments: Any, **options: Any) -> Any:
-            asked[name] += 1
+        def count_and_call(*arguments: Any, **options: Any) -> Any:
+            calls[name] += 1
             return call(*arguments, **options)
 
-        return ask
+        return count_and_call
 
     with monkeypatch.context() as patch:
         for name in ("stat", "lstat", "readlink", "listdir", "scandir"):
             patch.setattr(os, name, counted(name, getattr(os, name)))
-        found = index("mer2025", folder)
-    assert 0 < asked.total() < 3 * 25_000
+        found = collect_clips("mer2025", folder)
+    assert 0 < calls.total() < 3 * 25_000
 
     manifest = tmp_path / "mer2025.csv"
     write_manifest(found, manifest)
@@ -391,7 +391,7 @@ def test_dvc_keeps_the_manifest_that_git_may_not(project: Path) -> None:
     assert manifest.read_bytes() == content
 
 
-def test_git_ignores_what_says_the_label_of_each_clip(project: Path) -> None:
+def test_git_ignores_files_that_hold_labels(project: Path) -> None:
     written = ["data/labels.csv", "data/text.jsonl", "metrics/predictions.csv"]
     for name in written:
         Path(name).parent.mkdir(exist_ok=True)
@@ -402,5 +402,5 @@ def test_git_ignores_what_says_the_label_of_each_clip(project: Path) -> None:
 
 
 def test_a_folder_that_is_not_mer2025_is_refused_in_one_message(project: Path) -> None:
-    with pytest.raises(UserError, match="it must hold MER2025 as it is published"):
-        index("mer2025", Path("data"))
+    with pytest.raises(UserError, match="must have MER2025's published layout"):
+        collect_clips("mer2025", Path("data"))

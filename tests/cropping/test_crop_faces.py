@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
-from numpy.typing import NDArray
 
 from crop_faces import crop_faces
 from decode_video import decode_video
@@ -12,18 +11,16 @@ from ecmf.cropping.base import Face
 from ecmf.cropping.face_cropper import FaceCropper, crop
 from ecmf.data.manifest import Clip, write_manifest
 from ecmf.errors import ErrorBudgetError, ParamsError
-from ecmf.media import Pictures
+from ecmf.media import RGB, Images
 from ecmf.params import CropFaces, DecodeVideo
 from ecmf.storage.files import sha256
 from ecmf.storage.jpeg import decode_jpeg, encode_jpeg
 from ecmf.storage.store import Layout, Rows, Store, no_rows
 from ecmf.storage.store_writer import StoreWriter
 
-Picture = NDArray[np.uint8]
-
 FRAMES = Layout(jpeg=True)
 FACE = 222, 125
-"""Where the face is in the portrait, across and down."""
+"""Centre of the face in the portrait: x, y."""
 
 
 @pytest.fixture(autouse=True)
@@ -32,17 +29,17 @@ def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def portrait() -> Picture:
-    picture: Picture = skimage.data.astronaut()
-    return picture
+def portrait() -> RGB:
+    image: RGB = skimage.data.astronaut()
+    return image
 
 
-def view(portrait: Picture, left: int = 60, top: int = 10) -> Picture:
-    """What a camera sees of the portrait, 320 x 240."""
+def view(portrait: RGB, left: int = 60, top: int = 10) -> RGB:
+    """A window of 320 x 240 pixels of the portrait."""
     return portrait[top : top + 240, left : left + 320]
 
 
-def stored(path: Path, clips: Mapping[str, Sequence[Picture]]) -> Path:
+def stored(path: Path, clips: Mapping[str, Sequence[RGB]]) -> Path:
     with StoreWriter(path, FRAMES, {}) as out:
         for clip_id, images in clips.items():
             files = [encode_jpeg(image, 95) for image in images]
@@ -52,7 +49,7 @@ def stored(path: Path, clips: Mapping[str, Sequence[Picture]]) -> Path:
 
 
 @pytest.fixture
-def frames(tmp_path: Path, portrait: Picture) -> Path:
+def frames(tmp_path: Path, portrait: RGB) -> Path:
     black = np.zeros((240, 320, 3), "uint8")
     clips = {
         "moving": [view(portrait, left) for left in (40, 50, 60, 70)],
@@ -69,7 +66,7 @@ def run(frames: Path, params: CropFaces | None = None, name: str = "faces.h5") -
     return faces
 
 
-def test_every_clip_is_there_and_says_how_its_face_was_found(frames: Path) -> None:
+def test_every_clip_has_a_state_and_a_reason(frames: Path) -> None:
     with Store(run(frames)) as faces:
         assert list(faces) == ["moving", "dark", "sound", "rare"]
         assert faces.state("moving") == ("whole", "")
@@ -90,27 +87,27 @@ def test_every_crop_has_its_box_score_and_time(frames: Path) -> None:
         assert faces["rare"].times.tolist() == [0.25]
 
 
-def test_crops_are_square_and_of_the_asked_size(frames: Path) -> None:
-    with Store(run(frames, CropFaces(edge=96))) as faces:
+def test_crops_are_square_and_of_the_requested_size(frames: Path) -> None:
+    with Store(run(frames, CropFaces(crop_pixels=96))) as faces:
         assert {decode_jpeg(file).shape for file in faces["moving"].values} == {(96, 96, 3)}
 
 
 def test_the_face_stays_in_the_middle_of_its_crop_as_it_moves(frames: Path) -> None:
     with Store(run(frames)) as faces:
         crops = [decode_jpeg(file).astype(float) for file in faces["moving"].values]
-    inner = [crop_[20:-20, 20:-20] for crop_ in crops]
+    inner = [image[20:-20, 20:-20] for image in crops]
     for other in inner[1:]:
         assert np.corrcoef(inner[0].ravel(), other.ravel())[0, 1] > 0.85
 
 
-def test_the_store_says_what_made_it(frames: Path) -> None:
+def test_the_provenance_of_the_store_holds_the_parameters(frames: Path) -> None:
     with Store(run(frames, CropFaces(margin=0.1))) as faces:
         assert faces.provenance["detector"] == "dlib_hog"
         assert faces.provenance["margin"] == 0.1
         assert faces.provenance["minimum_confidence"] == 0.0
 
 
-def test_faces_below_the_minimum_confidence_do_not_count(frames: Path) -> None:
+def test_faces_below_the_minimum_confidence_are_dropped(frames: Path) -> None:
     with Store(run(frames, CropFaces(minimum_confidence=100.0))) as faces:
         assert faces.state("moving") == ("empty", "no face found in 4 frames")
 
@@ -118,9 +115,9 @@ def test_faces_below_the_minimum_confidence_do_not_count(frames: Path) -> None:
 def test_any_number_of_workers_writes_the_same_bytes(
     frames: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = run(frames, name="alone.h5").read_bytes()
+    expected = run(frames, name="one.h5").read_bytes()
     monkeypatch.setenv("ECMF_WORKERS", "2")
-    assert run(frames, name="together.h5").read_bytes() == alone
+    assert run(frames, name="two.h5").read_bytes() == expected
 
 
 def test_wrong_options_stop_the_stage_before_it_writes(frames: Path) -> None:
@@ -130,36 +127,36 @@ def test_wrong_options_stop_the_stage_before_it_writes(frames: Path) -> None:
 
 
 def test_a_clip_in_memory_gets_the_same_crops_as_in_the_stage(frames: Path) -> None:
-    with Store(frames) as given, Store(run(frames)) as faces:
-        rows = given["moving"]
-        pictures = Pictures("moving", [decode_jpeg(file) for file in rows.values], rows.times)
-        assert FaceCropper(CropFaces())(pictures).values == faces["moving"].values
+    with Store(frames) as source, Store(run(frames)) as faces:
+        rows = source["moving"]
+        clip = Images("moving", [decode_jpeg(file) for file in rows.values], rows.times)
+        assert FaceCropper(CropFaces())(clip).values == faces["moving"].values
 
 
-def test_the_margin_is_a_share_of_the_box_on_each_side() -> None:
-    picture = np.zeros((100, 100, 3), "uint8")
-    picture[40:60, 40:60] = 255
+def test_the_margin_is_a_fraction_of_the_box_on_each_side() -> None:
+    image = np.zeros((100, 100, 3), "uint8")
+    image[40:60, 40:60] = 255
     box = Face(40, 40, 60, 60, 1)
-    assert (crop(picture, box, margin=0, edge=20) == 255).all()
-    wide = crop(picture, box, margin=0.5, edge=40)[..., 0] == 255
+    assert (crop(image, box, margin=0, pixels=20) == 255).all()
+    wide = crop(image, box, margin=0.5, pixels=40)[..., 0] == 255
     assert wide.sum() == 20 * 20
     assert wide[10:30, 10:30].all()
 
 
 def test_a_box_that_is_not_square_is_cropped_around_its_middle() -> None:
-    picture = np.zeros((100, 100, 3), "uint8")
-    picture[30:70, 40:60] = 255
-    cut = crop(picture, Face(40, 30, 60, 70, 1), margin=0, edge=40)[..., 0]
-    assert (cut[:, 10:30] == 255).all()
-    assert cut[:, :10].max() == cut[:, 30:].max() == 0
+    image = np.zeros((100, 100, 3), "uint8")
+    image[30:70, 40:60] = 255
+    cropped = crop(image, Face(40, 30, 60, 70, 1), margin=0, pixels=40)[..., 0]
+    assert (cropped[:, 10:30] == 255).all()
+    assert cropped[:, :10].max() == cropped[:, 30:].max() == 0
 
 
-def test_outside_the_picture_its_border_goes_on() -> None:
-    picture = np.full((50, 60, 3), 7, "uint8")
-    picture[:, 0] = 90
-    cut = crop(picture, Face(-10, 5, 10, 25, 1), margin=0, edge=20)
-    assert (cut[:, :11] == 90).all()
-    assert (cut[:, 11:] == 7).all()
+def test_outside_the_image_its_border_is_repeated() -> None:
+    image = np.full((50, 60, 3), 7, "uint8")
+    image[:, 0] = 90
+    cropped = crop(image, Face(-10, 5, 10, 25, 1), margin=0, pixels=20)
+    assert (cropped[:, :11] == 90).all()
+    assert (cropped[:, 11:] == 7).all()
 
 
 def test_a_face_is_found_in_nearly_every_frame_of_real_video(shared: Path, tmp_path: Path) -> None:
@@ -177,7 +174,7 @@ def test_a_face_is_found_in_nearly_every_frame_of_real_video(shared: Path, tmp_p
             assert rows.state == "whole"
 
 
-def test_a_clip_whose_pictures_cannot_be_opened_fails_alone_within_the_budget(
+def test_a_clip_whose_frames_cannot_be_decoded_fails_alone_within_the_budget(
     tmp_path: Path,
 ) -> None:
     layout = Layout(jpeg=True)

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecmf.cropping.base import Face
-from ecmf.cropping.face_tracker import follow
+from ecmf.cropping.face_tracker import track_main_face
 
 
 def face(x: float, y: float = 100.0, side: float = 80.0, score: float = 1.0) -> Face:
@@ -11,50 +11,50 @@ def face(x: float, y: float = 100.0, side: float = 80.0, score: float = 1.0) -> 
 
 
 def centres(faces: list[Face | None]) -> list[float | None]:
-    return [found and (found.left + found.right) / 2 for found in faces]
+    return [face and (face.left + face.right) / 2 for face in faces]
 
 
-def test_a_clip_without_a_face_has_nobody() -> None:
-    assert follow([]) == []
-    assert follow([[], []]) == [None, None]
+def test_a_clip_without_a_face_has_no_track() -> None:
+    assert track_main_face([]) == []
+    assert track_main_face([[], []]) == [None, None]
 
 
-def test_a_person_who_is_missed_for_some_pictures_is_the_same_afterwards() -> None:
-    pictures = [[face(100)], [], [], [face(110)], [face(105)]]
-    assert centres(follow(pictures)) == [100, None, None, 110, 105]
+def test_a_person_who_is_missed_in_some_frames_is_linked_again() -> None:
+    frames = [[face(100)], [], [], [face(110)], [face(105)]]
+    assert centres(track_main_face(frames)) == [100, None, None, 110, 105]
 
 
 @given(st.lists(st.permutations([0, 1]), min_size=1, max_size=20))
-def test_one_person_stays_one_person_in_whatever_order_faces_are_found(
+def test_the_order_of_the_detections_does_not_change_the_track(
     orders: list[list[int]],
 ) -> None:
-    pictures = []
+    frames = []
     for number, order in enumerate(orders):
         pair = [face(100 + number, side=90), face(220 - number, side=80)]
-        pictures.append([pair[index] for index in order])
-    assert centres(follow(pictures)) == [100 + number for number in range(len(orders))]
+        frames.append([pair[index] for index in order])
+    assert centres(track_main_face(frames)) == [100 + number for number in range(len(orders))]
 
 
-def test_the_surer_face_is_not_followed_when_it_is_another_person() -> None:
-    pictures = [
+def test_a_more_confident_face_of_another_person_is_not_linked() -> None:
+    frames = [
         [face(100), face(230, score=0.5)],
         [face(230, score=9.0), face(104, score=0.1)],
         [face(108)],
     ]
-    assert centres(follow(pictures)) == [100, 104, 108]
+    assert centres(track_main_face(frames)) == [100, 104, 108]
 
 
-def test_the_main_person_is_the_one_seen_largest_and_longest() -> None:
+def test_the_main_person_has_the_largest_sum_of_areas() -> None:
     speaker = [face(100, side=60)] * 8
     passer_by = [face(250, side=80)] * 2
-    pictures = [[one] for one in speaker]
+    frames = [[seen] for seen in speaker]
     for number, other in enumerate(passer_by):
-        pictures[number].insert(0, other)
-    assert centres(follow(pictures)) == [100] * 8
-    near_for_long = [[face(100, side=60), face(250, side=80)]] * 8
-    assert centres(follow(near_for_long)) == [250] * 8
+        frames[number].insert(0, other)
+    assert centres(track_main_face(frames)) == [100] * 8
+    larger_throughout = [[face(100, side=60), face(250, side=80)]] * 8
+    assert centres(track_main_face(larger_throughout)) == [250] * 8
 
 
-def test_a_face_elsewhere_or_of_another_size_is_somebody_else() -> None:
-    assert centres(follow([[face(100)], [face(100)], [face(190)]])) == [100, 100, None]
-    assert centres(follow([[face(100, side=80)], [face(100, side=30)]])) == [100, None]
+def test_a_face_elsewhere_or_of_another_size_is_not_linked() -> None:
+    assert centres(track_main_face([[face(100)], [face(100)], [face(190)]])) == [100, 100, None]
+    assert centres(track_main_face([[face(100, side=80)], [face(100, side=30)]])) == [100, None]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ecmf.data.corpus_index import index
+from ecmf.data.corpus_index import collect_clips
 from ecmf.data.manifest import Clip, read_manifest, write_manifest
 from ecmf.errors import CorpusError, MissingFileError, ParamsError
 
@@ -33,7 +33,7 @@ def folder(project: Path) -> Path:
 
 def index_lines(folder: Path, *lines: str, corpus: str = "sample") -> list[Clip]:
     (folder / "clips.csv").write_text("\n".join(["clip_id,video,audio,label", *lines, ""]))
-    return index(corpus, folder)
+    return collect_clips(corpus, folder)
 
 
 def test_clips_get_paths_from_the_project_and_the_hash_of_their_files(folder: Path) -> None:
@@ -48,17 +48,17 @@ def test_a_clip_of_text_alone_has_neither_paths_nor_a_hash(folder: Path) -> None
     (folder / "clips.csv").write_text(
         "clip_id,audio,transcript,label\na,,Well.,sad\nb,b.wav,,sad\n"
     )
-    text, sound = index("sample", folder)
+    text, sound = collect_clips("sample", folder)
     assert (text.video, text.audio, text.sha256, text.transcript) == ("", "", "", "Well.")
     assert sound.sha256
     (folder / "clips.csv").write_text("clip_id,transcript,label\na,  ,sad\n")
-    with pytest.raises(CorpusError, match="clip 'a': it names no video"):
-        index("sample", folder)
+    with pytest.raises(CorpusError, match="clip 'a' has no video, no audio and no transcript"):
+        collect_clips("sample", folder)
 
 
 def test_an_absolute_folder_in_the_project_gives_the_same_clips(folder: Path) -> None:
     relative = index_lines(folder, "a,a.mp4,,happy")
-    assert index("sample", folder.absolute()) == relative
+    assert collect_clips("sample", folder.absolute()) == relative
 
 
 def test_paths_outside_the_project_are_absolute(folder: Path, tmp_path: Path) -> None:
@@ -69,14 +69,14 @@ def test_paths_outside_the_project_are_absolute(folder: Path, tmp_path: Path) ->
     assert clip.audio == (elsewhere / "a.wav").as_posix()
 
 
-def test_what_is_indexed_can_be_written_and_read_back(folder: Path) -> None:
+def test_indexed_clips_can_be_written_and_read_back(folder: Path) -> None:
     clips = index_lines(folder, "a,a.mp4,,happy", "b,,b.wav,")
     write_manifest(clips, Path("data/manifests/sample.csv"))
     assert read_manifest(Path("data/manifests/sample.csv")) == clips
 
 
 @pytest.mark.parametrize(
-    ("line", "fault"),
+    ("line", "error"),
     [
         ("x,,gone.wav,happy", r"clip 'x': 'gone.wav' is not in .*: add the file"),
         ("x,,../../outside.wav,happy", "leads out of"),
@@ -84,9 +84,9 @@ def test_what_is_indexed_can_be_written_and_read_back(folder: Path) -> None:
         ("x,,linked/outside.wav,happy", "leads out of"),
         ("x,,inner/../link.wav,happy", "leads out of"),
         ("x,,loop.wav,happy", "cannot be reached|is not in"),
-        ("x,,inner,happy", "is not a plain file"),
-        ("x,,pipe,happy", "is not a plain file"),
-        ("x,,,happy", "names no video and no audio and has no transcript: give one of them"),
+        ("x,,inner,happy", "is not a regular file"),
+        ("x,,pipe,happy", "is not a regular file"),
+        ("x,,,happy", "clip 'x' has no video, no audio and no transcript: give one of them"),
         ("x,,b\x07.wav,happy", "has an unprintable character"),
         ("in/side,,b.wav,happy", "ids become file names"),
         ("in\\side,,b.wav,happy", "ids become file names"),
@@ -96,11 +96,11 @@ def test_what_is_indexed_can_be_written_and_read_back(folder: Path) -> None:
         ("nul\x00,,b.wav,happy", "ids become file names"),
         (f"{'é' * 101},,b.wav,happy", "ids become file names"),
         (",,b.wav,happy", "a clip without an id"),
-        ("a,,b.wav,happy", "clip id 'a' stands twice"),
+        ("a,,b.wav,happy", "clip id 'a' appears twice"),
         ("x,,b.wav,hapy", "unknown label 'hapy', the classes are neutral, .* Did you mean 'happy'"),
     ],
 )
-def test_a_clip_that_cannot_be_trusted_is_refused(folder: Path, line: str, fault: str) -> None:
+def test_a_clip_that_cannot_be_trusted_is_refused(folder: Path, line: str, error: str) -> None:
     outside = folder.parents[2] / "outside.wav"
     outside.write_bytes(b"not yours")
     (folder / "link.wav").symlink_to(outside.absolute())
@@ -108,7 +108,7 @@ def test_a_clip_that_cannot_be_trusted_is_refused(folder: Path, line: str, fault
     (folder / "loop.wav").symlink_to("loop.wav")
     (folder / "inner").mkdir()
     os.mkfifo(folder / "pipe")
-    with pytest.raises(CorpusError, match=fault):
+    with pytest.raises(CorpusError, match=error):
         index_lines(folder, "a,,a.wav,happy", line)
 
 
@@ -123,32 +123,32 @@ def test_a_link_that_stays_in_the_folder_is_a_file_like_any_other(folder: Path) 
     assert clip.audio == "data/raw/mine/again.wav"
 
 
-def test_all_faults_are_said_at_once(folder: Path) -> None:
-    with pytest.raises(CorpusError, match=r"(?s)gone\.wav.*lost\.mp4.*'hapy'.*'a' stands twice"):
+def test_all_errors_are_reported_at_once(folder: Path) -> None:
+    with pytest.raises(CorpusError, match=r"(?s)gone\.wav.*lost\.mp4.*'hapy'.*'a' appears twice"):
         index_lines(folder, "a,,gone.wav,happy", "b,lost.mp4,,hapy", "a,,a.wav,sad")
 
 
-def test_the_labels_found_are_the_classes_of_a_plain_folder(folder: Path) -> None:
+def test_the_classes_of_a_plain_folder_are_the_labels_in_it(folder: Path) -> None:
     clips = index_lines(folder, "a,,a.wav,grumpy", "b,,b.wav,elated", corpus="folder")
     assert [clip.label for clip in clips] == ["grumpy", "elated"]
 
 
 def test_a_folder_without_clips_is_refused(folder: Path) -> None:
-    with pytest.raises(CorpusError, match="no clip of corpus 'sample'"):
+    with pytest.raises(CorpusError, match="holds no clip of corpus 'sample'"):
         index_lines(folder)
 
 
 def test_a_missing_folder_is_named(project: Path) -> None:
     with pytest.raises(MissingFileError, match="no folder nowhere"):
-        index("sample", Path("nowhere"))
+        collect_clips("sample", Path("nowhere"))
 
 
-def test_an_unknown_corpus_is_answered_with_a_guess(project: Path) -> None:
+def test_an_unknown_corpus_gets_a_suggestion(project: Path) -> None:
     with pytest.raises(ParamsError, match="Did you mean 'ravdess'"):
-        index("ravdes", Path())
+        collect_clips("ravdes", Path())
 
 
-# --- the script -------------------------------------------------------------------------------
+# --- the command ------------------------------------------------------------------------------
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -160,34 +160,34 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_script_writes_the_manifest_and_says_what_is_in_it(folder: Path) -> None:
+def test_the_command_writes_the_manifest_and_prints_a_summary(folder: Path) -> None:
     index_lines(folder, "a,a.mp4,,happy", "b,,b.wav,")
     done = run("folder", folder, "--name", "mine")
     assert done.returncode == 0, done.stderr
     assert "2 clips, 0 speakers, 1 classes" in done.stdout
     assert "train: 1 clips (happy 1)" in done.stdout
     assert "unlabelled: 1 clips" in done.stdout
-    assert "1 clips name no video" in done.stdout
+    assert "1 clips without video" in done.stdout
     assert done.stdout.endswith("next: dvc exp run -S corpus=mine\n")
     assert [clip.clip_id for clip in read_manifest(Path("data/manifests/mine.csv"))] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "fault"),
+    ("arguments", "error"),
     [
         (["sampel", "data/raw/mine"], "Did you mean 'sample'?"),
         (["sample", "data/raw/yours"], "no folder data/raw/yours"),
         (["folder", "data/raw/mine", "--name", "../up"], "use letters, digits, - and _ only"),
-        (["folder", "data/raw/mine", "--name", "ravdess"], "is another corpus"),
+        (["folder", "data/raw/mine", "--name", "ravdess"], "is the name of another corpus"),
     ],
 )
-def test_a_mistake_is_one_line_and_writes_nothing(
-    folder: Path, arguments: list[str], fault: str
+def test_a_user_error_is_one_line_and_writes_nothing(
+    folder: Path, arguments: list[str], error: str
 ) -> None:
     done = run(*arguments)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert fault in done.stderr
+    assert error in done.stderr
     assert not Path("data/manifests").exists()
 
 

@@ -11,7 +11,7 @@ CLIPS = [
 ]
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_a_written_manifest_is_read_back(tmp_path):
     write_manifest(CLIPS, tmp_path / "mine.csv")
     a, b, c, d = read_manifest(tmp_path / "mine.csv")
     assert (a.transcript, a.label) == ("Oh, no.", "sad")
@@ -38,9 +38,9 @@ def test_a_table_that_is_no_manifest_names_the_missing_columns(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("clip", "message"),
     [
-        (Clip("a", "x.mp4", label="sad"), "clip id 'a' stands twice"),
+        (Clip("a", "x.mp4", label="sad"), "clip id 'a' appears twice"),
         (Clip("e", "x.mp4", label="sadd"), "unknown label 'sadd'.*Did you mean 'sad'"),
         (
             Clip("e", "x.mp4", label="sad", split="tset"),
@@ -53,13 +53,13 @@ def test_a_table_that_is_no_manifest_names_the_missing_columns(tmp_path):
         ),
     ],
 )
-def test_a_contradiction_is_refused_and_named(tmp_path, wrong, message):
-    write_manifest([*CLIPS, wrong], tmp_path / "sample.csv")
+def test_a_contradictory_clip_is_refused_by_name(tmp_path, clip, message):
+    write_manifest([*CLIPS, clip], tmp_path / "sample.csv")
     with pytest.raises(CorpusError, match=message):
         read_manifest(tmp_path / "sample.csv")
 
 
-def test_all_faults_stand_in_one_message(tmp_path):
+def test_all_errors_are_in_one_message(tmp_path):
     write_manifest([*CLIPS, *CLIPS], tmp_path / "mine.csv")
-    with pytest.raises(CorpusError, match="4 faults"):
+    with pytest.raises(CorpusError, match="4 errors"):
         read_manifest(tmp_path / "mine.csv")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ecmf.data.manifest import Clip
-from ecmf.data.splits import hold_out, make_folds
+from ecmf.data.splits import hold_out_test, make_folds
 from ecmf.errors import ParamsError
 
 
@@ -23,7 +23,7 @@ def groups(clips, positions):
 
 
 @pytest.mark.parametrize("clips", [WITH_TEST, WITHOUT_TEST])
-def test_no_group_stands_on_two_sides(clips):
+def test_no_group_is_in_two_parts_of_a_fold(clips):
     for fold in make_folds(clips, 4, 3, seed=0):
         train, validation, test = (
             groups(clips, side) for side in (fold.train, fold.validation, fold.test)
@@ -34,30 +34,30 @@ def test_no_group_stands_on_two_sides(clips):
 def test_a_corpus_with_a_test_split_is_tested_on_it_and_keeps_its_validation_split():
     folds = make_folds(WITH_TEST, 4, 3, seed=0)
     assert len(folds) == 4
-    touched = np.concatenate([np.concatenate([fold.train, fold.validation]) for fold in folds])
-    assert {WITH_TEST[i].split for i in touched} == {"train"}
+    used = np.concatenate([np.concatenate([fold.train, fold.validation]) for fold in folds])
+    assert {WITH_TEST[i].split for i in used} == {"train"}
     assert all(groups(WITH_TEST, fold.test) == {"s0", "s1"} for fold in folds)
     validated = np.concatenate([fold.validation for fold in folds])
     assert sorted(validated) == [i for i, clip in enumerate(WITH_TEST) if clip.split == "train"]
 
 
-def test_one_fold_learns_from_all_training_clips_and_stops_on_the_validation_split():
+def test_one_fold_trains_on_all_training_clips_and_stops_early_on_the_validation_split():
     (fold,) = make_folds(WITH_TEST, 1, 3, seed=0)
     assert {WITH_TEST[i].split for i in fold.train} == {"train"}
     assert {WITH_TEST[i].split for i in fold.validation} == {"val"}
 
 
 @pytest.mark.parametrize("clips", [WITH_TEST, WITHOUT_TEST])
-def test_no_folds_learn_from_every_training_clip_and_nothing_stops_them(clips):
+def test_zero_folds_train_on_every_training_clip_without_early_stopping(clips):
     folds = make_folds(clips, 0, 3, seed=0)
     assert len(folds) == (1 if clips is WITH_TEST else 3)
     for fold in folds:
         assert not len(fold.validation) and not groups(clips, fold.train) & groups(clips, fold.test)
-        left = {i for i, clip in enumerate(clips) if clip.split == "train"} - set(fold.test)
-        assert set(fold.train) == left
+        rest = {i for i, clip in enumerate(clips) if clip.split == "train"} - set(fold.test)
+        assert set(fold.train) == rest
 
 
-def test_a_corpus_without_test_split_is_tested_in_turn():
+def test_a_corpus_without_test_split_is_tested_on_every_clip_once():
     folds = make_folds(WITHOUT_TEST, 4, 3, seed=0)
     assert len(folds) == 12
     tested = np.concatenate([fold.test for fold in folds if fold.fold == 0])
@@ -71,13 +71,13 @@ def test_folds_follow_from_the_seed_alone():
 
 
 def test_more_folds_than_groups_are_refused_with_both_numbers():
-    with pytest.raises(ParamsError, match=r"train_fusion\.test_folds is 13, but .* 12 groups"):
+    with pytest.raises(ParamsError, match=r"train_fusion\.outer_folds is 13, but .* 12 groups"):
         make_folds(WITHOUT_TEST, 4, 13, seed=0)
 
 
 def test_more_folds_than_clips_of_any_class_are_refused():
     rare = [Clip(f"c{i}", group=f"g{i}", label=("sad", "happy")[i % 2]) for i in range(8)]
-    with pytest.raises(ParamsError, match=r"train_fusion\.test_folds is 5, but no class"):
+    with pytest.raises(ParamsError, match=r"train_fusion\.outer_folds is 5, but no class"):
         make_folds(rare, 2, 5, seed=0)
 
 
@@ -86,24 +86,24 @@ def test_one_fold_without_a_validation_split_is_refused():
         make_folds(WITHOUT_TEST, 1, 3, seed=0)
 
 
-def test_a_test_split_is_held_out_by_group_and_holds_about_its_share():
+def test_a_test_split_is_held_out_by_group_and_has_about_its_fraction():
     clips = [
         *(Clip(f"{g}_{n}", group=f"g{g}", label="ab"[n % 2]) for g in range(20) for n in range(6)),
         Clip("wild", group="g1", split="unlabelled"),
     ]
-    made = hold_out(clips, 0.2, 0)
-    tested = {clip.group for clip in made if clip.split == "test"}
+    held_out = hold_out_test(clips, 0.2, 0)
+    tested = {clip.group for clip in held_out if clip.split == "test"}
     assert 3 <= len(tested) <= 5
-    assert not tested & {clip.group for clip in made if clip.split == "train"}
-    assert made[-1].split == "unlabelled"
-    assert made == hold_out(clips, 0.2, 0)
+    assert not tested & {clip.group for clip in held_out if clip.split == "train"}
+    assert held_out[-1].split == "unlabelled"
+    assert held_out == hold_out_test(clips, 0.2, 0)
 
 
-def test_a_corpus_with_a_test_split_keeps_it_and_a_share_must_be_one():
+def test_a_test_split_is_not_replaced_and_an_impossible_fraction_is_refused():
     clips = [Clip("a", group="a", label="x", split="test"), Clip("b", group="b", label="x")]
-    with pytest.raises(ParamsError, match="has a test split of its own"):
-        hold_out(clips, 0.2, 0)
-    with pytest.raises(ParamsError, match=r"give a share above 0 and up to 0\.5"):
-        hold_out(clips[1:], 0.7, 0)
+    with pytest.raises(ParamsError, match="has its own test split: omit the option"):
+        hold_out_test(clips, 0.2, 0)
+    with pytest.raises(ParamsError, match=r"give a fraction above 0 and up to 0\.5"):
+        hold_out_test(clips[1:], 0.7, 0)
     with pytest.raises(ParamsError, match="inverse of --hold-out is 5, but the clips come from 1"):
-        hold_out(clips[1:], 0.2, 0)
+        hold_out_test(clips[1:], 0.2, 0)

@@ -6,8 +6,8 @@ import pytest
 from filming import FRAMES_PER_SECOND, cut, film, number_of, remux, scribbled
 
 from ecmf import registry
-from ecmf.decoding.base import Decoder, Footage
-from ecmf.decoding.demuxer import opened
+from ecmf.decoding.base import DecodedFrames, Decoder
+from ecmf.decoding.demuxer import open_media
 from ecmf.errors import ClipError
 
 LARGE = 10_000
@@ -19,68 +19,70 @@ def decoder(request: pytest.FixtureRequest) -> Decoder:
 
 
 def build(name: str) -> Decoder:
-    decoder: Decoder = registry.create("decoders", "Decoder", name, {})
+    decoder: Decoder = registry.build("decoders", "Decoder", name, {})
     return decoder
 
 
-def decode(decoder: Decoder, path: Path, frames: int = 16, longest_side: int = LARGE) -> Footage:
-    with opened(path, video=True, sound=False) as recording:
-        reel = recording.reel()
-        assert reel is not None
-        return decoder(reel, frames, longest_side)
+def decode(
+    decoder: Decoder, path: Path, frames: int = 16, longest_side: int = LARGE
+) -> DecodedFrames:
+    with open_media(path, video=True, audio=False) as media:
+        video = media.video_stream()
+        assert video is not None
+        return decoder(video, frames, longest_side)
 
 
-def numbers(footage: Footage) -> list[int]:
-    return [number_of(image) for image in footage.images]
+def numbers(decoded: DecodedFrames) -> list[int]:
+    return [number_of(image) for image in decoded.images]
 
 
-def assert_numbers_tell_times(footage: Footage, first: int = 0) -> None:
-    """Every picture is the one its time says."""
-    expected = np.rint(footage.times * FRAMES_PER_SECOND).astype(int) + first
-    assert numbers(footage) == expected.tolist()
+def assert_frames_match_times(decoded: DecodedFrames, first: int = 0) -> None:
+    """Each image is the frame of its timestamp."""
+    expected = np.rint(decoded.times * FRAMES_PER_SECOND).astype(int) + first
+    assert numbers(decoded) == expected.tolist()
 
 
 def test_it_gives_the_frame_in_the_middle_of_each_of_n_equal_intervals(
     decoder: Decoder, tmp_path: Path
 ) -> None:
-    footage = decode(decoder, film(tmp_path / "clip.mp4", 50), frames=5)
-    assert numbers(footage) == [5, 15, 25, 35, 45]
-    assert footage.times == pytest.approx([0.2, 0.6, 1.0, 1.4, 1.8])
-    assert footage.timeline.seconds == pytest.approx(2.0)
-    assert len(footage.timeline.stamps) == 50
+    decoded = decode(decoder, film(tmp_path / "clip.mp4", 50), frames=5)
+    assert numbers(decoded) == [5, 15, 25, 35, 45]
+    assert decoded.times == pytest.approx([0.2, 0.6, 1.0, 1.4, 1.8])
+    assert decoded.timeline.seconds == pytest.approx(2.0)
+    assert len(decoded.timeline.pts) == 50
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mov", "clip.mkv"])
-def test_every_frame_is_the_one_its_time_says(decoder: Decoder, tmp_path: Path, name: str) -> None:
-    footage = decode(decoder, film(tmp_path / name, 60), frames=60)
-    assert numbers(footage) == list(range(60))
-    assert_numbers_tell_times(footage)
+def test_every_frame_has_its_own_timestamp(decoder: Decoder, tmp_path: Path, name: str) -> None:
+    decoded = decode(decoder, film(tmp_path / name, 60), frames=60)
+    assert numbers(decoded) == list(range(60))
+    assert_frames_match_times(decoded)
 
 
-def test_a_clip_with_fewer_frames_than_wanted_gives_each_once(
+def test_a_clip_with_fewer_frames_than_requested_gives_each_once(
     decoder: Decoder, tmp_path: Path
 ) -> None:
-    footage = decode(decoder, film(tmp_path / "clip.mp4", 3), frames=16)
-    assert numbers(footage) == [0, 1, 2]
+    decoded = decode(decoder, film(tmp_path / "clip.mp4", 3), frames=16)
+    assert numbers(decoded) == [0, 1, 2]
 
 
 def test_a_clip_of_one_frame_gives_it(decoder: Decoder, tmp_path: Path) -> None:
-    footage = decode(decoder, film(tmp_path / "clip.mp4", 1))
-    assert numbers(footage) == [0]
-    assert footage.times.tolist() == [0.0]
-    assert footage.timeline.seconds == pytest.approx(0.04)
+    decoded = decode(decoder, film(tmp_path / "clip.mp4", 1))
+    assert numbers(decoded) == [0]
+    assert decoded.times.tolist() == [0.0]
+    assert decoded.timeline.seconds == pytest.approx(0.04)
 
 
 def test_it_is_uniform_in_time_and_not_in_number_of_frames(
     decoder: Decoder, tmp_path: Path
 ) -> None:
     stamps = [*range(40), *range(40, 240, 20)]  # 25 frames a second, then 1.25
-    footage = decode(decoder, film(tmp_path / "clip.mp4", 50, stamps=stamps), frames=6)
+    decoded = decode(decoder, film(tmp_path / "clip.mp4", 50, stamps=stamps), frames=6)
     shown = [stamp / FRAMES_PER_SECOND for stamp in stamps]
-    middles = [(step + 0.5) / 6 * footage.timeline.seconds for step in range(6)]
+    middles = [(step + 0.5) / 6 * decoded.timeline.seconds for step in range(6)]
     on_screen = [max(time for time in shown if time <= middle) for middle in middles]
-    assert footage.times == pytest.approx(on_screen)
-    assert [shown[number] for number in numbers(footage)] == pytest.approx(on_screen)
+    assert decoded.times == pytest.approx(on_screen)
+    assert [shown[number] for number in numbers(decoded)] == pytest.approx(on_screen)
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
@@ -92,7 +94,7 @@ def test_a_rotated_video_comes_out_upright(decoder: Decoder, tmp_path: Path, rot
         np.testing.assert_array_equal(np.rot90(before, rotation // 90), after)
 
 
-def test_pictures_are_made_smaller_by_their_longest_side_and_never_larger(
+def test_images_are_downscaled_by_their_longest_side_and_never_enlarged(
     decoder: Decoder, tmp_path: Path
 ) -> None:
     wide = film(tmp_path / "wide.mp4", 4)
@@ -103,16 +105,16 @@ def test_pictures_are_made_smaller_by_their_longest_side_and_never_larger(
     assert numbers(decode(decoder, wide, longest_side=80)) == [0, 1, 2, 3]
 
 
-def test_odd_sizes_are_kept(decoder: Decoder, tmp_path: Path) -> None:
+def test_odd_sizes_stay_as_they_are(decoder: Decoder, tmp_path: Path) -> None:
     clip = film(tmp_path / "odd.mp4", 5, width=161, height=121, pixels="yuv444p")
-    footage = decode(decoder, clip)
-    assert footage.images[0].shape == (121, 161, 3)
-    assert numbers(footage) == [0, 1, 2, 3, 4]
+    decoded = decode(decoder, clip)
+    assert decoded.images[0].shape == (121, 161, 3)
+    assert numbers(decoded) == [0, 1, 2, 3, 4]
 
 
 def test_colours_are_red_green_blue(decoder: Decoder, tmp_path: Path, shared: Path) -> None:
-    footage = decode(decoder, shared / "data/ravdess_av/01-01-01-01-01-01-01.mp4")
-    face = footage.images[0][200:360, 560:720].mean(axis=(0, 1))
+    decoded = decode(decoder, shared / "data/ravdess_av/01-01-01-01-01-01-01.mp4")
+    face = decoded.images[0][200:360, 560:720].mean(axis=(0, 1))
     assert face[0] > face[2]
 
 
@@ -120,36 +122,36 @@ def test_colours_are_red_green_blue(decoder: Decoder, tmp_path: Path, shared: Pa
 def test_a_truncated_video_gives_its_intact_frames(
     decoder: Decoder, tmp_path: Path, name: str
 ) -> None:
-    footage = decode(decoder, cut(film(tmp_path / name, 100), tmp_path / f"half-{name}"), frames=8)
-    assert 20 < len(footage.timeline.stamps) < 80
-    assert len(footage.images) == 8
-    assert footage.times[-1] < footage.timeline.seconds
-    assert_numbers_tell_times(footage)
+    decoded = decode(decoder, cut(film(tmp_path / name, 100), tmp_path / f"half-{name}"), frames=8)
+    assert 20 < len(decoded.timeline.pts) < 80
+    assert len(decoded.images) == 8
+    assert decoded.times[-1] < decoded.timeline.seconds
+    assert_frames_match_times(decoded)
 
 
 def test_a_clock_that_does_not_start_at_zero_changes_nothing(
     decoder: Decoder, tmp_path: Path
 ) -> None:
-    def later(packet: Any, stream: object) -> None:
+    def delay(packet: Any, stream: object) -> None:
         shift = int(3 / packet.time_base)
         packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
 
     plain = film(tmp_path / "plain.mp4", 20)
-    footage = decode(decoder, remux(plain, tmp_path / "later.mkv", later))
-    assert footage.times[0] == 0
-    assert_numbers_tell_times(footage)
+    decoded = decode(decoder, remux(plain, tmp_path / "later.mkv", delay))
+    assert decoded.times[0] == 0
+    assert_frames_match_times(decoded)
 
 
-def test_frames_cut_away_by_an_edit_list_are_not_given(decoder: Decoder, tmp_path: Path) -> None:
-    def earlier(packet: Any, stream: object) -> None:
+def test_frames_cut_away_by_an_edit_list_are_left_out(decoder: Decoder, tmp_path: Path) -> None:
+    def advance(packet: Any, stream: object) -> None:
         shift = int(0.4 / packet.time_base)
         packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
 
     plain = film(tmp_path / "plain.mp4", 50)
     options = {"avoid_negative_ts": "disabled", "use_editlist": "1"}
-    footage = decode(decoder, remux(plain, tmp_path / "edited.mp4", earlier, options), frames=100)
-    assert len(footage.images) == 40
-    assert_numbers_tell_times(footage, first=10)
+    decoded = decode(decoder, remux(plain, tmp_path / "edited.mp4", advance, options), frames=100)
+    assert len(decoded.images) == 40
+    assert_frames_match_times(decoded, first=10)
 
 
 def test_a_video_without_timestamps_is_refused(decoder: Decoder, tmp_path: Path) -> None:
@@ -158,26 +160,26 @@ def test_a_video_without_timestamps_is_refused(decoder: Decoder, tmp_path: Path)
         decode(decoder, raw)
 
 
-def test_the_same_video_gives_the_same_pictures(decoder: Decoder, tmp_path: Path) -> None:
+def test_the_same_video_gives_the_same_images(decoder: Decoder, tmp_path: Path) -> None:
     clip = film(tmp_path / "clip.mp4", 30)
     first, again = decode(decoder, clip), decode(decoder, clip)
     np.testing.assert_array_equal(first.images, again.images)
 
 
-def test_all_members_give_the_same_pictures_of_a_real_clip(decoder: Decoder, shared: Path) -> None:
+def test_all_decoders_give_the_same_images_of_a_real_clip(decoder: Decoder, shared: Path) -> None:
     for clip in sorted((shared / "data/ravdess_av").glob("*.mp4")):
-        one, other = decode(decoder, clip, 16, 320), decode(build("pyav"), clip, 16, 320)
-        assert len(one.images) == 16
-        np.testing.assert_array_equal(one.images, other.images)
-        np.testing.assert_array_equal(one.times, other.times)
+        actual, expected = decode(decoder, clip, 16, 320), decode(build("pyav"), clip, 16, 320)
+        assert len(actual.images) == 16
+        np.testing.assert_array_equal(actual.images, expected.images)
+        np.testing.assert_array_equal(actual.times, expected.times)
 
 
 def test_pyav_gives_no_smeared_frame_of_a_damaged_video(tmp_path: Path) -> None:
     clip = film(tmp_path / "clip.mp4", 100)
-    footage = decode(build("pyav"), scribbled(clip, tmp_path / "damaged.mp4"), frames=100)
-    assert 50 < len(footage.images) < 100
-    assert_numbers_tell_times(footage)
-    assert footage.times[-1] == pytest.approx(99 / 25)
+    decoded = decode(build("pyav"), scribbled(clip, tmp_path / "damaged.mp4"), frames=100)
+    assert 50 < len(decoded.images) < 100
+    assert_frames_match_times(decoded)
+    assert decoded.times[-1] == pytest.approx(99 / 25)
 
 
 def test_pyav_gives_no_smeared_frame_around_a_hole_in_a_transport_stream(tmp_path: Path) -> None:
@@ -185,9 +187,9 @@ def test_pyav_gives_no_smeared_frame_around_a_hole_in_a_transport_stream(tmp_pat
     packets = [content[begin : begin + 188] for begin in range(0, len(content), 188)]
     third = len(packets) // 3
     (tmp_path / "hole.ts").write_bytes(b"".join(packets[:third] + packets[third + 9 :]))
-    footage = decode(build("pyav"), tmp_path / "hole.ts", frames=100)
-    assert 50 < len(footage.images) < 100
-    assert_numbers_tell_times(footage)
+    decoded = decode(build("pyav"), tmp_path / "hole.ts", frames=100)
+    assert 50 < len(decoded.images) < 100
+    assert_frames_match_times(decoded)
 
 
 def test_decord_refuses_a_damaged_video(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import soundfile
 from filming import cut, film, number_of, remux, scribbled, tone
 
 from ecmf.data.manifest import Clip
-from ecmf.decoding.clip_decoder import ClipDecoder, Decoded, content_key
+from ecmf.decoding.clip_decoder import ClipDecoder, DecodedClip, content_key
 from ecmf.params import DecodeVideo
 from ecmf.storage.files import sha256
 from ecmf.storage.jpeg import decode_jpeg
@@ -18,15 +18,15 @@ PARAMS = DecodeVideo(frames=8)
 
 def decode(
     video: Path | str = "", audio: Path | str = "", digest: str = "", params: DecodeVideo = PARAMS
-) -> Decoded:
-    return ClipDecoder(params)(Clip("one", video=str(video), audio=str(audio), sha256=digest))
+) -> DecodedClip:
+    return ClipDecoder(params)(Clip("clip", video=str(video), audio=str(audio), sha256=digest))
 
 
 def stereo(seconds: float, rate: int = 16_000) -> np.ndarray:
     return np.stack([tone(seconds, rate, 300), tone(seconds, rate, 500)])
 
 
-def states(decoded: Decoded) -> tuple[str, str]:
+def states(decoded: DecodedClip) -> tuple[str, str]:
     return decoded.frames.state, decoded.audio.state
 
 
@@ -35,7 +35,7 @@ def params(request: pytest.FixtureRequest) -> DecodeVideo:
     return DecodeVideo(decoder=request.param, frames=8)
 
 
-def test_a_whole_clip_gives_frames_and_sound_and_what_it_claims(
+def test_a_whole_clip_gives_frames_audio_and_its_declared_length(
     tmp_path: Path, params: DecodeVideo
 ) -> None:
     decoded = decode(film(tmp_path / "a.mp4", 50, sound=stereo(2.0)), params=params)
@@ -65,7 +65,7 @@ def test_an_empty_file_fails(tmp_path: Path) -> None:
     assert decoded.failure == f"{tmp_path}/a.mp4: the file is empty (0 bytes)"
 
 
-def test_a_clip_of_text_alone_has_neither_frames_nor_sound_and_says_why() -> None:
+def test_a_clip_of_text_alone_has_neither_frames_nor_audio_and_a_reason() -> None:
     clip = Clip("a", transcript="Well.")
     decoded = ClipDecoder(DecodeVideo())(clip)
     assert states(decoded) == ("empty", "empty")
@@ -100,7 +100,7 @@ def test_a_file_without_any_stream_to_decode_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
-def test_a_truncated_clip_is_flagged_and_keeps_what_is_intact(
+def test_a_truncated_clip_is_flagged_and_keeps_its_intact_frames(
     tmp_path: Path, params: DecodeVideo, name: str
 ) -> None:
     whole = film(tmp_path / name, 100, sound=stereo(4.0))
@@ -124,7 +124,7 @@ def test_a_truncated_clip_is_flagged_and_keeps_what_is_intact(
         ("a.flac", "truncated or damaged: claims 4.00 s of sound, "),
     ],
 )
-def test_truncated_sound_is_flagged(tmp_path: Path, name: str, reason: str) -> None:
+def test_truncated_audio_is_flagged(tmp_path: Path, name: str, reason: str) -> None:
     soundfile.write(tmp_path / name, stereo(4.0).T, 16_000)
     decoded = decode(audio=cut(tmp_path / name, tmp_path / f"half-{name}"))
     assert states(decoded) == ("empty", "flagged")
@@ -143,21 +143,21 @@ def test_damage_in_the_middle_is_flagged_by_pyav_and_fails_with_decord(tmp_path:
     assert decoded.frames.facts["claimed_frames"] == 100
 
 
-def test_sound_without_a_sample_is_empty(tmp_path: Path) -> None:
+def test_audio_without_a_sample_is_empty(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.empty(0, "int16"), 16_000)
     decoded = decode(audio=tmp_path / "a.wav")
     assert states(decoded) == ("empty", "empty")
     assert decoded.audio.reason == "the audio track holds no sample"
 
 
-def test_a_video_without_sound_has_empty_audio(tmp_path: Path, params: DecodeVideo) -> None:
+def test_a_video_without_a_track_has_empty_audio(tmp_path: Path, params: DecodeVideo) -> None:
     decoded = decode(film(tmp_path / "a.mp4", 10), params=params)
     assert states(decoded) == ("whole", "empty")
     assert decoded.audio.reason == "no audio track"
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
-def test_sound_without_video_has_empty_frames(tmp_path: Path, name: str) -> None:
+def test_audio_without_video_has_empty_frames(tmp_path: Path, name: str) -> None:
     soundfile.write(tmp_path / name, tone(0.5), 16_000)
     decoded = decode(tmp_path / name)
     assert states(decoded) == ("empty", "whole")
@@ -173,22 +173,22 @@ def test_a_clip_of_one_frame_is_whole(tmp_path: Path, params: DecodeVideo) -> No
 
 def test_cover_art_is_no_video(tmp_path: Path, params: DecodeVideo) -> None:
     soundfile.write(tmp_path / "a.flac", tone(0.5), 16_000)
-    with av.open(tmp_path / "a.flac") as given, av.open(tmp_path / "b.m4a", "w", "mp4") as out:
-        voice = out.add_stream("aac", rate=16_000, layout="mono")
+    with av.open(tmp_path / "a.flac") as source, av.open(tmp_path / "b.m4a", "w", "mp4") as out:
+        audio = out.add_stream("aac", rate=16_000, layout="mono")
         cover = out.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
         cover.disposition = av.stream.Disposition.attached_pic
         picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), "uint8"), format="rgb24")
         out.mux([*cover.encode(picture.reformat(format="yuvj420p")), *cover.encode(None)])
-        for frame in given.decode(audio=0):
-            out.mux(voice.encode(frame))
-        out.mux(voice.encode(None))
+        for frame in source.decode(audio=0):
+            out.mux(audio.encode(frame))
+        out.mux(audio.encode(None))
     decoded = decode(tmp_path / "b.m4a", params=params)
     assert states(decoded) == ("empty", "whole")
     assert decoded.frames.reason == "no video stream"
 
 
-def test_an_audio_file_of_its_own_wins_over_the_track_of_the_video(tmp_path: Path) -> None:
+def test_a_separate_audio_file_replaces_the_track_of_the_video(tmp_path: Path) -> None:
     video = film(tmp_path / "a.mp4", 10, sound=stereo(0.4))
     soundfile.write(tmp_path / "a.wav", tone(0.3), 16_000)
     decoded = decode(video, tmp_path / "a.wav", sha256(video, tmp_path / "a.wav"))
@@ -203,7 +203,7 @@ def test_a_broken_audio_file_leaves_the_frames_whole(tmp_path: Path) -> None:
     assert decoded.failure == f"audio: {tmp_path}/a.wav: the file is empty (0 bytes)"
 
 
-def test_sound_that_is_of_no_use_leaves_the_frames_whole(tmp_path: Path) -> None:
+def test_unusable_audio_does_not_change_the_state_of_the_frames(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.full(1000, np.nan), 16_000, subtype="FLOAT")
     decoded = decode(tmp_path / "a.wav")
     assert states(decoded) == ("empty", "failed")
@@ -227,11 +227,11 @@ def test_a_clip_of_neither_video_nor_audio_is_empty() -> None:
     assert decoded.audio.reason == "the manifest names no audio"
 
 
-def test_sound_that_begins_later_than_the_video_keeps_its_own_start(tmp_path: Path) -> None:
+def test_audio_that_starts_later_than_the_video_keeps_its_own_start(tmp_path: Path) -> None:
     plain = film(tmp_path / "a.mkv", 25, b_frames=0, sound=stereo(1.0), sound_codec="pcm_s16le")
-    with av.open(plain) as given, av.open(tmp_path / "b.mkv", "w") as out:
-        copies = [out.add_stream_from_template(stream) for stream in given.streams]
-        for packet in given.demux():
+    with av.open(plain) as source, av.open(tmp_path / "b.mkv", "w") as out:
+        copies = [out.add_stream_from_template(stream) for stream in source.streams]
+        for packet in source.demux():
             if packet.dts is not None:
                 late = 500 if packet.stream.type == "audio" else 0  # milliseconds, as in any mkv
                 packet.pts, packet.dts = packet.pts + late, packet.dts + late
@@ -243,7 +243,7 @@ def test_sound_that_begins_later_than_the_video_keeps_its_own_start(tmp_path: Pa
     assert len(decoded.audio.values) == 16_000
 
 
-def test_a_file_without_a_claim_is_not_doubted(tmp_path: Path) -> None:
+def test_a_file_without_a_declared_length_is_not_flagged(tmp_path: Path) -> None:
     packets = film(tmp_path / "a.mp4", 30)
     fragments = remux(
         packets, tmp_path / "b.mp4", container={"movflags": "frag_keyframe+empty_moov"}

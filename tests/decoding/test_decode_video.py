@@ -34,11 +34,11 @@ def run(folder: Path, clips: Sequence[Clip], params: DecodeVideo) -> tuple[Path,
 
 @pytest.fixture
 def clips(tmp_path: Path) -> list[Clip]:
-    """A clip with sound, one without, one that is only sound, one that is cut off."""
-    voice = np.stack([tone(1.2), tone(1.2)])
+    """A clip with audio, one without, one of audio alone, and a truncated one."""
+    audio = np.stack([tone(1.2), tone(1.2)])
     soundfile.write(tmp_path / "c.wav", tone(0.5), 16_000)
     return [
-        clip(film(tmp_path / "b.mp4", 30, sound=voice)),
+        clip(film(tmp_path / "b.mp4", 30, sound=audio)),
         clip(film(tmp_path / "a.mkv", 20)),
         clip(tmp_path / "c.wav"),
         clip(cut(film(tmp_path / "whole.mp4", 60), tmp_path / "d.mp4")),
@@ -50,24 +50,29 @@ def test_both_stores_hold_every_clip_in_the_order_of_the_manifest(
     tmp_path: Path, clips: list[Clip], decoder: str
 ) -> None:
     frames, audio = run(tmp_path, clips, DecodeVideo(decoder=decoder, frames=5))
-    with Store(frames) as pictures, Store(audio) as voices:
-        assert list(pictures) == list(voices) == ["b", "a", "c", "d"]
-        assert [pictures.state(name)[0] for name in "bacd"] == [
+    with Store(frames) as frame_store, Store(audio) as audio_store:
+        assert list(frame_store) == list(audio_store) == ["b", "a", "c", "d"]
+        assert [frame_store.state(name)[0] for name in "bacd"] == [
             "whole",
             "whole",
             "empty",
             "flagged",
         ]
-        assert [voices.state(name)[0] for name in "bacd"] == ["whole", "empty", "whole", "empty"]
-        rows = pictures["b"]
+        assert [audio_store.state(name)[0] for name in "bacd"] == [
+            "whole",
+            "empty",
+            "whole",
+            "empty",
+        ]
+        rows = frame_store["b"]
         assert [number_of(decode_jpeg(file)) for file in rows.values] == [3, 9, 15, 21, 27]
         assert rows.times == pytest.approx(np.array([3, 9, 15, 21, 27]) / 25)
         assert rows.facts["claimed_frames"] == rows.facts["decoded_frames"] == 30
-        assert np.isnan(pictures["c"].facts["claimed_frames"])
-        np.testing.assert_array_equal(voices["c"].values, tone(0.5))
-        assert voices.layout.rate == 16_000
-        assert pictures.provenance["decoder"] == decoder
-        assert {"frames", "longest_side", "jpeg_quality", "opencv"} <= set(pictures.provenance)
+        assert np.isnan(frame_store["c"].facts["claimed_frames"])
+        np.testing.assert_array_equal(audio_store["c"].values, tone(0.5))
+        assert audio_store.layout.rate == 16_000
+        assert frame_store.provenance["decoder"] == decoder
+        assert {"frames", "longest_side", "jpeg_quality", "opencv"} <= set(frame_store.provenance)
 
 
 def test_the_same_clips_give_the_same_bytes_for_any_number_of_workers(
@@ -80,7 +85,7 @@ def test_the_same_clips_give_the_same_bytes_for_any_number_of_workers(
     assert contents[0] == contents[1]
 
 
-def test_the_sound_is_the_same_file_whatever_is_asked_of_the_pictures(
+def test_the_audio_store_does_not_depend_on_the_parameters_of_the_frames(
     tmp_path: Path, clips: list[Clip]
 ) -> None:
     _, audio = run(tmp_path, clips[:1], DecodeVideo())
@@ -89,18 +94,18 @@ def test_the_sound_is_the_same_file_whatever_is_asked_of_the_pictures(
     assert audio.read_bytes() == before
 
 
-def test_the_quality_of_the_pictures_is_a_parameter(tmp_path: Path, clips: list[Clip]) -> None:
+def test_quality_and_size_of_the_frames_are_parameters(tmp_path: Path, clips: list[Clip]) -> None:
     sizes = []
     for quality in (40, 95):
         frames, _ = run(tmp_path, clips[:1], DecodeVideo(jpeg_quality=quality, longest_side=100))
-        with Store(frames) as pictures:
-            files = pictures["b"].values
+        with Store(frames) as frame_store:
+            files = frame_store["b"].values
             assert decode_jpeg(files[0]).shape == (75, 100, 3)
             sizes.append(sum(map(len, files)))
     assert sizes[0] < sizes[1]
 
 
-def test_failed_and_flagged_clips_within_the_budget_are_recorded_and_shown(
+def test_failed_and_flagged_clips_within_the_budget_are_recorded_and_logged(
     tmp_path: Path, clips: list[Clip], caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "e.mp4").write_text("no video")
@@ -108,12 +113,12 @@ def test_failed_and_flagged_clips_within_the_budget_are_recorded_and_shown(
         frames, audio = run(
             tmp_path, [*clips, clip(tmp_path / "e.mp4")], DecodeVideo(error_budget=0.2)
         )
-    with Store(frames) as pictures, Store(audio) as voices:
-        state, reason = pictures.state("e")
+    with Store(frames) as frame_store, Store(audio) as audio_store:
+        state, reason = frame_store.state("e")
         assert state == "failed"
         assert "e.mp4: not a media file" in reason
-        assert voices.state("e") == (state, reason)
-        assert len(pictures["e"].values) == 0
+        assert audio_store.state("e") == (state, reason)
+        assert len(frame_store["e"].values) == 0
     assert f"failed: e: {reason}" in caplog.text
     assert "flagged: d: frames: truncated or damaged: claims 60 frames / 2.40 s, " in caplog.text
 
@@ -134,8 +139,8 @@ def test_too_many_failed_clips_stop_the_stage_after_all_were_tried(
 def test_a_clip_that_changed_since_it_was_indexed_fails(tmp_path: Path, clips: list[Clip]) -> None:
     (tmp_path / "c.wav").write_bytes((tmp_path / "c.wav").read_bytes() + b"more")
     frames, _ = run(tmp_path, clips, DecodeVideo(error_budget=0.25))
-    with Store(frames) as pictures:
-        assert pictures.state("c")[1].startswith("changed since it was indexed: its sha256 is ")
+    with Store(frames) as frame_store:
+        assert frame_store.state("c")[1].startswith("changed since it was indexed: its sha256 is ")
 
 
 def test_a_clip_that_takes_too_long_fails_and_the_run_goes_on(
@@ -143,28 +148,33 @@ def test_a_clip_that_takes_too_long_fails_and_the_run_goes_on(
 ) -> None:
     params = DecodeVideo(seconds_per_clip=1e-4, error_budget=1)
     frames, audio = run(tmp_path, clips[:2], params)
-    with Store(frames) as pictures, Store(audio) as voices:
+    with Store(frames) as frame_store, Store(audio) as audio_store:
         for name in "ba":
-            assert pictures.state(name) == ("failed", "took longer than 0.0001 s")
-            assert voices.state(name) == ("failed", "took longer than 0.0001 s")
+            assert frame_store.state(name) == ("failed", "took longer than 0.0001 s")
+            assert audio_store.state(name) == ("failed", "took longer than 0.0001 s")
 
 
-def test_a_separate_audio_file_is_the_sound_of_the_clip(tmp_path: Path) -> None:
+def test_a_separate_audio_file_is_the_audio_of_the_clip(tmp_path: Path) -> None:
     video = film(tmp_path / "a.mp4", 10, sound=np.stack([tone(0.4), tone(0.4)]))
     soundfile.write(tmp_path / "a.wav", tone(0.3), 16_000)
     both = Clip("a", str(video), str(tmp_path / "a.wav"), split="unlabelled")
     _, audio = run(tmp_path, [both], DecodeVideo())
-    with Store(audio) as voices:
-        np.testing.assert_array_equal(voices["a"].values, tone(0.3))
+    with Store(audio) as audio_store:
+        np.testing.assert_array_equal(audio_store["a"].values, tone(0.3))
 
 
 def test_real_clips_go_through(tmp_path: Path, shared: Path) -> None:
     videos = sorted((shared / "data/ravdess_av").glob("*.mp4"))
-    voice = sorted((shared / "data/ravdess").rglob("*.flac"))[0]
-    frames, audio = run(tmp_path, [clip(path) for path in (*videos, voice)], DecodeVideo())
-    with Store(frames) as pictures, Store(audio) as voices:
-        assert [len(rows.values) for rows in pictures.values()] == [16, 16, 16, 0]
-        assert [bool(len(rows.values)) for rows in voices.values()] == [True, True, False, True]
+    recording = sorted((shared / "data/ravdess").rglob("*.flac"))[0]
+    frames, audio = run(tmp_path, [clip(path) for path in (*videos, recording)], DecodeVideo())
+    with Store(frames) as frame_store, Store(audio) as audio_store:
+        assert [len(rows.values) for rows in frame_store.values()] == [16, 16, 16, 0]
+        assert [bool(len(rows.values)) for rows in audio_store.values()] == [
+            True,
+            True,
+            False,
+            True,
+        ]
 
 
 def test_a_second_run_decodes_nothing_and_gives_the_same_bytes(
@@ -173,17 +183,17 @@ def test_a_second_run_decodes_nothing_and_gives_the_same_bytes(
     caplog.set_level(logging.INFO)
     stores = run(tmp_path, clips[1:], DecodeVideo(frames=3))
     before = [store.read_bytes() for store in stores]
-    assert "3 clips, 0 known, 3 to work out" in caplog.text
+    assert "3 clips, 0 cached, 3 to compute" in caplog.text
     stores = run(tmp_path, clips[1:], DecodeVideo(frames=3))
-    assert "3 clips, 3 known, 0 to work out" in caplog.text
+    assert "3 clips, 3 cached, 0 to compute" in caplog.text
     assert [store.read_bytes() for store in stores] == before
     run(tmp_path, clips, DecodeVideo(frames=3))
-    assert "4 clips, 3 known, 1 to work out" in caplog.text
+    assert "4 clips, 3 cached, 1 to compute" in caplog.text
 
 
-def test_what_failed_is_tried_again(tmp_path: Path, clips: list[Clip]) -> None:
+def test_a_failed_clip_is_tried_again(tmp_path: Path, clips: list[Clip]) -> None:
     slow = DecodeVideo(seconds_per_clip=1e-4, error_budget=1)
-    with Store(run(tmp_path, clips[:1], slow)[0]) as pictures:
-        assert pictures.state("b")[0] == "failed"
-    with Store(run(tmp_path, clips[:1], DecodeVideo(error_budget=0))[0]) as pictures:
-        assert pictures.state("b")[0] == "whole"
+    with Store(run(tmp_path, clips[:1], slow)[0]) as frame_store:
+        assert frame_store.state("b")[0] == "failed"
+    with Store(run(tmp_path, clips[:1], DecodeVideo(error_budget=0))[0]) as frame_store:
+        assert frame_store.state("b")[0] == "whole"

@@ -7,15 +7,15 @@ import soundfile
 from filming import film, tone
 from numpy.typing import NDArray
 
-from ecmf.decoding.demuxer import opened
-from ecmf.decoding.waveform import Waveform
+from ecmf.decoding.demuxer import open_media
+from ecmf.decoding.waveform import WaveformBuilder
 from ecmf.errors import ClipError
 from ecmf.media import Samples
 
 
-def heard(path: Path) -> Samples:
-    with opened(path, video=False, sound=True) as recording:
-        track = recording.track()
+def read_audio(path: Path) -> Samples:
+    with open_media(path, video=False, audio=True) as media:
+        track = media.audio_track()
         assert track is not None
         return track.samples
 
@@ -28,10 +28,10 @@ def frame(
     return audio
 
 
-def test_16_bits_at_16_khz_come_through_unchanged(tmp_path: Path) -> None:
+def test_16_bits_at_16_khz_are_unchanged(tmp_path: Path) -> None:
     samples = tone(0.5)
     soundfile.write(tmp_path / "a.wav", samples, 16_000)
-    np.testing.assert_array_equal(heard(tmp_path / "a.wav"), samples)
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.wav"), samples)
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
@@ -39,13 +39,13 @@ def test_channels_are_averaged_with_equal_weights(tmp_path: Path, name: str) -> 
     left, right = tone(0.5, hertz=300), tone(0.5, hertz=500)
     soundfile.write(tmp_path / name, np.stack([left, right], axis=1), 16_000)
     expected = np.rint((left.astype(float) + right) / 2)
-    assert np.abs(heard(tmp_path / name) - expected).max() <= 0.5
+    assert np.abs(read_audio(tmp_path / name) - expected).max() <= 0.5
 
 
 def test_a_voice_in_one_channel_is_half_as_loud_in_a_video_too(tmp_path: Path) -> None:
     left = tone(0.5)
     clip = film(tmp_path / "a.mkv", 5, sound=np.stack([left, 0 * left]), sound_codec="pcm_s16le")
-    np.testing.assert_array_equal(heard(clip), np.rint(left / 2))
+    np.testing.assert_array_equal(read_audio(clip), np.rint(left / 2))
 
 
 @pytest.mark.parametrize(
@@ -57,51 +57,51 @@ def test_every_sample_format_gives_the_same_loudness(
 ) -> None:
     samples = tone(0.2)
     soundfile.write(tmp_path / "a.wav", samples / 2.0**15, 16_000, subtype=subtype)
-    assert np.abs(heard(tmp_path / "a.wav").astype(int) - samples).max() <= error
+    assert np.abs(read_audio(tmp_path / "a.wav").astype(int) - samples).max() <= error
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
 def test_other_rates_are_resampled_to_16_khz(tmp_path: Path, rate: int) -> None:
     soundfile.write(tmp_path / "a.wav", tone(1.0, rate), rate)
-    samples = heard(tmp_path / "a.wav")
+    samples = read_audio(tmp_path / "a.wav")
     assert len(samples) == 16_000
     assert np.abs(samples[2000:-2000].astype(int) - tone(1.0)[2000:-2000]).max() <= 20
 
 
-def test_planar_and_packed_frames_are_the_same_sound() -> None:
+def test_planar_and_packed_frames_give_the_same_samples() -> None:
     values = np.stack([tone(0.1, hertz=300), tone(0.1, hertz=500)])
-    planar, packed = Waveform(), Waveform()
+    planar, packed = WaveformBuilder(), WaveformBuilder()
     planar.add(frame(values, "s16p", layout="stereo"))
     packed.add(frame(np.ascontiguousarray(values.T).reshape(1, -1), "s16", layout="stereo"))
     np.testing.assert_array_equal(planar.samples(), packed.samples())
 
 
-def test_what_is_too_loud_is_clipped_and_does_not_wrap_around() -> None:
-    waveform = Waveform()
-    waveform.add(frame(np.array([[1.5, -1.5, 1.0]], "float32"), "fltp"))
-    assert waveform.samples().tolist() == [32767, -32768, 32767]
+def test_values_beyond_full_scale_are_clipped_and_do_not_wrap_around() -> None:
+    builder = WaveformBuilder()
+    builder.add(frame(np.array([[1.5, -1.5, 1.0]], "float32"), "fltp"))
+    assert builder.samples().tolist() == [32767, -32768, 32767]
 
 
 def test_no_frame_gives_no_sample() -> None:
-    assert Waveform().samples().shape == (0,)
+    assert WaveformBuilder().samples().shape == (0,)
 
 
 def test_a_rate_that_changes_is_refused() -> None:
-    waveform = Waveform()
-    waveform.add(frame(np.zeros((1, 8), "float32"), "fltp", 44_100))
+    builder = WaveformBuilder()
+    builder.add(frame(np.zeros((1, 8), "float32"), "fltp", 44_100))
     with pytest.raises(ClipError, match="sample rate changes from 44100 to 48000 Hz"):
-        waveform.add(frame(np.zeros((1, 8), "float32"), "fltp", 48_000))
+        builder.add(frame(np.zeros((1, 8), "float32"), "fltp", 48_000))
 
 
-def test_nan_in_the_sound_is_refused() -> None:
-    waveform = Waveform()
-    waveform.add(frame(np.array([[0.0, np.nan]], "float32"), "fltp"))
+def test_nan_in_the_samples_is_refused() -> None:
+    builder = WaveformBuilder()
+    builder.add(frame(np.array([[0.0, np.nan]], "float32"), "fltp"))
     with pytest.raises(ClipError, match="holds NaN or infinity"):
-        waveform.samples()
+        builder.samples()
 
 
-def test_a_real_flac_is_what_soundfile_reads(shared: Path) -> None:
+def test_a_real_flac_gives_the_samples_soundfile_reads(shared: Path) -> None:
     path = sorted((shared / "data/ravdess").rglob("*.flac"))[0]
     expected, rate = soundfile.read(path, dtype="int16")
     assert rate == 16_000
-    np.testing.assert_array_equal(heard(path), expected)
+    np.testing.assert_array_equal(read_audio(path), expected)

@@ -15,7 +15,7 @@ from ecmf.errors import MissingFileError, ParamsError
 from ecmf.storage.files import sha256
 
 FACE_CELLS = slice(10, 21), slice(22, 33)
-"""Rows and columns of the portrait's face, in cells of 8 x 8 pixels."""
+"""Rows and columns of the face in the portrait, in cells of 8 x 8 pixels."""
 
 FACE_CENTRE = 222, 125
 
@@ -23,8 +23,8 @@ FACE_CENTRE = 222, 125
 @pytest.fixture(scope="module")
 def portrait() -> NDArray[np.uint8]:
     """A real photograph with one face, 512 x 512."""
-    picture: NDArray[np.uint8] = skimage.data.astronaut()
-    return picture
+    image: NDArray[np.uint8] = skimage.data.astronaut()
+    return image
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def scrfd(portrait: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(params=registry.names("detectors"))
-def given(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    """Every member of the family, with options that make it work here."""
+def plugin(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Every detector, with options that work on this machine."""
     name: str = request.param
     if name == "yunet":
         weights = request.getfixturevalue("shared") / "models" / "yunet_n_dynamic.onnx"
@@ -47,13 +47,13 @@ def given(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def detector(given: tuple[str, dict[str, Any]]) -> Detector:
-    made: Detector = registry.create("detectors", "Detector", *given)
-    return made
+def detector(plugin: tuple[str, dict[str, Any]]) -> Detector:
+    detector: Detector = registry.build("detectors", "Detector", *plugin)
+    return detector
 
 
-def find(detector: Detector, picture: NDArray[np.uint8]) -> list[Face]:
-    return detector(picture, detector.default_confidence)
+def find(detector: Detector, image: NDArray[np.uint8]) -> list[Face]:
+    return detector(image, detector.default_confidence)
 
 
 def test_the_face_of_a_photograph_is_found_and_nothing_else(
@@ -67,12 +67,12 @@ def test_the_face_of_a_photograph_is_found_and_nothing_else(
     assert face.score >= detector.default_confidence
 
 
-def test_pictures_without_a_face_have_none(detector: Detector) -> None:
+def test_images_without_a_face_have_none(detector: Detector) -> None:
     assert find(detector, np.zeros((240, 320, 3), "uint8")) == []
     assert find(detector, np.full((320, 180, 3), 200, "uint8")) == []
 
 
-def test_a_picture_of_another_shape_in_between_changes_nothing(
+def test_an_image_of_another_shape_in_between_changes_nothing(
     detector: Detector, portrait: NDArray[np.uint8]
 ) -> None:
     before = find(detector, portrait)
@@ -80,60 +80,60 @@ def test_a_picture_of_another_shape_in_between_changes_nothing(
     assert find(detector, portrait) == before
 
 
-def test_nothing_below_the_minimum_confidence_is_found_and_the_surest_comes_first(
+def test_scores_descend_and_are_never_below_the_minimum_confidence(
     detector: Detector, portrait: NDArray[np.uint8]
 ) -> None:
     many = detector(portrait, detector.default_confidence - 0.45)
     assert [face.score for face in many] == sorted((face.score for face in many), reverse=True)
-    least = many[0].score - 1e-3
-    assert detector(portrait, least) == [face for face in many if face.score >= least]
+    minimum = many[0].score - 1e-3
+    assert detector(portrait, minimum) == [face for face in many if face.score >= minimum]
     assert detector(portrait, many[0].score + 1e-3) == []
 
 
-def test_the_picture_is_left_as_it_is(detector: Detector, portrait: NDArray[np.uint8]) -> None:
+def test_the_image_is_not_modified(detector: Detector, portrait: NDArray[np.uint8]) -> None:
     before = portrait.copy()
     find(detector, portrait)
     assert np.array_equal(before, portrait)
 
 
-def test_provenance_says_which_software_and_weights_found_the_faces(
-    detector: Detector, given: tuple[str, dict[str, Any]]
+def test_the_provenance_names_the_software_and_the_weights(
+    detector: Detector, plugin: tuple[str, dict[str, Any]]
 ) -> None:
     assert detector.provenance
-    assert detector.provenance.get("weights", "") == given[1].get("sha256", "")
+    assert detector.provenance.get("weights", "") == plugin[1].get("sha256", "")
 
 
-def test_dlib_finds_smaller_faces_in_an_enlarged_picture(portrait: NDArray[np.uint8]) -> None:
+def test_dlib_finds_smaller_faces_in_an_enlarged_image(portrait: NDArray[np.uint8]) -> None:
     small = cv2.resize(portrait, (256, 256), interpolation=cv2.INTER_AREA)
-    assert find(registry.create("detectors", "Detector", "dlib_hog", {}), small) == []
-    enlarging = registry.create("detectors", "Detector", "dlib_hog", {"upsample": 1})
-    (face,) = find(enlarging, small)
+    assert find(registry.build("detectors", "Detector", "dlib_hog", {}), small) == []
+    upsampling = registry.build("detectors", "Detector", "dlib_hog", {"upsample": 1})
+    (face,) = find(upsampling, small)
     assert abs((face.left + face.right) / 2 - FACE_CENTRE[0] / 2) < 8
 
 
-def test_weights_that_are_not_there_are_named_with_the_remedy() -> None:
+def test_missing_weights_are_named_with_the_remedy() -> None:
     options = {"weights": "weights/yunet.onnx", "sha256": "0" * 64}
     with pytest.raises(MissingFileError, match=r"no file 'weights/yunet.onnx'.*opencv_zoo"):
-        registry.create("detectors", "Detector", "yunet", options)
+        registry.build("detectors", "Detector", "yunet", options)
     with pytest.raises(ParamsError, match="weights: Field required"):
-        registry.create("detectors", "Detector", "yunet", {})
+        registry.build("detectors", "Detector", "yunet", {})
 
 
 def test_weights_without_their_hash_are_refused_with_the_hash_to_write(scrfd: Path) -> None:
     with pytest.raises(MissingFileError, match=f"set sha256: {sha256(scrfd)}"):
-        registry.create("detectors", "Detector", "yunet", {"weights": str(scrfd)})
+        registry.build("detectors", "Detector", "yunet", {"weights": str(scrfd)})
     with pytest.raises(MissingFileError, match=f"set sha256: {sha256(scrfd)}"):
-        registry.create("detectors", "Detector", "insightface", {"model": str(scrfd)})
+        registry.build("detectors", "Detector", "insightface", {"model": str(scrfd)})
 
 
-def test_a_file_that_is_no_yunet_is_refused_before_the_first_picture(
+def test_a_file_that_is_no_yunet_is_refused_before_the_first_image(
     tmp_path: Path, scrfd: Path
 ) -> None:
     (tmp_path / "text.onnx").write_text("no network")
     for file, why in ((tmp_path / "text.onnx", "Error"), (scrfd, "it has no output bbox_16")):
         options = {"weights": str(file), "sha256": sha256(file)}
         with pytest.raises(MissingFileError, match=f"is not a YuNet network: .*{why}"):
-            registry.create("detectors", "Detector", "yunet", options)
+            registry.build("detectors", "Detector", "yunet", options)
 
 
 def test_a_pack_that_is_not_on_this_machine_is_not_downloaded(
@@ -141,7 +141,7 @@ def test_a_pack_that_is_not_on_this_machine_is_not_downloaded(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(MissingFileError, match=r"no model pack 'buffalo_l'.*non-commercial"):
-        registry.create("detectors", "Detector", "insightface", {})
+        registry.build("detectors", "Detector", "insightface", {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -153,15 +153,13 @@ def test_a_pack_is_found_by_its_name_among_the_files_of_insightface(
     (pack / "det_tiny.onnx").write_bytes(scrfd.read_bytes())
     monkeypatch.setenv("HOME", str(tmp_path))
     options = {"model": "tiny_pack", "sha256": sha256(scrfd), "input_side": 512}
-    assert (
-        len(find(registry.create("detectors", "Detector", "insightface", options), portrait)) == 1
-    )
+    assert len(find(registry.build("detectors", "Detector", "insightface", options), portrait)) == 1
 
 
 def test_a_folder_must_hold_exactly_one_detector(tmp_path: Path, scrfd: Path) -> None:
     with pytest.raises(MissingFileError, match="but holds none"):
-        registry.create("detectors", "Detector", "insightface", {"model": str(tmp_path)})
+        registry.build("detectors", "Detector", "insightface", {"model": str(tmp_path)})
     for name in ("a.onnx", "b.onnx"):
         onnx.save(onnx.load(scrfd), tmp_path / name)
     with pytest.raises(MissingFileError, match=r"but holds a\.onnx, b\.onnx"):
-        registry.create("detectors", "Detector", "insightface", {"model": str(tmp_path)})
+        registry.build("detectors", "Detector", "insightface", {"model": str(tmp_path)})

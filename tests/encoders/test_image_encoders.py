@@ -1,3 +1,5 @@
+"""The contract of every image encoder, tested on all of them; then tests of single encoders."""
+
 import hashlib
 import json
 from collections.abc import Callable
@@ -32,7 +34,7 @@ from ecmf import registry
 from ecmf.encoding.base import Encoder
 from ecmf.encoding.batching import encode
 from ecmf.errors import MissingFileError, ParamsError
-from ecmf.media import Pictures, Seconds
+from ecmf.media import Images, Seconds
 from ecmf.storage.files import sha256
 
 FAMILY = "encoders.image"
@@ -41,7 +43,7 @@ TIMES: dict[str, Callable[[Seconds], Seconds]] = {
     "motion": lambda times: times[1:],
     "videomae": lambda times: (times[:1] + times[-1:]) / 2,
 }
-"""When the rows of a clip are, given when its pictures are; a row per picture for all others."""
+"""Times of a clip's images -> times of its rows; other encoders have one row per image."""
 
 
 def imported(folder: Path) -> dict[str, Any]:
@@ -52,90 +54,90 @@ def imported(folder: Path) -> dict[str, Any]:
     return {"path": str(path), "sha256": sha256(path)}
 
 
-MAKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
+OPTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "imported": imported,
     "huggingface": partial(tiny_vision.save, "clip"),
     "videomae": partial(tiny_vision.save, "videomae"),
     "onnx": tiny_onnx.expressions,
-    "insightface": tiny_onnx.pack,
+    "insightface": tiny_onnx.model_pack,
 }
-"""The options a member cannot do without, and in the folder what they name; none for all others."""
+"""Encoders with required options -> a function that writes their weights and returns options."""
 
 
-def pictures(clip_id: str, count: int, width: int = 112, height: int = 112) -> Pictures:
-    """Views of a photograph, each a little farther on than the one before."""
+def make_clip(clip_id: str, count: int, width: int = 112, height: int = 112) -> Images:
+    """Views of a photograph, each a little further to the right than the previous one."""
     photograph: NDArray[np.uint8] = skimage.data.astronaut()
     seed = int(hashlib.sha256(clip_id.encode()).hexdigest(), 16)
     left, top = np.random.default_rng(seed).integers(20, 200, 2)
     images = [
         photograph[top : top + height, left + 3 * i : left + 3 * i + width] for i in range(count)
     ]
-    return Pictures(clip_id, images, np.arange(count) / 4 + 0.125)
+    return Images(clip_id, images, np.arange(count) / 4 + 0.125)
 
 
 @pytest.fixture(params=registry.names(FAMILY))
-def member(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, Any]]:
-    """Every member of the family, with the options it cannot do without."""
+def plugin(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, Any]]:
+    """Every image encoder, with its required options."""
     name: str = request.param
-    return name, MAKERS[name](tmp_path) if name in MAKERS else {}
+    return name, OPTIONS[name](tmp_path) if name in OPTIONS else {}
 
 
 @pytest.fixture
-def encoder(member: tuple[str, dict[str, Any]]) -> Encoder:
-    made: Encoder = registry.create(FAMILY, "Encoder", *member)
-    return made
+def encoder(plugin: tuple[str, dict[str, Any]]) -> Encoder:
+    encoder: Encoder = registry.build(FAMILY, "Encoder", *plugin)
+    return encoder
 
 
-def test_every_row_is_finite_of_the_width_that_is_said_and_has_its_time(
-    encoder: Encoder, member: tuple[str, dict[str, Any]]
+def test_every_row_is_finite_of_the_width_of_the_encoder_and_has_its_time(
+    encoder: Encoder, plugin: tuple[str, dict[str, Any]]
 ) -> None:
     for clip_id, count in CLIPS.items():
-        clip = pictures(clip_id, count)
+        clip = make_clip(clip_id, count)
         (features,) = encode(encoder, [clip])
-        times = TIMES.get(member[0], lambda times: times)(clip.times)
+        times = TIMES.get(plugin[0], lambda times: times)(clip.times)
         assert features.values.shape == (len(times), encoder.dim)
         assert features.values.dtype == np.float32
         assert np.isfinite(features.values).all()
         assert features.times.shape == times.shape
-        if encoder.needs_rows:
+        if encoder.reads_media:
             assert features.times.tolist() == times.tolist()
 
 
-def test_a_clip_gets_the_same_bits_alone_and_among_others(encoder: Encoder) -> None:
-    clips = [pictures(clip_id, count) for clip_id, count in CLIPS.items()]
-    clips.insert(1, pictures("long", 3, width=80, height=150))
+def test_a_clip_has_the_same_features_to_the_bit_alone_and_among_others(encoder: Encoder) -> None:
+    clips = [make_clip(clip_id, count) for clip_id, count in CLIPS.items()]
+    clips.insert(1, make_clip("long", 3, width=80, height=150))
     for clip, among_others in zip(clips, encode(encoder, clips), strict=True):
         (alone,) = encode(encoder, [clip])
         assert alone.values.tobytes() == among_others.values.tobytes()
 
 
-def test_two_encoders_of_the_same_options_agree_to_the_bit(
-    encoder: Encoder, member: tuple[str, dict[str, Any]]
+def test_two_encoders_with_the_same_options_agree_to_the_bit(
+    encoder: Encoder, plugin: tuple[str, dict[str, Any]]
 ) -> None:
-    other: Encoder = registry.create(FAMILY, "Encoder", *member)
-    clip = pictures("long", 5)
+    other: Encoder = registry.build(FAMILY, "Encoder", *plugin)
+    clip = make_clip("long", 5)
     assert encode(encoder, [clip])[0].values.tobytes() == encode(other, [clip])[0].values.tobytes()
     assert encoder.provenance == other.provenance != {}
 
 
-def test_pictures_of_any_size_and_shape_are_encoded(encoder: Encoder) -> None:
+def test_images_of_any_size_are_encoded(encoder: Encoder) -> None:
     for width, height in ((320, 240), (90, 160), (17, 23)):
-        (features,) = encode(encoder, [pictures("long", 5, width, height)])
+        (features,) = encode(encoder, [make_clip("long", 5, width, height)])
         assert features.values.shape[1] == encoder.dim
         assert np.isfinite(features.values).all()
 
 
-def test_provenance_can_be_kept_with_the_features(encoder: Encoder) -> None:
+def test_provenance_can_be_stored_as_json(encoder: Encoder) -> None:
     assert json.loads(json.dumps(encoder.provenance)) == encoder.provenance != {}
 
 
-def one(name: str, **options: Any) -> Callable[..., NDArray[np.float32]]:
-    encoder: Encoder = registry.create(FAMILY, "Encoder", name, options)
-    return lambda *images: encoder([Pictures("x", images, np.arange(len(images)) * 1.0)])[0].values
+def rows_of(name: str, **options: Any) -> Callable[..., NDArray[np.float32]]:
+    encoder: Encoder = registry.build(FAMILY, "Encoder", name, options)
+    return lambda *images: encoder([Images("x", images, np.arange(len(images)) * 1.0)])[0].values
 
 
-def test_gradients_say_which_way_edges_run_whatever_the_light() -> None:
-    gradients = one("gradient_histogram", side=32, cell=16, orientations=4)
+def test_gradients_depend_on_the_direction_of_edges_not_on_brightness() -> None:
+    gradients = rows_of("gradient_histogram", side=32, cell=16, orientations=4)
     upright = np.zeros((64, 64, 3), "uint8")
     upright[:, ::16] = 200
     lying = upright.transpose(1, 0, 2).copy()
@@ -144,26 +146,26 @@ def test_gradients_say_which_way_edges_run_whatever_the_light() -> None:
     assert np.allclose(gradients(upright // 4)[0], across, atol=0.02)
 
 
-def test_what_is_trimmed_off_is_not_seen() -> None:
-    picture = pictures("long", 1, 120, 120).images[0]
-    framed = cv2.copyMakeBorder(picture, 20, 20, 20, 20, cv2.BORDER_CONSTANT, value=(255, 0, 0))
-    trimmed = one("gradient_histogram", trim=0.125)
-    assert np.array_equal(trimmed(framed), one("gradient_histogram")(picture))
+def test_trimmed_margins_have_no_effect() -> None:
+    image = make_clip("long", 1, 120, 120).images[0]
+    framed = cv2.copyMakeBorder(image, 20, 20, 20, 20, cv2.BORDER_CONSTANT, value=(255, 0, 0))
+    trimmed = rows_of("gradient_histogram", trim=0.125)
+    assert np.array_equal(trimmed(framed), rows_of("gradient_histogram")(image))
 
 
-def test_colour_says_which_colours_there_are_and_not_where() -> None:
-    colours = one("colour_histogram")
-    picture = pictures("long", 1).images[0]
-    (row,) = colours(picture)
-    assert np.array_equal(colours(picture[::-1, ::-1].copy())[0], row)
+def test_colours_are_counted_wherever_they_are() -> None:
+    colours = rows_of("colour_histogram")
+    image = make_clip("long", 1).images[0]
+    (row,) = colours(image)
+    assert np.array_equal(colours(image[::-1, ::-1].copy())[0], row)
     assert np.isclose(np.linalg.norm(row), 1)
     red, blue = np.zeros((2, 8, 8, 3), "uint8")
     red[..., 0], blue[..., 2] = 255, 255
     assert colours(red)[0] @ colours(blue)[0] == 0
 
 
-def test_motion_says_where_and_in_which_direction() -> None:
-    motion = one("motion", side=64, cells=2)
+def test_motion_has_a_place_and_a_direction() -> None:
+    motion = rows_of("motion", side=64, cells=2)
     grain = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype("uint8")
     before = cv2.normalize(cv2.GaussianBlur(grain, (0, 0), 3), np.empty(0), 0, 255, cv2.NORM_MINMAX)
     after = before.copy()
@@ -188,12 +190,12 @@ def test_options_that_do_not_fit_are_refused(
     name: str, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ParamsError, match=message):
-        registry.create(FAMILY, "Encoder", name, options)
+        registry.build(FAMILY, "Encoder", name, options)
 
 
 # --- networks with pretrained weights ---------------------------------------------------------
 
-OWN_VECTORS: dict[str, Callable[[Path, torch.Tensor], torch.Tensor]] = {
+POOLED_VECTORS: dict[str, Callable[[Path, torch.Tensor], torch.Tensor]] = {
     "clip": lambda folder, pixels: (
         CLIPModel.from_pretrained(folder).get_image_features(pixels).pooler_output
     ),
@@ -213,7 +215,7 @@ OWN_VECTORS: dict[str, Callable[[Path, torch.Tensor], torch.Tensor]] = {
     "beit": lambda folder, pixels: states(folder, pixels).pooler_output,
     "resnet": lambda folder, pixels: states(folder, pixels).pooler_output[:, :, 0, 0],
 }
-"""What the authors of a network call its vector of a picture, by plain transformers calls."""
+"""The vector that a network's authors use for an image, by plain transformers calls."""
 
 FIRST_PATCH = {
     "clip": 1,
@@ -230,12 +232,13 @@ FIRST_PATCH = {
 
 @torch.inference_mode()
 def states(folder: Path, pixels: torch.Tensor) -> Any:
+    """Outputs of a plain transformers call, with hidden states."""
     network = AutoModel.from_pretrained(folder)
     network = getattr(network, "vision_model", network)
     return network(pixel_values=pixels, output_hidden_states=True)
 
 
-def prepared(folder: Path, clip: Pictures) -> torch.Tensor:
+def preprocess(folder: Path, clip: Images) -> torch.Tensor:
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     pixels: torch.Tensor = processor(
         [PIL.Image.fromarray(image) for image in clip.images], return_tensors="pt"
@@ -251,43 +254,43 @@ def assert_same(rows: NDArray[np.float32], plain: torch.Tensor) -> None:
 
 
 def huggingface(folder: Path, name: str, **options: Any) -> Encoder:
-    """Encoder of a tiny network that is made in an empty folder."""
-    named = tiny_vision.save(name, folder)
-    encoder: Encoder = registry.create(FAMILY, "Encoder", "huggingface", {**named, **options})
+    """Write a tiny network into an empty folder and build its encoder."""
+    weights = tiny_vision.save(name, folder)
+    encoder: Encoder = registry.build(FAMILY, "Encoder", "huggingface", {**weights, **options})
     return encoder
 
 
-@pytest.mark.parametrize("name", OWN_VECTORS)
-def test_rows_are_those_of_a_plain_call(name: str, tmp_path: Path) -> None:
-    encoder, clip = huggingface(tmp_path, name), pictures("long", 5, 50, 40)
+@pytest.mark.parametrize("name", POOLED_VECTORS)
+def test_rows_equal_those_of_a_plain_call(name: str, tmp_path: Path) -> None:
+    encoder, clip = huggingface(tmp_path, name), make_clip("long", 5, 50, 40)
     (features,) = encode(encoder, [clip])
     with torch.inference_mode():
-        plain = OWN_VECTORS[name](tmp_path, prepared(tmp_path, clip))
+        plain = POOLED_VECTORS[name](tmp_path, preprocess(tmp_path, clip))
     assert_same(features.values, plain)
-    assert features.values.std(axis=0).max() > 1e-3, "all pictures look alike: this shows nothing"
+    assert features.values.std(axis=0).max() > 1e-3, "all images have the same features"
 
 
 @pytest.mark.parametrize("name", FIRST_PATCH)
-def test_patches_are_averaged_without_what_stands_before_them(name: str, tmp_path: Path) -> None:
-    encoder, clip = huggingface(tmp_path, name, pooling="patches"), pictures("long", 5)
-    tokens = states(tmp_path, prepared(tmp_path, clip)).last_hidden_state
+def test_patches_are_averaged_without_the_tokens_before_them(name: str, tmp_path: Path) -> None:
+    encoder, clip = huggingface(tmp_path, name, pooling="patches"), make_clip("long", 5)
+    tokens = states(tmp_path, preprocess(tmp_path, clip)).last_hidden_state
     assert_same(encode(encoder, [clip])[0].values, tokens[:, FIRST_PATCH[name] :].mean(dim=1))
 
 
 @pytest.mark.parametrize("name", [name for name, first in FIRST_PATCH.items() if first])
 def test_the_class_token_is_the_first(name: str, tmp_path: Path) -> None:
-    encoder, clip = huggingface(tmp_path, name, pooling="cls"), pictures("long", 5)
-    tokens = states(tmp_path, prepared(tmp_path, clip)).last_hidden_state
+    encoder, clip = huggingface(tmp_path, name, pooling="cls"), make_clip("long", 5)
+    tokens = states(tmp_path, preprocess(tmp_path, clip)).last_hidden_state
     assert_same(encode(encoder, [clip])[0].values, tokens[:, 0])
 
 
 @pytest.mark.parametrize("name", ["vit", "clip"])
-def test_layers_are_counted_as_transformers_does_the_last_one_normalised(
+def test_layers_are_numbered_as_in_transformers_with_the_last_one_normalised(
     name: str, tmp_path: Path
 ) -> None:
     encoder = huggingface(tmp_path, name, pooling="cls", layers=[0, -2, -1], combine="mean")
-    clip = pictures("long", 5)
-    plain = states(tmp_path, prepared(tmp_path, clip))
+    clip = make_clip("long", 5)
+    plain = states(tmp_path, preprocess(tmp_path, clip))
     first, *_, before, _ = plain.hidden_states
     chosen = (first + before + plain.last_hidden_state) / 3
     assert_same(encode(encoder, [clip])[0].values, chosen[:, 0])
@@ -296,15 +299,15 @@ def test_layers_are_counted_as_transformers_does_the_last_one_normalised(
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("vit", {"layers": [-2]}, r"pooled is made of the last layer, not of \[-2\]"),
-        ("vit", {"layers": [4], "pooling": "cls"}, r"layers \[4\] are not there: .* -4 to 3"),
+        ("vit", {"layers": [-2]}, r"pooled reads the last layer, not \[-2\]"),
+        ("vit", {"layers": [4], "pooling": "cls"}, r"layers \[4\] do not exist: .* -4 to 3"),
         ("siglip", {"pooling": "cls"}, "has no class token: choose pooling: patches"),
         ("resnet", {"pooling": "cls"}, "not one per patch: choose pooling: pooled"),
-        ("vit_mae", {}, "hides parts of a picture at random"),
-        ("videomae", {}, "a videomae, which cannot be asked for a picture alone"),
+        ("vit_mae", {}, "masks parts of an image at random"),
+        ("videomae", {}, "'videomae', which does not take such images alone"),
     ],
 )
-def test_what_a_network_cannot_give_is_refused_before_any_clip(
+def test_options_that_a_network_does_not_support_are_refused_before_any_clip(
     name: str, options: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ParamsError, match=message):
@@ -314,42 +317,42 @@ def test_what_a_network_cannot_give_is_refused_before_any_clip(
 def test_a_processor_of_another_size_is_refused_before_any_clip(tmp_path: Path) -> None:
     tiny_vision.save("vit", tmp_path)
     ViTImageProcessorPil(size={"height": 48, "width": 48}).save_pretrained(tmp_path)
-    with pytest.raises(ParamsError, match=r"a vit, which cannot be asked .*48"):
-        registry.create(FAMILY, "Encoder", "huggingface", tiny_vision.named(tmp_path))
+    with pytest.raises(ParamsError, match=r"'vit', which does not take such .*48"):
+        registry.build(FAMILY, "Encoder", "huggingface", tiny_vision.options(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["clip", "metaclip_2", "siglip"])
-def test_the_tower_of_the_text_is_not_loaded(name: str, tmp_path: Path) -> None:
+def test_the_text_part_of_a_network_is_not_loaded(name: str, tmp_path: Path) -> None:
     network: Any = huggingface(tmp_path, name)
-    encode(network, [pictures("single", 1)])
-    assert not [part for part, _ in network._network.named_parameters() if "text" in part]
+    encode(network, [make_clip("single", 1)])
+    assert not [key for key, _ in network._network.named_parameters() if "text" in key]
 
 
-def test_the_tower_of_the_pictures_alone_gives_the_same_rows(tmp_path: Path) -> None:
-    whole, clip = huggingface(tmp_path / "whole", "clip"), pictures("long", 5)
-    tower = CLIPVisionModelWithProjection.from_pretrained(
+def test_a_saved_image_part_alone_has_the_same_rows(tmp_path: Path) -> None:
+    whole, clip = huggingface(tmp_path / "whole", "clip"), make_clip("long", 5)
+    part = CLIPVisionModelWithProjection.from_pretrained(
         tmp_path / "whole", projection_dim=tiny_vision.PROJECTED
     )
-    tower.save_pretrained(tmp_path / "tower")
-    tiny_vision.NETWORKS["clip"]()[1].save_pretrained(tmp_path / "tower")
-    named = tiny_vision.named(tmp_path / "tower")
-    alone: Encoder = registry.create(FAMILY, "Encoder", "huggingface", named)
+    part.save_pretrained(tmp_path / "part")
+    tiny_vision.NETWORKS["clip"]()[1].save_pretrained(tmp_path / "part")
+    weights = tiny_vision.options(tmp_path / "part")
+    alone: Encoder = registry.build(FAMILY, "Encoder", "huggingface", weights)
     assert encode(alone, [clip])[0].values.tobytes() == encode(whole, [clip])[0].values.tobytes()
 
 
-def test_a_vector_whose_weights_were_never_trained_is_refused(tmp_path: Path) -> None:
+def test_a_vector_with_untrained_weights_is_refused(tmp_path: Path) -> None:
     tiny_vision.save("beit", tmp_path)
     BeitModel.from_pretrained(tmp_path, add_pooling_layer=False).save_pretrained(tmp_path)
-    named = tiny_vision.named(tmp_path)
-    clip = pictures("single", 1)
+    weights = tiny_vision.options(tmp_path)
+    clip = make_clip("single", 1)
     with pytest.raises(MissingFileError, match=r"lacks 2 weights of BeitModel .*pooler"):
-        encode(registry.create(FAMILY, "Encoder", "huggingface", named), [clip])
-    patches = registry.create(FAMILY, "Encoder", "huggingface", {**named, "pooling": "patches"})
+        encode(registry.build(FAMILY, "Encoder", "huggingface", weights), [clip])
+    patches = registry.build(FAMILY, "Encoder", "huggingface", {**weights, "pooling": "patches"})
     assert np.isfinite(encode(patches, [clip])[0].values).all()
 
 
 @pytest.mark.parametrize(
-    ("member", "precision", "stored"),
+    ("plugin", "precision", "stored"),
     [
         ("huggingface", "bfloat16", np.float32),
         ("huggingface", "float16", np.float16),
@@ -357,12 +360,12 @@ def test_a_vector_whose_weights_were_never_trained_is_refused(tmp_path: Path) ->
         ("videomae", "float16", np.float16),
     ],
 )
-def test_half_precision_is_near_the_whole(
-    member: str, precision: str, stored: type, tmp_path: Path
+def test_half_precision_is_close_to_single_precision(
+    plugin: str, precision: str, stored: type, tmp_path: Path
 ) -> None:
-    named, clip = MAKERS[member](tmp_path), pictures("long", 5)
-    (whole,) = encode(registry.create(FAMILY, "Encoder", member, named), [clip])
-    half = registry.create(FAMILY, "Encoder", member, {**named, "precision": precision})
+    weights, clip = OPTIONS[plugin](tmp_path), make_clip("long", 5)
+    (whole,) = encode(registry.build(FAMILY, "Encoder", plugin, weights), [clip])
+    half = registry.build(FAMILY, "Encoder", plugin, {**weights, "precision": precision})
     (rows,) = encode(half, [clip])
     assert half.dtype == rows.values.dtype == stored
     a, b = whole.values.astype("float64"), rows.values.astype("float64")
@@ -370,38 +373,36 @@ def test_half_precision_is_near_the_whole(
     assert 0.99 < cosines.min() < 1 - 1e-12
 
 
-@pytest.mark.parametrize("member", ["huggingface", "videomae"])
-def test_pictures_prepared_in_threads_are_those_prepared_one_by_one(
-    member: str, tmp_path: Path
-) -> None:
-    encoder = registry.create(FAMILY, "Encoder", member, MAKERS[member](tmp_path))
-    clips = [pictures(str(number), 4, 60 + number, 50) for number in range(40)]
+@pytest.mark.parametrize("plugin", ["huggingface", "videomae"])
+def test_images_preprocessed_in_threads_equal_those_one_by_one(plugin: str, tmp_path: Path) -> None:
+    encoder = registry.build(FAMILY, "Encoder", plugin, OPTIONS[plugin](tmp_path))
+    clips = [make_clip(str(number), 4, 60 + number, 50) for number in range(40)]
     with ThreadPoolExecutor(8) as threads:
-        for clip, there in zip(clips, threads.map(encoder.pieces, clips), strict=True):
-            for one_by_one, piece in zip(encoder.pieces(clip), there, strict=True):
+        for clip, there in zip(clips, threads.map(encoder.split, clips), strict=True):
+            for one_by_one, chunk in zip(encoder.split(clip), there, strict=True):
                 pixels = one_by_one.inputs["pixel_values"]
                 assert pixels.dtype == np.float32
-                assert pixels.tobytes() == piece.inputs["pixel_values"].tobytes()
+                assert pixels.tobytes() == chunk.inputs["pixel_values"].tobytes()
 
 
-def test_a_picture_three_pixels_high_is_not_taken_for_three_colours(tmp_path: Path) -> None:
+def test_an_image_three_pixels_high_is_not_read_as_three_channels(tmp_path: Path) -> None:
     encoder = huggingface(tmp_path, "vit")
     thin = np.arange(3 * 40 * 3, dtype=np.uint8).reshape(3, 40, 3)
     upright = np.ascontiguousarray(thin.transpose(1, 0, 2))
-    pixels = [encoder.pieces(Pictures("x", [i], np.zeros(1)))[0] for i in (thin, upright)]  # type: ignore[attr-defined]
-    flat, tall = (piece.inputs["pixel_values"] for piece in pixels)
+    pixels = [encoder.split(Images("x", [i], np.zeros(1)))[0] for i in (thin, upright)]  # type: ignore[attr-defined]
+    flat, tall = (chunk.inputs["pixel_values"] for chunk in pixels)
     np.testing.assert_allclose(flat, tall.transpose(0, 2, 1), atol=1e-5)
 
 
 def videomae(folder: Path, **options: Any) -> Encoder:
-    named = tiny_vision.save("videomae", folder)
-    encoder: Encoder = registry.create(FAMILY, "Encoder", "videomae", {**named, **options})
+    weights = tiny_vision.save("videomae", folder)
+    encoder: Encoder = registry.build(FAMILY, "Encoder", "videomae", {**weights, **options})
     return encoder
 
 
 @torch.inference_mode()
-def watched(folder: Path, clip: Pictures) -> Any:
-    """What a plain call makes of pictures that are as many as the network looks at."""
+def plain_videomae(folder: Path, clip: Images) -> Any:
+    """Outputs of a plain call for as many images as the network takes."""
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     images = [PIL.Image.fromarray(image) for image in clip.images]
     pixels = processor(images, return_tensors="pt").pixel_values
@@ -409,16 +410,16 @@ def watched(folder: Path, clip: Pictures) -> Any:
     return network(pixels, output_hidden_states=True)
 
 
-def test_a_video_is_seen_as_by_a_plain_call(tmp_path: Path) -> None:
-    encoder, clip = videomae(tmp_path), pictures("long", tiny_vision.FRAMES)
+def test_the_row_of_a_video_equals_that_of_a_plain_call(tmp_path: Path) -> None:
+    encoder, clip = videomae(tmp_path), make_clip("long", tiny_vision.FRAMES)
     (features,) = encode(encoder, [clip])
-    assert_same(features.values, watched(tmp_path, clip).last_hidden_state.mean(dim=1))
+    assert_same(features.values, plain_videomae(tmp_path, clip).last_hidden_state.mean(dim=1))
 
 
-def test_a_video_can_be_seen_by_other_layers(tmp_path: Path) -> None:
+def test_the_row_of_a_video_can_use_other_layers(tmp_path: Path) -> None:
     encoder = videomae(tmp_path, layers=[-3, -1])
-    clip = pictures("long", tiny_vision.FRAMES)
-    plain = watched(tmp_path, clip)
+    clip = make_clip("long", tiny_vision.FRAMES)
+    plain = plain_videomae(tmp_path, clip)
     tokens = plain.hidden_states[-3] + plain.last_hidden_state
     assert_same(encode(encoder, [clip])[0].values, tokens.mean(dim=1))
 
@@ -434,29 +435,29 @@ def test_a_video_can_be_seen_by_other_layers(tmp_path: Path) -> None:
     ],
     ids=["as many", "more", "fewer", "one", "a gap"],
 )
-def test_pictures_are_chosen_evenly_in_time(
+def test_images_are_selected_evenly_in_time(
     times: Seconds, places: list[int], tmp_path: Path
 ) -> None:
-    encoder, clip = videomae(tmp_path), pictures("long", len(times))
-    (features,) = encode(encoder, [Pictures("a", clip.images, times)])
-    chosen = Pictures("b", [clip.images[place] for place in places], np.zeros(len(places)))
-    assert_same(features.values, watched(tmp_path, chosen).last_hidden_state.mean(dim=1))
+    encoder, clip = videomae(tmp_path), make_clip("long", len(times))
+    (features,) = encode(encoder, [Images("a", clip.images, times)])
+    chosen = Images("b", [clip.images[place] for place in places], np.zeros(len(places)))
+    assert_same(features.values, plain_videomae(tmp_path, chosen).last_hidden_state.mean(dim=1))
     assert features.times.tolist() == [(times[0] + times[-1]) / 2]
 
 
-def test_videomae_refuses_a_network_of_single_pictures(tmp_path: Path) -> None:
-    named = tiny_vision.save("vit", tmp_path)
-    with pytest.raises(ParamsError, match=r"a vit, not a videomae: .* the member huggingface"):
-        registry.create(FAMILY, "Encoder", "videomae", named)
+def test_videomae_refuses_a_network_of_single_images(tmp_path: Path) -> None:
+    weights = tiny_vision.save("vit", tmp_path)
+    with pytest.raises(ParamsError, match="'vit', not 'videomae': use the encoder huggingface"):
+        registry.build(FAMILY, "Encoder", "videomae", weights)
 
 
-def test_videomae_refuses_a_processor_of_single_pictures(tmp_path: Path) -> None:
+def test_videomae_refuses_a_processor_of_single_images(tmp_path: Path) -> None:
     tiny_vision.save("videomae", tmp_path)
     ViTImageProcessorPil(size=tiny_vision.SQUARE).save_pretrained(tmp_path)
     with pytest.raises(MissingFileError, match=r"makes \(3, 32, 32\) of a clip, .* \(6, 3, 32, 32"):
-        registry.create(FAMILY, "Encoder", "videomae", tiny_vision.named(tmp_path))
+        registry.build(FAMILY, "Encoder", "videomae", tiny_vision.options(tmp_path))
 
 
 def test_videomae_refuses_layers_it_does_not_have(tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match=r"layers \[-5\] are not there"):
+    with pytest.raises(ParamsError, match=r"layers \[-5\] do not exist"):
         videomae(tmp_path, layers=[-5])

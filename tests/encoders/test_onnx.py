@@ -1,4 +1,4 @@
-"""Networks of pictures and of faces in ONNX files."""
+"""Image and face networks in ONNX files."""
 
 import logging
 from pathlib import Path
@@ -18,7 +18,7 @@ from tiny_scrfd import write_tiny_scrfd
 from ecmf import registry
 from ecmf.encoding.batching import encode
 from ecmf.errors import MissingFileError, ParamsError, UserError
-from ecmf.media import Pictures
+from ecmf.media import Images
 from ecmf.storage.files import sha256
 
 PHOTOGRAPH: NDArray[np.uint8] = skimage.data.astronaut()
@@ -27,20 +27,20 @@ FACE = PHOTOGRAPH[70:180, 170:280]
 
 
 def create(name: str, options: dict[str, Any]) -> Any:
-    return registry.create("encoders.image", "Encoder", name, options)
+    return registry.build("encoders.image", "Encoder", name, options)
 
 
 def rows(encoder: Any, *images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    (features,) = encode(encoder, [Pictures("x", images, np.arange(len(images)) * 1.0)])
+    (features,) = encode(encoder, [Images("x", images, np.arange(len(images)) * 1.0)])
     values: NDArray[np.float32] = features.values
     return values
 
 
-def asked(path: str, output: str, numbers: NDArray[Any]) -> NDArray[np.float32]:
-    """What onnxruntime says by itself."""
+def run_onnx(path: str, output: str, batch: NDArray[Any]) -> NDArray[np.float32]:
+    """Compute an output with onnxruntime alone."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    given: NDArray[np.float32] = session.run([output], {session.get_inputs()[0].name: numbers})[0]
-    return given
+    values: NDArray[np.float32] = session.run([output], {session.get_inputs()[0].name: batch})[0]
+    return values
 
 
 # --- onnx -------------------------------------------------------------------------------------
@@ -52,69 +52,71 @@ def fer2013(shared: Path, **changes: Any) -> dict[str, Any]:
     return {"weights": str(path), "sha256": sha256(path), **scale, **changes}
 
 
-def test_real_weights_see_that_an_astronaut_smiles(shared: Path) -> None:
+def test_real_weights_classify_a_smiling_astronaut_as_happy(shared: Path) -> None:
     encoder = create("onnx", fer2013(shared, output="probabilities"))
-    (shares,) = rows(encoder, FACE)
+    (probs,) = rows(encoder, FACE)
     names = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
-    assert names[shares.argmax()] == "happy"
-    assert shares.sum() == pytest.approx(1)
+    assert names[probs.argmax()] == "happy"
+    assert probs.sum() == pytest.approx(1)
 
 
-def test_real_weights_give_the_embedding_their_authors_preprocessing_gives(shared: Path) -> None:
+def test_real_weights_equal_the_embedding_with_their_authors_preprocessing(shared: Path) -> None:
     options = fer2013(shared, output="embedding")
     grey = cv2.cvtColor(FACE, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA)
     numbers = ((small[None, None] / 255 - 0.5) * 2).astype("float32")
     encoder = create("onnx", options)
     assert encoder.dim == 128
-    expected = asked(options["weights"], "embedding", numbers)
+    expected = run_onnx(options["weights"], "embedding", numbers)
     np.testing.assert_allclose(rows(encoder, FACE), expected, atol=1e-5)
 
 
-def test_layouts_colours_and_scales_are_taken_at_their_word(tmp_path: Path) -> None:
-    first = tiny_onnx.pictures(tmp_path / "first.onnx")
-    last = tiny_onnx.pictures(tmp_path / "last.onnx", layout="NHWC")
+def test_layout_colours_and_scale_are_applied(tmp_path: Path) -> None:
+    first = tiny_onnx.image_network(tmp_path / "first.onnx")
+    last = tiny_onnx.image_network(tmp_path / "last.onnx", layout="NHWC")
     mean, std = [0.1, 0.2, 0.3], [0.5, 1.0, 2.0]
     pixels = FACE[:16, :16].astype("float64")
     numbers = ((pixels / 200 - mean) / std).astype("float32").transpose(2, 0, 1)[None]
-    expected = asked(first["weights"], "row", numbers)
+    expected = run_onnx(first["weights"], "row", numbers)
     for options in (first, last):
-        given = {**options, "output": "row", "scale": 1 / 200, "mean": mean, "std": std}
-        np.testing.assert_allclose(rows(create("onnx", given), FACE[:16, :16]), expected, rtol=1e-4)
+        encoder = create(
+            "onnx", {**options, "output": "row", "scale": 1 / 200, "mean": mean, "std": std}
+        )
+        np.testing.assert_allclose(rows(encoder, FACE[:16, :16]), expected, rtol=1e-4)
     bgr = create("onnx", {**first, "output": "row", "colour": "bgr"})
     rgb = create("onnx", {**first, "output": "row"})
     assert np.array_equal(rows(bgr, FACE[..., ::-1]), rows(rgb, FACE))
     assert not np.array_equal(rows(bgr, FACE), rows(rgb, FACE))
 
 
-def test_grey_is_how_bright_a_colour_looks(tmp_path: Path) -> None:
-    options = tiny_onnx.pictures(tmp_path / "grey.onnx", channels=1)
+def test_grey_weights_colours_by_their_perceived_brightness(tmp_path: Path) -> None:
+    options = tiny_onnx.image_network(tmp_path / "grey.onnx", channels=1)
     encoder = create("onnx", {**options, "output": "row", "colour": "grey"})
     green, grey = (np.full((16, 16, 3), colour, "uint8") for colour in ((0, 100, 0), 59))
     assert np.array_equal(rows(encoder, green), rows(encoder, grey))
 
 
-def test_area_counts_every_pixel_and_linear_the_nearest(tmp_path: Path) -> None:
-    options = {**tiny_onnx.pictures(tmp_path / "net.onnx"), "output": "row"}
+def test_area_averages_every_pixel_and_linear_the_nearest(tmp_path: Path) -> None:
+    options = {**tiny_onnx.image_network(tmp_path / "net.onnx"), "output": "row"}
     lines = np.zeros((64, 64, 3), "uint8")
     lines[::4] = 200  # linear looks between the second and the third of four
     plain = [np.full((16, 16, 3), level, "uint8") for level in (50, 0)]
-    for interpolation, seen in zip(("area", "linear"), plain, strict=True):
+    for interpolation, equal in zip(("area", "linear"), plain, strict=True):
         encoder = create("onnx", {**options, "interpolation": interpolation})
-        assert np.array_equal(rows(encoder, lines), rows(encoder, seen))
+        assert np.array_equal(rows(encoder, lines), rows(encoder, equal))
 
 
-def test_what_is_trimmed_off_is_not_seen(tmp_path: Path) -> None:
-    options = {**tiny_onnx.pictures(tmp_path / "net.onnx"), "output": "row"}
+def test_trimmed_margins_have_no_effect(tmp_path: Path) -> None:
+    options = {**tiny_onnx.image_network(tmp_path / "net.onnx"), "output": "row"}
     inner = FACE[:60, :60]
     framed = cv2.copyMakeBorder(inner, *[10] * 4, cv2.BORDER_CONSTANT, value=(9, 0, 0))
     trimmed = rows(create("onnx", {**options, "trim": 0.125}), framed)
     assert np.array_equal(trimmed, rows(create("onnx", options), inner))
 
 
-def test_a_file_for_one_picture_at_a_time_gives_what_one_for_many_gives(tmp_path: Path) -> None:
-    many = tiny_onnx.pictures(tmp_path / "many.onnx")
-    one = tiny_onnx.pictures(tmp_path / "one.onnx", batch=1)
+def test_a_file_of_batch_size_one_equals_one_of_any_batch_size(tmp_path: Path) -> None:
+    many = tiny_onnx.image_network(tmp_path / "many.onnx")
+    one = tiny_onnx.image_network(tmp_path / "one.onnx", batch=1)
     images = [PHOTOGRAPH[i : i + 50, i : i + 70] for i in range(0, 400, 20)]
     expected = rows(create("onnx", {**many, "output": "row"}), *images)
     np.testing.assert_allclose(
@@ -123,22 +125,22 @@ def test_a_file_for_one_picture_at_a_time_gives_what_one_for_many_gives(tmp_path
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("edge", [16, None])
-def test_an_output_with_places_is_pooled_over_them(
-    tmp_path: Path, layout: str, edge: int | None
+@pytest.mark.parametrize("image_size", [16, None])
+def test_an_output_with_positions_is_averaged_over_them(
+    tmp_path: Path, layout: str, image_size: int | None
 ) -> None:
-    options = tiny_onnx.pictures(tmp_path / "net.onnx", layout=layout, edge=edge)
-    size = {} if edge else {"edge": 16}
+    options = tiny_onnx.image_network(tmp_path / "net.onnx", layout=layout, image_size=image_size)
+    size = {} if image_size else {"image_size": 16}
     encoder = create("onnx", {**options, **size, "output": "map", "pooling": "mean"})
     numbers = FACE[:16, :16].astype("float32")[None] / 255
-    places = (2, 3) if layout == "NCHW" else (1, 2)
+    axes = (2, 3) if layout == "NCHW" else (1, 2)
     numbers = numbers.transpose(0, 3, 1, 2) if layout == "NCHW" else numbers
-    expected = asked(options["weights"], "map", numbers).mean(axis=places)
+    expected = run_onnx(options["weights"], "map", numbers).mean(axis=axes)
     assert encoder.dim == expected.shape[1] == 4
     np.testing.assert_allclose(rows(encoder, FACE[:16, :16]), expected, rtol=1e-5)
 
 
-def test_the_network_is_not_opened_before_there_is_a_picture(
+def test_the_network_is_loaded_with_the_first_image(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -152,7 +154,7 @@ def test_the_network_is_not_opened_before_there_is_a_picture(
 @pytest.mark.skipif(
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="there is CUDA here"
 )
-def test_a_device_that_is_asked_for_and_not_there_is_an_error(
+def test_a_requested_device_that_is_absent_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = create("onnx", tiny_onnx.expressions(tmp_path))
@@ -162,33 +164,33 @@ def test_a_device_that_is_asked_for_and_not_there_is_an_error(
 
 
 @pytest.mark.parametrize(
-    ("made", "given", "message"),
+    ("file", "options", "message"),
     [
         ({}, {}, r"gives 'row' \(any x 6 float32\), 'map' .*: choose one as `output`"),
         ({}, {"output": "rows"}, "there is no output 'rows'. Did you mean 'row'"),
         ({}, {"output": "map"}, "pooling: mean"),
         ({}, {"output": "row", "colour": "grey"}, "3 channels in the layout NCHW; colour: grey"),
         ({}, {"output": "row", "layout": "NHWC"}, "16 channels in the layout NHWC"),
-        ({}, {"output": "row", "edge": 32}, "edge 32 does not fit"),
-        ({"edge": None}, {"output": "row"}, "leaves the size of pictures open: set edge"),
+        ({}, {"output": "row", "image_size": 32}, "leave out image_size: 32"),
+        ({"image_size": None}, {"output": "row"}, "takes images of any size: set image_size"),
         ({"batch": 4}, {"output": "row"}, "always 4 at once: export it with a batch of any"),
-        ({}, {"output": "row", "mean": [0.5, 0.5]}, "mean has 2 numbers, rgb pictures have 3"),
+        ({}, {"output": "row", "mean": [0.5, 0.5]}, "mean has 2 numbers, rgb images have 3"),
         ({}, {"output": "row", "std": [1.0, 0.0, 1.0]}, "std holds a 0"),
         ({}, {"outputs": "row"}, "Did you mean 'output'"),
     ],
 )
-def test_files_and_options_that_do_not_fit_are_refused_before_the_first_picture(
-    tmp_path: Path, made: dict[str, Any], given: dict[str, Any], message: str
+def test_files_and_options_that_do_not_fit_are_refused_before_the_first_image(
+    tmp_path: Path, file: dict[str, Any], options: dict[str, Any], message: str
 ) -> None:
-    options = tiny_onnx.pictures(tmp_path / "net.onnx", **made)
+    network = tiny_onnx.image_network(tmp_path / "net.onnx", **file)
     with pytest.raises(ParamsError, match=message):
-        create("onnx", {**options, **given})
+        create("onnx", {**network, **options})
 
 
-def test_a_size_the_network_cannot_take_is_refused_though_its_file_leaves_it_open(
+def test_a_size_that_fails_in_the_network_is_refused_though_its_file_leaves_it_open(
     tmp_path: Path,
 ) -> None:
-    options = tiny_onnx.pictures(tmp_path / "net.onnx", edge=None)
+    options = tiny_onnx.image_network(tmp_path / "net.onnx", image_size=None)
     model = onnx.load(options["weights"])
     model.graph.node.append(onnx.helper.make_node("Add", ["map", "one_size"], ["sum"]))
     grid = np.zeros((1, 4, 8, 8), "float32")
@@ -198,12 +200,12 @@ def test_a_size_the_network_cannot_take_is_refused_though_its_file_leaves_it_ope
     path = tmp_path / "picky.onnx"
     onnx.save(model, path)
     options = {"weights": str(path), "sha256": sha256(path), "output": "sum", "pooling": "mean"}
-    assert create("onnx", {**options, "edge": 16}).dim == 4
-    with pytest.raises(ParamsError, match="takes no picture of 20 x 20"):
-        create("onnx", {**options, "edge": 20})
+    assert create("onnx", {**options, "image_size": 16}).dim == 4
+    with pytest.raises(ParamsError, match="takes no images of 20 x 20"):
+        create("onnx", {**options, "image_size": 20})
 
 
-def test_files_that_are_absent_others_or_none_are_refused(tmp_path: Path) -> None:
+def test_absent_other_and_invalid_files_are_refused(tmp_path: Path) -> None:
     options = tiny_onnx.expressions(tmp_path)
     with pytest.raises(MissingFileError, match=r"no file 'weights/nets\.onnx'"):
         create("onnx", {**options, "weights": "weights/nets.onnx"})
@@ -215,7 +217,7 @@ def test_files_that_are_absent_others_or_none_are_refused(tmp_path: Path) -> Non
         create("onnx", {**options, "weights": str(text), "sha256": sha256(text)})
 
 
-def test_weights_in_another_file_are_refused_for_no_hash_covers_them(tmp_path: Path) -> None:
+def test_weights_in_another_file_are_refused_as_no_hash_covers_them(tmp_path: Path) -> None:
     options = tiny_onnx.expressions(tmp_path)
     path = tmp_path / "two.onnx"
     model = onnx.load(options["weights"])
@@ -227,11 +229,9 @@ def test_weights_in_another_file_are_refused_for_no_hash_covers_them(tmp_path: P
 # --- insightface ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("own_scale", [False, True])
-def test_a_face_gets_the_row_that_insightface_itself_gives_it(
-    tmp_path: Path, own_scale: bool
-) -> None:
-    options = tiny_onnx.recogniser(tmp_path / "net.onnx", own_scale=own_scale)
+@pytest.mark.parametrize("takes_raw_pixels", [False, True])
+def test_a_row_equals_that_of_insightface_itself(tmp_path: Path, takes_raw_pixels: bool) -> None:
+    options = tiny_onnx.face_network(tmp_path / "net.onnx", takes_raw_pixels=takes_raw_pixels)
     session = onnxruntime.InferenceSession(options["model"], providers=["CPUExecutionProvider"])
     crop = cv2.resize(FACE, (112, 112))
     expected = ArcFaceONNX(options["model"], session).get_feat(crop[..., ::-1].copy())
@@ -242,24 +242,24 @@ def test_a_face_gets_the_row_that_insightface_itself_gives_it(
 
 
 def test_every_row_has_length_1(tmp_path: Path) -> None:
-    encoder = create("insightface", tiny_onnx.pack(tmp_path))
-    found = rows(encoder, FACE, PHOTOGRAPH, PHOTOGRAPH[:40, :20])
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-6)
+    encoder = create("insightface", tiny_onnx.model_pack(tmp_path))
+    values = rows(encoder, FACE, PHOTOGRAPH, PHOTOGRAPH[:40, :20])
+    np.testing.assert_allclose(np.linalg.norm(values, axis=1), 1, rtol=1e-6)
 
 
-def test_the_margin_of_a_crop_can_be_cut_off(tmp_path: Path) -> None:
-    options = tiny_onnx.pack(tmp_path)
-    found = rows(create("insightface", {**options, "trim": 0.1}), PHOTOGRAPH[:200, :200])
+def test_the_margin_of_a_crop_can_be_trimmed(tmp_path: Path) -> None:
+    options = tiny_onnx.model_pack(tmp_path)
+    trimmed = rows(create("insightface", {**options, "trim": 0.1}), PHOTOGRAPH[:200, :200])
     expected = rows(create("insightface", options), PHOTOGRAPH[20:180, 20:180])
-    assert np.array_equal(found, expected)
+    assert np.array_equal(trimmed, expected)
 
 
-def test_the_recognition_network_is_found_beside_the_others_of_a_pack(
+def test_the_recognition_network_is_found_among_others_of_a_pack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / ".insightface" / "models" / "tiny_pack"
     folder.mkdir(parents=True)
-    options = tiny_onnx.pack(folder)
+    options = tiny_onnx.model_pack(folder)
     write_tiny_scrfd(folder / "detector.onnx", PHOTOGRAPH, (slice(10, 21), slice(22, 33)))
     monkeypatch.setenv("HOME", str(tmp_path))
     encoder = create("insightface", {**options, "model": "tiny_pack"})
@@ -278,11 +278,11 @@ def test_a_pack_that_is_not_on_this_machine_is_not_downloaded(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_recognises_no_faces_is_refused(tmp_path: Path) -> None:
-    options = tiny_onnx.pictures(tmp_path / "net.onnx")
-    given = {"model": options["weights"], "sha256": options["sha256"]}
+def test_a_file_of_another_task_is_refused(tmp_path: Path) -> None:
+    options = tiny_onnx.image_network(tmp_path / "net.onnx")
+    renamed = {"model": options["weights"], "sha256": options["sha256"]}
     with pytest.raises(MissingFileError, match=r"net\.onnx is no face recognition network"):
-        create("insightface", given)
+        create("insightface", renamed)
     with pytest.raises(MissingFileError, match="but holds none"):
         create("insightface", {"model": str(tmp_path)})
     with pytest.raises(MissingFileError, match=r"no file 'absent\.onnx'"):

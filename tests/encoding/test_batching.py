@@ -7,23 +7,23 @@ import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from ecmf.encoding import batching
-from ecmf.encoding.batching import CLIPS_AHEAD, PIECES_PER_BATCH, encode
-from ecmf.encoding.network import Network, Piece
+from ecmf.encoding.batching import CHUNKS_PER_BATCH, PREFETCHED_CLIPS, encode
+from ecmf.encoding.network import Chunk, Network
 from ecmf.errors import ClipError
 from ecmf.execution.process_pool import Failure
 
 
 @dataclass(frozen=True)
 class Clip:
-    """So many pieces of so many numbers."""
+    """A clip of one chunk per length."""
 
     lengths: tuple[int, ...]
-    alone: bool = False
+    unbatched: bool = False
     bad: bool = False
 
 
 class Sums(Network):
-    """A network of one layer, which notes the batches it is given."""
+    """A network of one layer that records its batches."""
 
     dim = 3
     provenance: dict[str, str] = {}  # noqa: RUF012
@@ -34,12 +34,12 @@ class Sums(Network):
         torch.manual_seed(0)
         self.layer = torch.nn.Linear(1, 3)
 
-    def pieces(self, clip):
+    def split(self, clip):
         self.prepared.append(threading.current_thread().name)
         if clip.bad:
-            raise ClipError("cannot be cut")
+            raise ClipError("cannot be split")
         return [
-            Piece({"x": np.arange(length, dtype="float32")}, alone=clip.alone)
+            Chunk({"x": np.arange(length, dtype="float32")}, unbatched=clip.unbatched)
             for length in clip.lengths
         ]
 
@@ -48,7 +48,7 @@ class Sums(Network):
         with torch.inference_mode():
             return self.layer(torch.from_numpy(batch["x"]).sum(dim=1, keepdim=True)).numpy()
 
-    def join(self, clip, results):
+    def merge(self, clip, results):
         return self.features(np.array(results).reshape(-1, 3), np.arange(len(results)) * 1.0)
 
 
@@ -56,19 +56,19 @@ def encoded(network, clips):
     return dict(batching.run(network, ((i, lambda i=i: clips[i]) for i in range(len(clips)))))
 
 
-def test_pieces_of_many_clips_fill_whole_batches_of_one_shape():
+def test_chunks_of_many_clips_fill_whole_batches_of_one_shape():
     network = Sums()
     clips = [Clip((5, 7, 5))] * 20
     results = encoded(network, clips)
     assert sorted(results) == list(range(20))
-    assert all(rows == PIECES_PER_BATCH for rows, _ in network.batches)
-    assert sum(1 for _, width in network.batches if width == 5) == -(-40 // PIECES_PER_BATCH)
+    assert all(rows == CHUNKS_PER_BATCH for rows, _ in network.batches)
+    assert sum(1 for _, width in network.batches if width == 5) == -(-40 // CHUNKS_PER_BATCH)
     for features in results.values():
         assert features.values.shape == (3, 3)
         assert np.array_equal(features.values[0], features.values[2])
 
 
-def test_a_clip_gets_the_same_bits_alone_and_in_any_company():
+def test_a_clip_gets_the_same_bits_alone_and_among_any_others():
     rng = np.random.default_rng(0)
     clips = [Clip(tuple(map(int, rng.integers(1, 4, count)))) for count in rng.integers(0, 9, 50)]
     together = encoded(Sums(), clips)
@@ -77,37 +77,37 @@ def test_a_clip_gets_the_same_bits_alone_and_in_any_company():
         assert together[number].values.tobytes() == alone.values.tobytes()
 
 
-def test_a_rare_shape_is_neither_kept_waiting_nor_filled_up():
+def test_an_unbatched_chunk_neither_waits_nor_is_filled_up():
     network = Sums()
-    encoded(network, [Clip((number,), alone=True) for number in range(1, 6)])
+    encoded(network, [Clip((number,), unbatched=True) for number in range(1, 6)])
     assert network.batches == [(1, number) for number in range(1, 6)]
 
 
-def test_shapes_that_never_fill_do_not_wait_without_end(monkeypatch):
-    monkeypatch.setattr(batching, "MOST_WAITING", 5)
-    network, waiting = Sums(), []
+def test_shapes_that_never_fill_a_batch_do_not_wait_without_end(monkeypatch):
+    monkeypatch.setattr(batching, "MAX_WAITING_CHUNKS", 5)
+    network, batches_run = Sums(), []
     clips = [Clip((number,)) for number in range(1, 21)]
-    for tag, _ in batching.run(network, ((i, lambda i=i: clips[i]) for i in range(20))):
-        waiting.append((tag, len(network.batches)))
-    assert waiting[0][1] == 1
+    for _ in batching.run(network, ((i, lambda i=i: clips[i]) for i in range(20))):
+        batches_run.append(len(network.batches))
+    assert batches_run[0] == 1
     assert len(network.batches) == 20
 
 
 def test_clips_are_prepared_ahead_while_the_network_computes():
     network, another = Sums(), threading.Event()
-    pieces, forward = network.pieces, network.forward
+    split, forward = network.split, network.forward
 
-    def noting(clip):
+    def signalling_split(clip):
         if network.prepared:
             another.set()
-        return pieces(clip)
+        return split(clip)
 
-    def waiting(batch):
-        assert another.wait(timeout=60), "nothing is prepared before the network is done"
+    def waiting_forward(batch):
+        assert another.wait(timeout=60), "no clip is prepared while the network computes"
         return forward(batch)
 
-    network.pieces, network.forward = noting, waiting
-    encoded(network, [Clip((4,) * PIECES_PER_BATCH)] * 3)
+    network.split, network.forward = signalling_split, waiting_forward
+    encoded(network, [Clip((4,) * CHUNKS_PER_BATCH)] * 3)
     assert threading.current_thread().name not in network.prepared
     assert len(network.prepared) == 3
 
@@ -118,23 +118,23 @@ def test_no_more_clips_are_read_than_are_needed_ahead():
     def clips():
         for number in range(1000):
             read.append(number)
-            yield number, lambda: Clip((4,) * PIECES_PER_BATCH)
+            yield number, lambda: Clip((4,) * CHUNKS_PER_BATCH)
 
     results = batching.run(Sums(), clips())
     next(results)
-    assert len(read) <= CLIPS_AHEAD + 2
+    assert len(read) <= PREFETCHED_CLIPS + 2
     results.close()
 
 
-def test_a_clip_that_cannot_be_cut_fails_alone():
+def test_a_clip_that_cannot_be_split_fails_alone():
     results = encoded(Sums(), [Clip((2,)), Clip((2,), bad=True), Clip((2,))])
-    assert results[1] == Failure("cannot be cut")
+    assert results[1] == Failure("cannot be split")
     assert results[0].values.tobytes() == results[2].values.tobytes()
-    with pytest.raises(ClipError, match="cannot be cut"):
+    with pytest.raises(ClipError, match="cannot be split"):
         encode(Sums(), [Clip((2,)), Clip((2,), bad=True)])
 
 
-def test_numbers_that_are_none_fail_the_clip_that_has_them():
+def test_nan_fails_its_clip_alone():
     network = Sums()
     network.forward = lambda batch: np.where(batch["x"][:, :1] == 0, np.nan, 1.0) * np.ones((1, 3))
     (result,) = encoded(network, [Clip((3,))]).values()
@@ -146,44 +146,44 @@ ONNX = RuntimeException("Failed to allocate memory for requested buffer of size 
 
 
 class Small(Sums):
-    """A device with room for so many pieces; more are refused as the libraries refuse them."""
+    """A device with memory for `max_chunks`; more raise an error of the libraries."""
 
-    def __init__(self, most, fault=TORCH):
+    def __init__(self, max_chunks, error=TORCH):
         super().__init__()
-        self.most, self.fault = most, fault
+        self.max_chunks, self.error = max_chunks, error
 
     def forward(self, batch):
-        if len(batch["x"]) > self.most:
-            raise self.fault
+        if len(batch["x"]) > self.max_chunks:
+            raise self.error
         return super().forward(batch)
 
 
-@pytest.mark.parametrize("fault", [TORCH, ONNX, MemoryError()])
-@pytest.mark.parametrize("most", [1, 3, 8])
-def test_out_of_memory_halves_the_batch_and_goes_on(most, fault, caplog):
-    network = Small(most, fault)
+@pytest.mark.parametrize("error", [TORCH, ONNX, MemoryError()])
+@pytest.mark.parametrize("max_chunks", [1, 3, 8])
+def test_out_of_memory_halves_the_batch_and_goes_on(max_chunks, error, caplog):
+    network = Small(max_chunks, error)
     clips = [Clip((4, 4, 4))] * 24
     results, whole = encoded(network, clips), encoded(Sums(), clips)
     for number in results:
         np.testing.assert_allclose(results[number].values, whole[number].values, rtol=1e-6)
-    assert "out of memory with 16 pieces of x (4,)" in caplog.text
-    assert caplog.text.count("out of memory") == {1: 4, 3: 3, 8: 1}[most]
+    assert "out of memory with 16 chunks of x (4,)" in caplog.text
+    assert caplog.text.count("out of memory") == {1: 4, 3: 3, 8: 1}[max_chunks]
 
 
-def test_a_piece_too_large_for_the_device_fails_its_clip_alone():
+def test_a_chunk_too_large_for_the_device_fails_its_clip_alone():
     network = Small(0)
     (result,) = encoded(network, [Clip((4,))]).values()
     assert result.reason.startswith("too large for the memory of cpu")
 
 
-def test_any_other_fault_of_a_network_stops_the_run():
+def test_any_other_error_of_a_network_stops_the_run():
     network = Sums()
     network.forward = lambda batch: (_ for _ in ()).throw(RuntimeError("sizes do not match"))
     with pytest.raises(RuntimeError, match="sizes do not match"):
         encoded(network, [Clip((4,))])
 
 
-def test_the_memory_of_this_machine_is_told_from_other_faults():
+def test_out_of_memory_is_told_from_other_errors():
     from ecmf.execution import device
 
     with pytest.raises(RuntimeError) as raised:

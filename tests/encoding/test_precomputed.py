@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ecmf import registry
-from ecmf.encoding.feature_archive import Archive, write_archive
+from ecmf.encoding.feature_archive import FeatureArchive, write_archive
 from ecmf.encoding.precomputed import Encoder
 from ecmf.errors import CorpusError, MissingFileError, ParamsError, UserError
 from ecmf.media import Features, Text
@@ -14,8 +14,8 @@ from ecmf.storage.files import sha256
 
 
 def imported(path: Path, **options: Any) -> Encoder:
-    given = {"path": str(path), "sha256": sha256(path), **options}
-    encoder: Encoder = registry.create("encoders.text", "Encoder", "imported", given)
+    values = {"path": str(path), "sha256": sha256(path), **options}
+    encoder: Encoder = registry.build("encoders.text", "Encoder", "imported", values)
     return encoder
 
 
@@ -42,11 +42,11 @@ def npy_folder(folder: Path, **arrays: NDArray[Any]) -> Path:
 
 
 @pytest.mark.parametrize("branch", ["image", "audio", "text"])
-def test_every_branch_has_it_and_asks_it_for_empty_clips_too(branch: str, tmp_path: Path) -> None:
+def test_every_branch_has_it_and_looks_up_empty_clips_too(branch: str, tmp_path: Path) -> None:
     path = csv_file(tmp_path, "a,1,2")
     options = {"path": str(path), "sha256": sha256(path)}
-    encoder = registry.create(f"encoders.{branch}", "Encoder", "imported", options)
-    assert not encoder.needs_rows
+    encoder = registry.build(f"encoders.{branch}", "Encoder", "imported", options)
+    assert not encoder.reads_media
 
 
 def test_a_csv_file_gives_one_row_at_time_0_and_the_names_of_its_columns(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_csv_file_gives_one_row_at_time_0_and_the_names_of_its_columns(tmp_pat
     assert encoder.provenance["columns"] == ["smile", "frown"]
 
 
-def test_the_column_of_ids_and_the_columns_to_take_can_be_named(tmp_path: Path) -> None:
+def test_the_column_of_ids_and_the_columns_to_read_can_be_named(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("name,video,sex,smile,frown\nx,a,female,1,2\n")
     encoder = imported(path, clip_id="video", columns=("frown", "smile"))
@@ -101,14 +101,14 @@ def test_rows_of_a_written_archive_are_read_as_they_were(tmp_path: Path) -> None
     write_archive(path, "wavlm-base", rows.items())
     with np.load(path) as arrays:  # it is an npz file like any other
         assert arrays["values"].tolist() == [[1, 2], [3, 4], [5, 6]]
-    archive = Archive(path)
+    archive = FeatureArchive(path)
     assert isinstance(archive["b"], np.memmap)
     assert {clip_id: archive[clip_id].tolist() for clip_id in archive} == {
         clip_id: values.tolist() for clip_id, values in rows.items()
     }
 
 
-def test_what_made_the_features_is_named_by_the_file_or_by_its_name(tmp_path: Path) -> None:
+def test_the_provenance_names_the_encoder_by_the_file_or_its_name(tmp_path: Path) -> None:
     write_archive(tmp_path / "mine.npz", "wavlm-base", [("a", np.ones((1, 2), "float32"))])
     assert imported(tmp_path / "mine.npz").provenance["encoder"] == "wavlm-base"
     assert imported(csv_file(tmp_path, "a,1,2")).provenance["encoder"] == "features"
@@ -119,9 +119,9 @@ def test_what_made_the_features_is_named_by_the_file_or_by_its_name(tmp_path: Pa
     [
         (
             {"starts": np.array([0, 2])},
-            r"is int64 \(2,\), not 3 whole numbers for 2 clip_ids",
+            r"is int64 \(2,\), not 3 integers for 2 clip_ids",
         ),
-        ({"starts": np.array([0.0, 1, 2])}, r"starts is float64 \(3,\), not 3 whole numbers"),
+        ({"starts": np.array([0.0, 1, 2])}, r"starts is float64 \(3,\), not 3 integers"),
         ({"starts": np.array([0, 3, 2])}, "starts does not rise from 0 to the 2 rows"),
         ({"starts": np.array([0, 1, 3])}, "starts does not rise from 0 to the 2 rows"),
         ({"starts": np.array([-1, 1, 2])}, "starts does not rise from 0 to the 2 rows"),
@@ -132,9 +132,9 @@ def test_what_made_the_features_is_named_by_the_file_or_by_its_name(tmp_path: Pa
 def test_an_archive_that_contradicts_itself_is_refused(
     arrays: dict[str, NDArray[Any]], message: str, tmp_path: Path
 ) -> None:
-    given = {"clip_ids": np.array(["a", "b"]), "values": np.eye(2), **arrays}
+    contents = {"clip_ids": np.array(["a", "b"]), "values": np.eye(2), **arrays}
     with pytest.raises(CorpusError, match=message):
-        imported(npz_file(tmp_path, **given))
+        imported(npz_file(tmp_path, **contents))
 
 
 def test_a_clip_that_is_not_in_the_file_has_no_row(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_clip_that_is_not_in_the_file_has_no_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["a,1,2", "a,3,4"], "features.csv, line 3: clip 'a' stands twice"),
+        (["a,1,2", "a,3,4"], "features.csv, line 3: clip 'a' occurs twice"),
         (["a,1,high"], "features.csv, line 2: frown is 'high', no finite number"),
         (["a,1,2", "b,nan,2"], "features.csv, line 3: smile is 'nan', no finite number"),
         (["a,1,"], "features.csv, line 2: frown is '', no finite number"),
@@ -183,15 +183,15 @@ def test_a_faulty_array_is_refused_with_its_clip(
 
 
 def test_ids_and_values_that_do_not_agree_are_refused(tmp_path: Path) -> None:
-    twice = npz_file(tmp_path, clip_ids=np.array(["a", "a"]), values=np.eye(2))
-    with pytest.raises(CorpusError, match="clip 'a' stands twice in clip_ids"):
-        imported(twice)
+    duplicate = npz_file(tmp_path, clip_ids=np.array(["a", "a"]), values=np.eye(2))
+    with pytest.raises(CorpusError, match="clip 'a' occurs twice in clip_ids"):
+        imported(duplicate)
     short = npz_file(tmp_path, clip_ids=np.array(["a"]), values=np.eye(2))
     with pytest.raises(CorpusError, match="1 clip_ids, but 2 values"):
         imported(short)
 
 
-def test_a_column_that_is_not_there_is_said_with_its_likeness(tmp_path: Path) -> None:
+def test_a_missing_column_is_reported_with_a_suggestion(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "a,1,2")
     with pytest.raises(ParamsError, match=r"no column 'smlie'\. Did you mean 'smile'"):
         imported(path, columns=("smlie",))
@@ -206,7 +206,7 @@ def test_only_files_of_a_known_kind_are_read(tmp_path: Path) -> None:
         imported(tmp_path / "features.npz")
 
 
-def test_another_content_than_the_parameters_say_is_refused(tmp_path: Path) -> None:
+def test_content_other_than_that_of_the_parameters_is_refused(tmp_path: Path) -> None:
     folder = npy_folder(tmp_path, a=np.ones(3))
     before = sha256(folder)
     np.save(folder / "b.npy", np.ones(3))

@@ -1,4 +1,4 @@
-"""What `huggingface` says of a text is what transformers itself says of it alone."""
+"""The features of a text by `huggingface` equal those of a plain call of transformers."""
 
 import functools
 import json
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ecmf import registry
 from ecmf.encoding.batching import encode
-from ecmf.encoding.text_transformer import TOKENS_PER_STEP
+from ecmf.encoding.text_transformer import PADDING_MULTIPLE
 from ecmf.errors import ClipError, MissingFileError, ParamsError
 from ecmf.media import Text
 from ecmf.storage.files import sha256
@@ -38,15 +38,15 @@ Folders = Callable[[str], Path]
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """The saved network of a kind, made when it is first asked for."""
+    """Return the folder of a tiny network of a kind, saved on first use."""
     return functools.cache(
-        lambda kind: tiny_text.KINDS[kind](tmp_path_factory.mktemp(kind))  # type: ignore[return-value]
+        lambda kind: tiny_text.NETWORKS[kind](tmp_path_factory.mktemp(kind))  # type: ignore[return-value]
     )
 
 
 def encoder(folder: Path, **options: Any) -> Any:
     given = {"folder": str(folder), "sha256": sha256(folder), **options}
-    return registry.create("encoders.text", "Encoder", "huggingface", given)
+    return registry.build("encoders.text", "Encoder", "huggingface", given)
 
 
 def rows(folder: Path, texts: list[Text] = TEXTS, **options: Any) -> NDArray[np.float32]:
@@ -61,13 +61,13 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
     return tokenizer, transformers.AutoModel.from_pretrained(folder).eval()
 
 
-def plain(folder: Path, text: str, longest: int) -> tuple[Any, NDArray[np.bool_]]:
+def plain(folder: Path, text: str, max_tokens: int) -> tuple[Any, NDArray[np.bool_]]:
     """The output of a transformers call, and which tokens are special."""
     tokenizer, network = _loaded(folder)
     inputs = tokenizer(
         text,
         truncation=True,
-        max_length=longest,
+        max_length=max_tokens,
         return_special_tokens_mask=True,
         return_tensors="pt",
     )
@@ -77,27 +77,27 @@ def plain(folder: Path, text: str, longest: int) -> tuple[Any, NDArray[np.bool_]
 
 
 @pytest.mark.parametrize("layers", [(-1,), (-4, -3, -2, -1), (0, 2)])
-@pytest.mark.parametrize("kind", tiny_text.KINDS)
-def test_numbers_are_those_of_a_transformers_call_on_the_text_alone(
+@pytest.mark.parametrize("kind", tiny_text.NETWORKS)
+def test_features_are_those_of_a_transformers_call_on_the_text_alone(
     folders: Folders, kind: str, layers: tuple[int, ...]
 ) -> None:
-    found = encoder(folders(kind), layers=layers)
-    for text, features in zip(TEXTS, encode(found, TEXTS), strict=True):
-        output, _ = plain(folders(kind), text.text, found.provenance["longest"])
+    network = encoder(folders(kind), layers=layers)
+    for text, features in zip(TEXTS, encode(network, TEXTS), strict=True):
+        output, _ = plain(folders(kind), text.text, network.provenance["longest"])
         states = torch.stack([output.hidden_states[layer] for layer in layers]).sum(dim=0)
         expected = states[0].mean(dim=0).numpy()
         np.testing.assert_allclose(features.values[0], expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
-def test_layers_side_by_side_are_each_layer_by_itself(folders: Folders, kind: str) -> None:
+def test_concatenated_layers_are_each_layer_by_itself(folders: Folders, kind: str) -> None:
     each = [rows(folders(kind), layers=[layer]) for layer in (0, 3, -1)]
     joined = rows(folders(kind), layers=[0, 3, -1], combine="concat")
     assert joined.shape[1] == encoder(folders(kind), layers=[0, 3, -1], combine="concat").dim == 96
     np.testing.assert_array_equal(joined, np.hstack(each))
 
 
-BEFORE = ("Kids are talking.", "Dogs are sitting by the door!")
+CONTEXT = ("Kids are talking.", "Dogs are sitting by the door!")
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,13 @@ BEFORE = ("Kids are talking.", "Dogs are sitting by the door!")
     [("mean", True), ("mean", False), ("last", True), ("last", False), ("cls", True)],
 )
 @pytest.mark.parametrize("kind", ["bert", "roberta", "llama", "qwen2"])
-def test_a_text_behind_other_lines_is_read_with_them_and_pooled_without_them(
+def test_a_text_in_context_is_encoded_with_it_and_pooled_without_it(
     folders: Folders, kind: str, pooling: str, special_tokens: bool
 ) -> None:
     if pooling == "cls" and kind in ("llama", "qwen2"):
         pytest.skip("has no first token that has seen the whole text")
     tokenizer, network = _loaded(folders(kind))
-    inputs = tokenizer("\n".join(BEFORE), "No. Yes!", return_tensors="pt")
+    inputs = tokenizer("\n".join(CONTEXT), "No. Yes!", return_tensors="pt")
     owner = inputs.sequence_ids(0)
     with torch.inference_mode():
         states = network(**inputs).last_hidden_state[0].numpy()
@@ -119,29 +119,31 @@ def test_a_text_behind_other_lines_is_read_with_them_and_pooled_without_them(
     own = [number for number in behind if special_tokens or owner[number] == 1]
     expected = {"mean": states[own].mean(axis=0), "last": states[own[-1]], "cls": states[0]}
     options = {"pooling": pooling, "special_tokens": special_tokens}
-    (found,) = rows(folders(kind), [Text("x", "No. Yes!", BEFORE)], **options)
-    np.testing.assert_allclose(found, expected[pooling], rtol=1e-5, atol=1e-5)
-    assert not np.allclose(found, rows(folders(kind), [Text("x", "No. Yes!")], **options)[0])
+    (row,) = rows(folders(kind), [Text("x", "No. Yes!", CONTEXT)], **options)
+    np.testing.assert_allclose(row, expected[pooling], rtol=1e-5, atol=1e-5)
+    assert not np.allclose(row, rows(folders(kind), [Text("x", "No. Yes!")], **options)[0])
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "qwen2"])
-def test_the_earliest_lines_go_first_where_there_is_no_room(folders: Folders, kind: str) -> None:
+def test_the_earliest_lines_are_dropped_first_where_there_is_no_room(
+    folders: Folders, kind: str
+) -> None:
     long = "I can't believe you did that again. " * 10
     text = "No. Yes, I am so happy for you."
-    whole = rows(folders(kind), [Text("x", text, BEFORE[1:])])
-    assert np.array_equal(whole, rows(folders(kind), [Text("x", text, (long, *BEFORE[1:]))]))
+    whole = rows(folders(kind), [Text("x", text, CONTEXT[1:])])
+    assert np.array_equal(whole, rows(folders(kind), [Text("x", text, (long, *CONTEXT[1:]))]))
     alone = rows(folders(kind), [Text("x", text)])
-    assert np.array_equal(alone, rows(folders(kind), [Text("x", text, (*BEFORE, long))]))
+    assert np.array_equal(alone, rows(folders(kind), [Text("x", text, (*CONTEXT, long))]))
     cut = rows(folders(kind), [Text("x", long)])
-    assert np.array_equal(cut, rows(folders(kind), [Text("x", long, BEFORE)]))
+    assert np.array_equal(cut, rows(folders(kind), [Text("x", long, CONTEXT)]))
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
-def test_lines_before_a_text_without_words_make_none_of_it(folders: Folders, kind: str) -> None:
-    assert rows(folders(kind), [Text("x", " \u200b", BEFORE)]).shape == (0, 32)
+def test_a_text_without_words_has_no_row_in_any_context(folders: Folders, kind: str) -> None:
+    assert rows(folders(kind), [Text("x", " \u200b", CONTEXT)]).shape == (0, 32)
 
 
-@pytest.mark.parametrize("kind", tiny_text.KINDS)
+@pytest.mark.parametrize("kind", tiny_text.NETWORKS)
 def test_the_last_layer_is_the_last_hidden_state_by_either_name(
     folders: Folders, kind: str
 ) -> None:
@@ -159,7 +161,7 @@ POOLED = [
 
 
 @pytest.mark.parametrize(("kind", "pooling", "special_tokens"), POOLED)
-def test_the_vector_is_of_the_tokens_that_are_asked_for(
+def test_the_chosen_tokens_are_pooled(
     folders: Folders, kind: str, pooling: str, special_tokens: bool
 ) -> None:
     options = {"pooling": pooling, "special_tokens": special_tokens}
@@ -171,52 +173,50 @@ def test_the_vector_is_of_the_tokens_that_are_asked_for(
         np.testing.assert_allclose(row, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", tiny_text.KINDS)
+@pytest.mark.parametrize("kind", tiny_text.NETWORKS)
 def test_a_text_gets_the_same_bits_alone_and_among_others(folders: Folders, kind: str) -> None:
-    found = encoder(folders(kind))
-    for text, among_others in zip(TEXTS, encode(found, TEXTS), strict=True):
-        (alone,) = encode(found, [text])
+    network = encoder(folders(kind))
+    for text, among_others in zip(TEXTS, encode(network, TEXTS), strict=True):
+        (alone,) = encode(network, [text])
         assert alone.values.tobytes() == among_others.values.tobytes(), text.clip_id
 
 
-@pytest.mark.parametrize("kind", sorted(set(tiny_text.KINDS) - {"fnet", "qwen3_experts"}))
-def test_neither_how_much_padding_follows_nor_of_which_token_matters(
-    folders: Folders, kind: str
-) -> None:
-    found = encoder(folders(kind), pooling="last", layers=[-2, -1])
-    (piece,) = found.pieces(TEXTS[2])
-    mask = piece.inputs["attention_mask"]
-    assert len(mask) == TOKENS_PER_STEP > mask.sum()
-    (expected,) = found.forward({name: row[None] for name, row in piece.inputs.items()})
-    for length, token in ((TOKENS_PER_STEP, 7), (2 * TOKENS_PER_STEP, 0), (50, 7)):
+@pytest.mark.parametrize("kind", sorted(set(tiny_text.NETWORKS) - {"fnet", "qwen3_experts"}))
+def test_neither_the_length_of_padding_nor_its_token_matters(folders: Folders, kind: str) -> None:
+    network = encoder(folders(kind), pooling="last", layers=[-2, -1])
+    (chunk,) = network.split(TEXTS[2])
+    mask = chunk.inputs["attention_mask"]
+    assert len(mask) == PADDING_MULTIPLE > mask.sum()
+    (expected,) = network.forward({name: row[None] for name, row in chunk.inputs.items()})
+    for length, token in ((PADDING_MULTIPLE, 7), (2 * PADDING_MULTIPLE, 0), (50, 7)):
         longer = {
-            name: np.pad(row, (0, length - len(row)))[None] for name, row in piece.inputs.items()
+            name: np.pad(row, (0, length - len(row)))[None] for name, row in chunk.inputs.items()
         }
         longer["input_ids"][longer["attention_mask"] == 0] = token
-        np.testing.assert_allclose(found.forward(longer)[0], expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(network.forward(longer)[0], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_text_that_fills_its_length_shares_no_batch_with_a_padded_one(folders: Folders) -> None:
-    found = encoder(folders("bert"))
+    network = encoder(folders("bert"))
     lengths: dict[frozenset[str], set[int]] = {}
-    for count in range(1, 2 * TOKENS_PER_STEP):
-        (piece,) = found.pieces(Text("x", "by " * count))
-        lengths.setdefault(frozenset(piece.inputs), set()).add(count + 2)  # [CLS] and [SEP]
+    for count in range(1, 2 * PADDING_MULTIPLE):
+        (chunk,) = network.split(Text("x", "by " * count))
+        lengths.setdefault(frozenset(chunk.inputs), set()).add(count + 2)  # [CLS] and [SEP]
     for names, tokens in lengths.items():
-        assert ("attention_mask" in names) == all(count % TOKENS_PER_STEP for count in tokens)
+        assert ("attention_mask" in names) == all(count % PADDING_MULTIPLE for count in tokens)
     assert len(lengths) == 2
 
 
 def test_threads_may_share_a_tokenizer(folders: Folders) -> None:
-    found = encoder(folders("sentences"))  # cuts
+    network = encoder(folders("sentences"))  # cuts
     texts = [Text(str(count), "Kids are talking. " * (count % 40)) for count in range(500)]
-    expected = [found.pieces(text) for text in texts]
+    expected = [network.split(text) for text in texts]
     with ThreadPoolExecutor(16) as threads:
-        for one, two in zip(expected, threads.map(found.pieces, texts), strict=True):
-            assert str(one) == str(two)
+        for one, other in zip(expected, threads.map(network.split, texts), strict=True):
+            assert str(one) == str(other)
 
 
-@pytest.mark.parametrize("kind", tiny_text.KINDS)
+@pytest.mark.parametrize("kind", tiny_text.NETWORKS)
 @pytest.mark.parametrize("text", ["", " \n\t", "\u200b\u200d\ufeff", "\x07\x1b", "\u00a0\u2028"])
 def test_a_text_with_nothing_visible_gives_no_row(folders: Folders, kind: str, text: str) -> None:
     assert rows(folders(kind), [Text("x", text)]).shape == (0, 32)
@@ -227,7 +227,7 @@ def test_a_text_that_leaves_no_token_gives_no_row(folders: Folders) -> None:
     assert rows(folders("bert"), [accents]).shape == (0, 32)
 
 
-def test_a_text_that_is_no_unicode_is_the_fault_of_its_clip(folders: Folders) -> None:
+def test_invalid_unicode_fails_its_clip(folders: Folders) -> None:
     with pytest.raises(ClipError, match="no valid Unicode"):
         rows(folders("bert"), [Text("x", json.loads('"I \\ud83d"'))])
 
@@ -235,13 +235,13 @@ def test_a_text_that_is_no_unicode_is_the_fault_of_its_clip(folders: Folders) ->
 # --- how much is read -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", tiny_text.KINDS)
-def test_a_text_that_is_too_long_loses_its_end_and_that_is_said(
+@pytest.mark.parametrize("kind", tiny_text.NETWORKS)
+def test_a_text_that_is_too_long_loses_its_end_with_a_warning(
     folders: Folders, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = encoder(folders(kind), longest=20)
+    network = encoder(folders(kind), max_tokens=20)
     with caplog.at_level(logging.WARNING):
-        (features,) = encode(found, [Text("babble", "by" + " by" * 99)])
+        (features,) = encode(network, [Text("babble", "by" + " by" * 99)])
     output, special = plain(folders(kind), "by" + " by" * 99, 20)
     assert len(special) == 20
     np.testing.assert_allclose(
@@ -253,49 +253,50 @@ def test_a_text_that_is_too_long_loses_its_end_and_that_is_said(
     assert f"clip 'babble': the last {len(tokens) - read} tokens" in caplog.text
 
 
-@pytest.mark.parametrize("kind", tiny_text.KINDS)
+@pytest.mark.parametrize("kind", tiny_text.NETWORKS)
 def test_a_text_of_a_hundred_thousand_characters_is_only_cut(folders: Folders, kind: str) -> None:
-    found = encoder(folders(kind))
+    network = encoder(folders(kind))
     texts = [Text("many words", "Kids are. " * 10_000), Text("no space", "door" * 25_000)]
     for text in texts:
-        (piece,) = found.pieces(text)
-        assert len(piece.inputs["input_ids"]) <= found.provenance["longest"]
-    assert np.isfinite(np.concatenate([one.values for one in encode(found, texts)])).all()
+        (chunk,) = network.split(text)
+        assert len(chunk.inputs["input_ids"]) <= network.provenance["longest"]
+    assert all(np.isfinite(features.values).all() for features in encode(network, texts))
 
 
 @pytest.mark.parametrize(
-    ("kind", "longest"), [("bert", 64), ("roberta", 64), ("sentences", 24), ("llama", 64)]
+    ("kind", "max_tokens"), [("bert", 64), ("roberta", 64), ("sentences", 24), ("llama", 64)]
 )
-def test_as_much_is_read_as_the_network_was_made_for(
-    folders: Folders, kind: str, longest: int
+def test_the_default_of_max_tokens_is_the_limit_of_the_network(
+    folders: Folders, kind: str, max_tokens: int
 ) -> None:
-    assert encoder(folders(kind)).provenance["longest"] == longest
+    assert encoder(folders(kind)).provenance["longest"] == max_tokens
 
 
-def test_no_more_than_512_tokens_are_read_unless_asked(tmp_path: Path) -> None:
+def test_no_more_than_512_tokens_are_read_by_default(tmp_path: Path) -> None:
     folder = tiny_text.bert(tmp_path, max_position_embeddings=1024)
     assert encoder(folder).provenance["longest"] == 512
-    assert encoder(folder, longest=1024).provenance["longest"] == 1024
+    assert encoder(folder, max_tokens=1024).provenance["longest"] == 1024
 
 
-def test_a_sentence_model_reads_more_than_it_was_trained_with_if_asked(folders: Folders) -> None:
-    assert encoder(folders("sentences"), longest=40).provenance["longest"] == 40
+def test_a_sentence_model_can_read_more_than_it_was_trained_with(folders: Folders) -> None:
+    assert encoder(folders("sentences"), max_tokens=40).provenance["longest"] == 40
 
 
 @pytest.mark.parametrize(
-    ("kind", "longest", "special"), [("bert", 2, 2), ("roberta", 65, 2), ("llama", 65, 1)]
+    ("kind", "max_tokens", "special"), [("bert", 2, 2), ("roberta", 65, 2), ("llama", 65, 1)]
 )
-def test_a_length_the_network_has_not_is_refused(
-    folders: Folders, kind: str, longest: int, special: int
+def test_max_tokens_beyond_the_limit_of_the_network_is_refused(
+    folders: Folders, kind: str, max_tokens: int, special: int
 ) -> None:
-    with pytest.raises(ParamsError, match=f"longest: {longest} .* 64 tokens .*and {special} of"):
-        encoder(folders(kind), longest=longest)
+    message = f"max_tokens: {max_tokens} .* 64 tokens .*and {special} of"
+    with pytest.raises(ParamsError, match=message):
+        encoder(folders(kind), max_tokens=max_tokens)
 
 
 # --- options ----------------------------------------------------------------------------------
 
 
-def test_rows_are_scaled_to_length_one_if_asked(folders: Folders) -> None:
+def test_rows_are_scaled_to_length_one_by_option(folders: Folders) -> None:
     raw, scaled = (rows(folders("bert"), normalise=normalise) for normalise in (False, True))
     lengths = np.linalg.norm(raw, axis=1, keepdims=True)
     assert np.abs(lengths - 1).min() > 0.1
@@ -315,12 +316,12 @@ def test_half_precision_gives_nearly_the_same(
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
-def test_a_decoder_has_no_first_token_that_has_read_the_text(folders: Folders, kind: str) -> None:
-    with pytest.raises(ParamsError, match=r"no first token that has seen .* choose last or mean"):
+def test_a_decoder_has_no_cls_token(folders: Folders, kind: str) -> None:
+    with pytest.raises(ParamsError, match=r"no first token that attends .* choose last or mean"):
         encoder(folders(kind), pooling="cls")
 
 
-def test_a_decoder_has_none_even_where_its_tokenizer_is_berts(tmp_path: Path) -> None:
+def test_a_decoder_has_no_cls_token_even_with_the_tokenizer_of_bert(tmp_path: Path) -> None:
     tokenizer = tiny_text.word_pieces()
     config = transformers.GPT2Config(
         vocab_size=len(tokenizer), n_positions=64, n_embd=8, n_layer=2, n_head=2
@@ -331,7 +332,7 @@ def test_a_decoder_has_none_even_where_its_tokenizer_is_berts(tmp_path: Path) ->
         encoder(folder, pooling="cls")
 
 
-def test_an_encoder_has_none_if_its_tokenizer_puts_none_there(tmp_path: Path) -> None:
+def test_an_encoder_has_no_cls_token_if_its_tokenizer_adds_none(tmp_path: Path) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_text.qwen2(tmp_path))
     config = transformers.BertConfig(vocab_size=len(tokenizer), **tiny_text.SHAPE)
     folder = tiny_text.save(tmp_path, tokenizer, transformers.BertModel, config)
@@ -341,29 +342,29 @@ def test_an_encoder_has_none_if_its_tokenizer_puts_none_there(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("options", "fault"),
+    ("options", "message"),
     [
         ({"pooling": "cls", "special_tokens": False}, "leave special_tokens at true"),
-        ({"layers": [5]}, r"layers \[5\] are not there: the network has 5 hidden states"),
+        ({"layers": [5]}, r"layers \[5\] do not exist: the network has 5 hidden states"),
         ({"poolling": "mean"}, "Did you mean 'pooling'"),
     ],
 )
-def test_options_that_cannot_be_are_refused(
-    folders: Folders, options: dict[str, Any], fault: str
+def test_contradictory_options_are_refused(
+    folders: Folders, options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ParamsError, match=fault):
+    with pytest.raises(ParamsError, match=message):
         encoder(folders("bert"), **options)
 
 
 # --- what is in the folder --------------------------------------------------------------------
 
 
-def test_weights_are_read_only_when_there_is_something_to_encode(tmp_path: Path) -> None:
-    found = encoder(tiny_text.bert(tmp_path))
+def test_weights_are_loaded_only_when_there_is_something_to_encode(tmp_path: Path) -> None:
+    network = encoder(tiny_text.bert(tmp_path))
     (tmp_path / "model.safetensors").unlink()
-    assert len(encode(found, [Text("silent", "")])[0].values) == 0
+    assert len(encode(network, [Text("silent", "")])[0].values) == 0
     with pytest.raises(OSError, match=r"model\.safetensors"):
-        encode(found, TEXTS[:1])
+        encode(network, TEXTS[:1])
 
 
 def _without(folder: Path, beginning: str) -> Path:
@@ -375,7 +376,7 @@ def _without(folder: Path, beginning: str) -> Path:
     return folder
 
 
-def test_a_weight_that_is_lacking_is_refused_and_a_pooler_is_not_missed(tmp_path: Path) -> None:
+def test_a_missing_weight_is_refused_but_a_missing_pooler_is_not(tmp_path: Path) -> None:
     expected = rows(tiny_text.bert(tmp_path))
     assert np.array_equal(rows(_without(tmp_path, "pooler.")), expected)
     with pytest.raises(MissingFileError, match=r"lacks .*weights .*encoder\.layer\.3"):
@@ -384,7 +385,7 @@ def test_a_weight_that_is_lacking_is_refused_and_a_pooler_is_not_missed(tmp_path
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "llama", "qwen2"])
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path, kind: str) -> None:
-    folder = tiny_text.KINDS[kind](tmp_path)
+    folder = tiny_text.NETWORKS[kind](tmp_path)
     for file in folder.glob("tokenizer*"):
         file.unlink()
     with pytest.raises(MissingFileError, match=r"save_pretrained.* tokenizer"):
@@ -399,12 +400,12 @@ def test_a_tokenizer_that_threads_cannot_share_is_refused(tmp_path: Path) -> Non
         encoder(folder)
 
 
-def test_a_network_that_writes_an_answer_is_refused(tmp_path: Path) -> None:
+def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
     config = transformers.T5Config(
         vocab_size=300, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2
     )
     folder = tiny_text.save(tmp_path, tiny_text.word_pieces(), transformers.T5Model, config)
-    with pytest.raises(ParamsError, match="holds 't5', which does not turn a text into one series"):
+    with pytest.raises(ParamsError, match="holds 't5', which does not turn a text into one seq"):
         encoder(folder)
 
 

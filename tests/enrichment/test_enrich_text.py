@@ -1,4 +1,4 @@
-"""What is added to a transcript: cues from its words, measured facts, nothing invented."""
+"""A transcript is enriched with cues from its words and measured nonverbal cues only."""
 
 import csv
 import json
@@ -11,21 +11,26 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_chat
-from llm_double import KEY, answer, double, refuses, says
+from llm_double import KEY, answer, completion, error_response, fake_server
 from pydantic import ValidationError
 
 from ecmf import registry
-from ecmf.data.enriched_text import EnrichedText, Line, compose, read_texts, write_texts
+from ecmf.data.enriched_text import EnrichedText, Utterance, compose, read_texts, write_texts
 from ecmf.data.manifest import Clip, write_manifest
-from ecmf.enrichment.base import Transcript
-from ecmf.enrichment.nonverbal_cues import bounds, face_facts, measure_voice, voice_facts
+from ecmf.enrichment.base import EnrichmentInput
+from ecmf.enrichment.nonverbal_cues import (
+    describe_face,
+    describe_voice,
+    fit_thresholds,
+    measure_voice,
+)
 from ecmf.errors import ErrorBudgetError, MissingFileError, ParamsError, StoreError
-from ecmf.media import SAMPLES_PER_SECOND, Samples
+from ecmf.media import SAMPLE_RATE, Samples
 from ecmf.params import EnrichText
 from ecmf.storage import files
 from ecmf.storage.store import Layout, Rows, no_rows
 from ecmf.storage.store_writer import StoreWriter
-from enrich_text import enrich_text, preceding_lines
+from enrich_text import enrich_text, preceding_utterances
 
 STAGES = Path(__file__).parents[2] / "stages"
 PROVIDERS = registry.names("llms")
@@ -39,38 +44,42 @@ CLASSES = ("angry", "happy")
 def provider(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Any]:
-    """Each of them at work: a server for one, weights for another."""
-    shares = dict.fromkeys(CLASSES, 1 / len(CLASSES))
-    with double(lambda _: says(json.dumps(answer(probabilities=shares)))) as server:
+    """Each provider, with a fake server or tiny weights where needed."""
+    probabilities = dict.fromkeys(CLASSES, 1 / len(CLASSES))
+    with fake_server(
+        lambda _: completion(json.dumps(answer(probabilities=probabilities)))
+    ) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", "none")
-        monkeypatch.setenv("OPENAI_MODEL", "double")
+        monkeypatch.setenv("OPENAI_MODEL", "fake")
         options = {}
         if request.param == "transformers":
             folder = tiny_chat.even_handed(tmp_path)
             options = {"folder": str(folder), "sha256": files.sha256(folder)}
-        yield registry.create("llms", "Provider", request.param, options)
+        yield registry.build("llms", "Provider", request.param, options)
 
 
-def test_a_provider_answers_every_transcript_in_order_and_unchanged(provider: Any) -> None:
-    asked = [
-        Transcript("a", "I hate this!", "en", ("loud voice",), (Line(speaker="s", text="Well?"),)),
-        Transcript("b", ""),
-        Transcript("c", "你好", "zh"),
-        Transcript("d", "nul \x00, \u2028 line, \N{FACE WITH TEARS OF JOY}", "en"),
+def test_a_provider_returns_a_record_for_every_clip_in_order_and_unchanged(provider: Any) -> None:
+    inputs = [
+        EnrichmentInput(
+            "a", "I hate this!", "en", ("loud voice",), (Utterance(speaker="s", text="Well?"),)
+        ),
+        EnrichmentInput("b", ""),
+        EnrichmentInput("c", "你好", "zh"),
+        EnrichmentInput("d", "nul \x00, \u2028 line, \N{FACE WITH TEARS OF JOY}", "en"),
     ]
-    records = provider(asked, CLASSES)
+    records = provider(inputs, CLASSES)
     assert [record.clip_id for record in records] == ["a", "b", "c", "d"]
-    for record, transcript in zip(records, asked, strict=True):
-        assert record.raw == transcript.text
-        assert record.facts == transcript.facts
+    for record, clip in zip(records, inputs, strict=True):
+        assert record.raw == clip.text
+        assert record.facts == clip.nonverbal_cues
         assert record.raw in record.enriched
         assert record.prompt_version == provider.prompt_version
-        assert record.context == transcript.context
+        assert record.context == clip.context
         assert set(record.probabilities) in (set(), set(CLASSES))
         assert record.reason or record.state == "whole"
     assert [record.state for record in records][:2] == ["whole", "empty"]
-    assert provider(asked, CLASSES) == records
+    assert provider(inputs, CLASSES) == records
     assert provider([], CLASSES) == []
 
 
@@ -78,8 +87,8 @@ def test_a_provider_answers_every_transcript_in_order_and_unchanged(provider: An
 
 
 def enriched(text: str, language: str = "en", facts: Sequence[str] = (), **options: int) -> Any:
-    provider = registry.create("llms", "Provider", "lexicon", options)
-    (record,) = provider([Transcript("clip", text, language, tuple(facts))], CLASSES)
+    provider = registry.build("llms", "Provider", "lexicon", options)
+    (record,) = provider([EnrichmentInput("clip", text, language, tuple(facts))], CLASSES)
     return record
 
 
@@ -96,7 +105,7 @@ def enriched(text: str, language: str = "en", facts: Sequence[str] = (), **optio
         ("I AM SAD", ("negative words: sad",)),
     ],
 )
-def test_cues_name_the_words_and_how_they_are_stressed(text: str, cues: tuple[str, ...]) -> None:
+def test_cues_name_the_charged_words_and_their_emphasis(text: str, cues: tuple[str, ...]) -> None:
     assert enriched(text).cues == cues
 
 
@@ -107,12 +116,12 @@ def test_polarity_follows_negation_degree_and_exclamation_marks() -> None:
     assert -1 <= enriched("terrible " * 500).polarity < -0.9
 
 
-def test_no_more_words_are_named_than_asked_for() -> None:
+def test_no_more_words_are_named_than_the_limit() -> None:
     assert enriched("good, horrible, nice, fine", most_words=1).cues[0].endswith("words: horrible")
     assert enriched("horrible", most_words=0).cues == ("strongly negative words",)
 
 
-def test_another_language_gets_facts_but_no_cues() -> None:
+def test_another_language_gets_nonverbal_cues_only() -> None:
     record = enriched("你好", "zh", ["loud voice"])
     assert (record.state, record.cues, record.polarity) == ("flagged", (), None)
     assert "English only, not 'zh'" in record.reason
@@ -124,7 +133,7 @@ def test_an_unnamed_language_without_known_words_has_no_polarity() -> None:
     assert enriched("I hate it", "").polarity < 0
 
 
-def test_an_empty_transcript_stays_empty_but_facts_stand() -> None:
+def test_an_empty_transcript_keeps_its_nonverbal_cues() -> None:
     record = enriched("", facts=["loud voice", "fast speech"])
     assert (record.state, record.reason, record.raw) == ("empty", "no transcript", "")
     assert record.enriched == "(loud voice; fast speech)"
@@ -136,16 +145,16 @@ def test_the_lexicon_refuses_options_it_does_not_know() -> None:
         enriched("", most_word=3)
 
 
-# --- facts of the voice -----------------------------------------------------------------------
+# --- cues of the voice ------------------------------------------------------------------------
 
 
 def voice(
     hertz: float = 150.0, level: float = 0.1, per_second: float = 4.0, glide: float = 1.0
 ) -> Samples:
     """Two seconds of syllables; `glide` is how far the pitch falls, as a factor."""
-    time = np.arange(2 * SAMPLES_PER_SECOND) / SAMPLES_PER_SECOND
+    time = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
     pitch = hertz * glide ** (0.5 - time / 2)
-    phase = 2 * np.pi * np.cumsum(pitch) / SAMPLES_PER_SECOND
+    phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
     waves = sum(np.sin(n * phase) / n for n in range(1, 10))
     swell = 0.55 - 0.45 * np.cos(2 * np.pi * per_second * time)
     return (level * waves * swell * 32_767 / 2).astype(np.int16)
@@ -160,7 +169,7 @@ VARIED = [
 
 
 @pytest.mark.parametrize(
-    ("samples", "fact"),
+    ("samples", "phrase"),
     [
         (voice(level=0.4), "loud voice"),
         (voice(level=0.02), "quiet voice"),
@@ -171,15 +180,15 @@ VARIED = [
         (voice(glide=1.8), "lively melody of speech"),
     ],
 )
-def test_what_is_unusual_in_a_voice_is_said(samples: Samples, fact: str) -> None:
-    compared = bounds(map(measure_voice, VARIED))
-    assert fact in voice_facts(measure_voice(samples), compared)
+def test_an_unusual_voice_is_described(samples: Samples, phrase: str) -> None:
+    thresholds = fit_thresholds(map(measure_voice, VARIED))
+    assert phrase in describe_voice(measure_voice(samples), thresholds)
 
 
-def test_a_voice_like_the_others_gives_nothing_to_say() -> None:
+def test_a_voice_like_the_others_is_not_described() -> None:
     alike = [voice(hertz=hertz, level=level) for hertz in (148, 151) for level in (0.1, 0.11)]
-    compared = bounds(map(measure_voice, alike))
-    assert [voice_facts(measure_voice(samples), compared) for samples in alike] == [[]] * 4
+    thresholds = fit_thresholds(map(measure_voice, alike))
+    assert [describe_voice(measure_voice(samples), thresholds) for samples in alike] == [[]] * 4
 
 
 def test_pitch_and_level_are_measured_in_their_units() -> None:
@@ -198,42 +207,44 @@ def test_pitch_and_level_are_measured_in_their_units() -> None:
     ],
     ids=["nothing", "silence", "hiss"],
 )
-def test_nothing_is_said_of_a_voice_that_is_not_there(samples: Samples) -> None:
+def test_an_absent_voice_is_not_measured(samples: Samples) -> None:
     assert measure_voice(samples) == {}
 
 
-def test_too_few_voices_are_no_comparison() -> None:
+def test_too_few_voices_give_no_thresholds() -> None:
     few = [measure_voice(samples) for samples in VARIED[:3]]
-    assert bounds([*few, {}]) == {}
-    assert voice_facts(few[0], bounds(few)) == []
+    assert fit_thresholds([*few, {}]) == {}
+    assert describe_voice(few[0], fit_thresholds(few)) == []
 
 
-# --- facts of the face ------------------------------------------------------------------------
+# --- cues of the face -------------------------------------------------------------------------
 
 
-def test_brows_are_drawn_together_only_if_that_was_measured() -> None:
+def test_an_action_unit_is_described_only_if_it_was_measured() -> None:
     columns = ["AU04_c", "AU04_r", "AU12_c"]
-    assert face_facts(np.array([[1, 2.5, 0], [1, 1.5, 0]]), columns) == ["eyebrows drawn together"]
-    assert face_facts(np.array([[0, 0.1, 1]]), columns) == ["lip corners pulled up"]
-    assert face_facts(np.array([[1, 0.1, 0]]), columns) == []
-    assert face_facts(np.array([[3.0]]), ["brightness"]) == []
-    assert face_facts(np.empty((0, 3)), columns) == []
+    assert describe_face(np.array([[1, 2.5, 0], [1, 1.5, 0]]), columns) == [
+        "eyebrows drawn together"
+    ]
+    assert describe_face(np.array([[0, 0.1, 1]]), columns) == ["lip corners pulled up"]
+    assert describe_face(np.array([[1, 0.1, 0]]), columns) == []
+    assert describe_face(np.array([[3.0]]), ["brightness"]) == []
+    assert describe_face(np.empty((0, 3)), columns) == []
 
 
-def test_half_of_the_frames_are_enough_and_one_of_three_is_not() -> None:
-    assert face_facts(np.array([[1.0], [0.0]]), ["AU12_c"]) == ["lip corners pulled up"]
-    assert face_facts(np.array([[1.0], [0.0], [0.0]]), ["AU12_c"]) == []
+def test_an_action_unit_in_half_of_the_frames_is_described_and_in_a_third_is_not() -> None:
+    assert describe_face(np.array([[1.0], [0.0]]), ["AU12_c"]) == ["lip corners pulled up"]
+    assert describe_face(np.array([[1.0], [0.0], [0.0]]), ["AU12_c"]) == []
 
 
-def test_real_smiles_are_seen_on_happy_faces_and_not_on_angry_ones(shared: Path) -> None:
+def test_real_smiles_are_found_on_happy_faces_and_not_on_angry_ones(shared: Path) -> None:
     with (shared / "data/ravdess_au/ravdess_action_units.csv").open(encoding="utf-8") as file:
         faces = list(csv.DictReader(file))
     columns = [name for name in faces[0] if name != "clip_id"]
 
-    def share(emotion: str, fact: str) -> float:
+    def share(emotion: str, phrase: str) -> float:
         of_emotion = [face for face in faces if face["clip_id"][6:8] == emotion]
         rows = [np.array([[float(face[name]) for name in columns]]) for face in of_emotion]
-        return float(np.mean([fact in face_facts(row, columns) for row in rows]))
+        return float(np.mean([phrase in describe_face(row, columns) for row in rows]))
 
     assert share("03", "lip corners pulled up") > 0.6
     assert share("05", "lip corners pulled up") < 0.1
@@ -244,14 +255,14 @@ def test_real_smiles_are_seen_on_happy_faces_and_not_on_angry_ones(shared: Path)
 
 
 def record(**changes: Any) -> EnrichedText:
-    given = {"clip_id": "a", "raw": "", "enriched": "", "provider": "p", "prompt_version": "1"}
-    return EnrichedText(**{**given, **changes})
+    fields = {"clip_id": "a", "raw": "", "enriched": "", "provider": "p", "prompt_version": "1"}
+    return EnrichedText(**{**fields, **changes})
 
 
 ODD = 'a\nb\r\x00\x07\x1f\x7f\x85\u2028\u2029\u200b\ufeff"\\ é 你好 \N{FACE WITH TEARS OF JOY}'
 
 
-def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
+def test_written_records_are_read_back(tmp_path: Path) -> None:
     records = [
         record(clip_id="b", raw=ODD, enriched=compose(ODD, ["x"], []), cues=("x",), polarity=-0.5),
         record(clip_id="a", facts=("loud voice",), measured={"level": -20.5}, state="empty"),
@@ -281,11 +292,11 @@ def test_the_same_records_make_the_same_bytes(tmp_path: Path) -> None:
         {"probabilities": {"happy": -0.1}},
         {"state": "fine"},
         {"mood": "good"},
-        {"raw": "half a sign \ud83d"},
+        {"raw": "half a character \ud83d"},
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_a_record_that_cannot_be_true_is_refused(changes: dict[str, Any]) -> None:
+def test_an_invalid_record_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="1 validation error"):
         record(**changes)
 
@@ -330,14 +341,12 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
         "text": tmp_path / "text.jsonl",
     }
     write_manifest(CLIPS, paths["manifest"])
-    waves = Layout(dtype="int16", rate=SAMPLES_PER_SECOND)
+    waves = Layout(dtype="int16", rate=SAMPLE_RATE)
     with StoreWriter(paths["audio"], waves, {}) as out:
         for clip in CLIPS:
             if clip.clip_id in LEVELS:
                 samples = voice(level=LEVELS[clip.clip_id])
-                out.append(
-                    clip.clip_id, Rows(samples, np.arange(len(samples)) / SAMPLES_PER_SECOND)
-                )
+                out.append(clip.clip_id, Rows(samples, np.arange(len(samples)) / SAMPLE_RATE))
             else:
                 out.append(clip.clip_id, no_rows(waves, "empty", "no audio track"))
     write_rows(paths["faces"], ["mean"], {"quiet": [1.0], "loud": [1.0]})
@@ -361,36 +370,44 @@ def write_rows(path: Path, columns: list[str], rows: dict[str, list[float]]) -> 
 def enriched_by(paths: dict[str, Path], **params: Any) -> dict[str, EnrichedText]:
     enrich_text(**paths, params=EnrichText(**params))
     records = read_texts(paths["text"])
-    assert [one.clip_id for one in records] == [clip.clip_id for clip in CLIPS]
-    return {one.clip_id: one for one in records}
+    assert [record.clip_id for record in records] == [clip.clip_id for clip in CLIPS]
+    return {record.clip_id: record for record in records}
 
 
-def test_the_lines_before_a_clip_are_those_of_its_dialogue_and_no_more_than_asked_for() -> None:
-    said = [("a", "d1"), ("b", "d2"), ("c", "d1"), ("", "d1"), ("e", "d1"), ("f", "d1"), ("g", "")]
+def test_preceding_utterances_are_of_the_same_dialogue_and_within_the_limit() -> None:
+    utterances = [
+        ("a", "d1"),
+        ("b", "d2"),
+        ("c", "d1"),
+        ("", "d1"),
+        ("e", "d1"),
+        ("f", "d1"),
+        ("g", ""),
+    ]
     clips = [
         Clip(str(number), transcript=text, dialogue=dialogue, speaker="s")
-        for number, (text, dialogue) in enumerate(said)
+        for number, (text, dialogue) in enumerate(utterances)
     ]
-    before = preceding_lines(clips, 2)
-    found = {name: "".join(line.text for line in lines) for name, lines in before.items()}
-    assert found == {"0": "", "1": "", "2": "a", "3": "ac", "4": "ac", "5": "ce", "6": ""}
-    assert before["2"][0].speaker == "s"
-    assert not any(preceding_lines(clips, 0).values())
+    contexts = preceding_utterances(clips, 2)
+    texts = {name: "".join(line.text for line in lines) for name, lines in contexts.items()}
+    assert texts == {"0": "", "1": "", "2": "a", "3": "ac", "4": "ac", "5": "ce", "6": ""}
+    assert contexts["2"][0].speaker == "s"
+    assert not any(preceding_utterances(clips, 0).values())
 
 
-def test_without_action_units_nothing_is_said_of_a_face_but_its_absence(
+def test_without_action_units_only_the_absence_of_a_face_is_described(
     paths: dict[str, Path],
 ) -> None:
     records = enriched_by(paths)
     assert records["quiet"].facts == ("quiet voice",)
     assert records["loud"].facts == ("loud voice",)
     assert records["mute"].facts == ("no face visible",)
-    assert records["b1"].facts == ()  # no video, so nobody looked for a face
+    assert records["b1"].facts == ()  # no video, so no face was searched for
     assert records["quiet"].enriched == "I hate this. (strongly negative words: hate; quiet voice)"
     assert records["mute"].enriched == "(no face visible)"
 
 
-def test_action_units_become_words_where_they_were_measured(paths: dict[str, Path]) -> None:
+def test_action_units_are_described_where_they_were_measured(paths: dict[str, Path]) -> None:
     records = enriched_by(paths, action_units="openface")
     assert records["quiet"].facts == ("quiet voice", "lip corners pulled up")
     assert records["loud"].facts == ("loud voice", "eyebrows drawn together")
@@ -398,14 +415,14 @@ def test_action_units_become_words_where_they_were_measured(paths: dict[str, Pat
     assert records["mute"].facts == ("no face visible",)
 
 
-def test_the_numbers_behind_the_facts_are_kept(paths: dict[str, Path]) -> None:
+def test_the_measures_behind_the_nonverbal_cues_are_stored(paths: dict[str, Path]) -> None:
     records = enriched_by(paths)
     assert records["loud"].measured == measure_voice(voice(level=0.4))
     assert records["mute"].measured == {}
 
 
-def test_facts_can_be_switched_off(paths: dict[str, Path]) -> None:
-    assert {one.facts for one in enriched_by(paths, facts=False).values()} == {()}
+def test_nonverbal_cues_can_be_switched_off(paths: dict[str, Path]) -> None:
+    assert {record.facts for record in enriched_by(paths, facts=False).values()} == {()}
 
 
 def test_two_runs_write_the_same_bytes(paths: dict[str, Path]) -> None:
@@ -415,18 +432,22 @@ def test_two_runs_write_the_same_bytes(paths: dict[str, Path]) -> None:
     assert paths["text"].read_bytes() == first
 
 
-def told(monkeypatch: pytest.MonkeyPatch, paths: dict[str, Path], **params: Any) -> list[str]:
-    """What a chat model is told of the clips, by its own words."""
-    shares = {"sad": 1.0}
-    with double(lambda _: says(json.dumps(answer(probabilities=shares)))) as server:
+def user_messages(
+    monkeypatch: pytest.MonkeyPatch, paths: dict[str, Path], **params: Any
+) -> list[str]:
+    """Run the stage and return the user message of every request."""
+    probabilities = {"sad": 1.0}
+    with fake_server(
+        lambda _: completion(json.dumps(answer(probabilities=probabilities)))
+    ) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         records = enriched_by(
-            paths, provider="openai", options={"openai": {"model": "double"}}, **params
+            paths, provider="openai", options={"openai": {"model": "fake"}}, **params
         )
-        assert {one.state for one in records.values() if one.raw} == {"whole"}
-        assert records["quiet"].probabilities == shares
-        return [request.told for request in server.requests]
+        assert {record.state for record in records.values() if record.raw} == {"whole"}
+        assert records["quiet"].probabilities == probabilities
+        return [request.user_message for request in server.requests]
 
 
 def test_text_alone_and_text_with_context_are_two_experiments(
@@ -434,26 +455,28 @@ def test_text_alone_and_text_with_context_are_two_experiments(
 ) -> None:
     dialogue = [Clip(**{**vars(clip), "dialogue": "d", "speaker": "Ann"}) for clip in CLIPS]
     write_manifest(dialogue, paths["manifest"])
-    alone = told(monkeypatch, paths, facts=False)
+    alone = user_messages(monkeypatch, paths, facts=False)
     assert len(alone) == 2  # of four clips, two and two say the same
     assert not any(word in text for text in alone for word in ("voice", "Ann"))
     text = paths["text"].read_bytes()
-    assert told(monkeypatch, paths, facts=False) == []
+    assert user_messages(monkeypatch, paths, facts=False) == []
     assert paths["text"].read_bytes() == text
-    enriched = told(monkeypatch, paths, facts=True, context_lines=1, action_units="openface")
+    enriched = user_messages(
+        monkeypatch, paths, facts=True, context_lines=1, action_units="openface"
+    )
     assert len(enriched) == 4
-    (loud,) = (one for one in enriched if "loud voice" in one)
+    (loud,) = (message for message in enriched if "loud voice" in message)
     assert 'said before it by "Ann": "I hate this."' in loud
     assert 'measured: "loud voice", "eyebrows drawn together"' in loud
 
 
-def test_too_many_clips_without_an_answer_stop_the_stage(
+def test_too_many_failed_clips_stop_the_stage(
     paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with double(lambda _: refuses(400, "not this one")) as server:
+    with fake_server(lambda _: error_response(400, "not this one")) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", "none")
-        monkeypatch.setenv("OPENAI_MODEL", "double")
+        monkeypatch.setenv("OPENAI_MODEL", "fake")
         with pytest.raises(ErrorBudgetError, match=r"4 of 5 clips failed.*(\n.*)*not this one"):
             enriched_by(paths, provider="openai")
         assert not paths["text"].exists()
@@ -461,13 +484,13 @@ def test_too_many_clips_without_an_answer_stop_the_stage(
         assert records["loud"].enriched == "I hate this. (loud voice)"
 
 
-def test_only_voices_of_the_training_split_set_the_measure(paths: dict[str, Path]) -> None:
+def test_only_voices_of_the_training_split_define_the_thresholds(paths: dict[str, Path]) -> None:
     clips = [
         Clip(**{**vars(clip), "split": "test"}) if clip.clip_id == "loud" else clip
         for clip in CLIPS
     ]
     write_manifest(clips, paths["manifest"])
-    assert enriched_by(paths)["loud"].facts == ()  # three training voices are too few to compare
+    assert enriched_by(paths)["loud"].facts == ()  # three training voices are too few
 
 
 def test_features_without_action_units_are_refused_as_such(paths: dict[str, Path]) -> None:
@@ -476,7 +499,7 @@ def test_features_without_action_units_are_refused_as_such(paths: dict[str, Path
     assert not paths["text"].exists()
 
 
-def test_the_script_says_what_is_missing_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_input_is_reported_in_one_line(tmp_path: Path) -> None:
     project = Path(__file__).parents[2]
     arguments = [tmp_path / name for name in ("m.csv", "a.h5", "f.h5", "features", "t.jsonl")]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Several models side by side, and what they say together."""
+"""Several models trained side by side, and their ensemble."""
 
 import json
 from dataclasses import replace
@@ -17,17 +17,17 @@ from trainings import PARAMS, evaluate, files_of, model_of, train, train_and_eva
 from ecmf.cli import scores
 from ecmf.errors import CorpusError, ParamsError
 from ecmf.evaluation import prediction
-from ecmf.evaluation.ensembling import Vote, fit_vote, mixture
+from ecmf.evaluation.ensembling import EnsembleWeights, fit_mixture_weights, fit_weights
 from ecmf.evaluation.valence import valence_scores
 from ecmf.fusion import concat
 from ecmf.fusion.base import Output
 from ecmf.params import EvaluateFusion, TrainFusion, load_params
-from ecmf.probabilities import scaled
+from ecmf.probabilities import apply_prior
 from ecmf.training import cross_validation
-from ecmf.training.model_metadata import read_card
+from ecmf.training.model_metadata import read_metadata
 
 JOINED = PARAMS.model_copy(update={"ensemble": ("concat",), "epochs": 4, "learning_rate": 0.003})
-FITTED = {"votes": "validation", "prior": "validation"}
+FITTED = {"ensemble_weights": "validation", "class_prior": "validation"}
 VALENCE = {"angry": -1.0, "happy": 1.0, "sad": -0.5}
 
 
@@ -39,13 +39,15 @@ def joined(tmp_path_factory):
     return train_and_evaluate(tmp_path_factory.mktemp("joined"), JOINED, **FITTED)
 
 
-def made_members(clips=400):
-    """Three members: one that is often right, one that is sometimes, one that says anything."""
+def random_members(clips=400):
+    """Three members: one that is often right, one that is sometimes, one that is random."""
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 3, clips)
-    told = np.eye(3)[truth]
-    said = [rng.dirichlet(np.ones(3), clips) * (1 - good) + good * told for good in (0.5, 0.2, 0)]
-    return [shares / shares.sum(axis=1, keepdims=True) for shares in said], truth
+    right = np.eye(3)[truth]
+    members = [
+        rng.dirichlet(np.ones(3), clips) * (1 - skill) + skill * right for skill in (0.5, 0.2, 0)
+    ]
+    return [probs / probs.sum(axis=1, keepdims=True) for probs in members], truth
 
 
 def probabilities(folder):
@@ -53,14 +55,14 @@ def probabilities(folder):
     return np.array([[float(row[f"probability_{name}"]) for name in CLASSES] for row in rows])
 
 
-def turned(clip):
+def with_wrong_label(clip):
     if clip.split != "test":
         return clip
     label = CLASSES[(CLASSES.index(clip.label) + 1) % 3]
     return type(clip)(**{**vars(clip), "label": label, "valence": "9" if clip.valence else ""})
 
 
-def test_fitted_weights_are_those_of_most_likelihood():
+def test_fitted_weights_are_those_of_maximum_likelihood():
     rng = np.random.default_rng(1)
     right = rng.beta(2, 1, (300, 3)) * [1.0, 0.9, 0.95]
 
@@ -71,52 +73,52 @@ def test_fitted_weights_are_those_of_most_likelihood():
         loss, np.full(3, 1 / 3), bounds=[(0, 1)] * 3, method="SLSQP", tol=1e-12,
         constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
     )  # fmt: skip
-    weights = mixture(right)
+    weights = fit_mixture_weights(right)
     assert weights.sum() == pytest.approx(1) and (weights >= 0).all()
     assert loss(weights) == pytest.approx(best.fun, abs=1e-6)
     assert weights == pytest.approx(best.x, abs=0.02)
     assert loss(weights) < loss(np.full(3, 1 / 3)) - 1e-5
 
 
-def test_a_member_that_says_anything_counts_for_little():
-    said, truth = made_members()
-    weights = fit_vote(said, truth, EvaluateFusion(votes="validation")).weights
+def test_a_random_member_gets_a_small_weight():
+    members, truth = random_members()
+    weights = fit_weights(members, truth, EvaluateFusion(ensemble_weights="validation")).weights
     assert weights[0] > 0.9 and weights[2] < 0.05
-    assert fit_vote(said, truth, EvaluateFusion()).weights == pytest.approx([1 / 3] * 3)
+    assert fit_weights(members, truth, EvaluateFusion()).weights == pytest.approx([1 / 3] * 3)
 
 
-def test_a_clip_that_no_member_gives_its_class_spoils_no_weight():
+def test_a_clip_whose_class_no_member_predicts_is_left_out():
     right = np.array([[0.0, 0.0], [0.9, 0.1], [0.8, 0.2]])
-    assert mixture(right) == pytest.approx([1, 0], abs=1e-3)
-    assert mixture(right[:1]).tolist() == [0.5, 0.5]
+    assert fit_mixture_weights(right) == pytest.approx([1, 0], abs=1e-3)
+    assert fit_mixture_weights(right[:1]).tolist() == [0.5, 0.5]
 
 
-def test_one_member_alone_is_joined_to_the_bit_and_silence_stays_silence():
-    said = np.random.default_rng(0).dirichlet([1, 2, 3], 50)
-    said[7] = np.nan
-    assert np.array_equal(Vote(np.ones(1), None)([said]), said, equal_nan=True)
-    moved = Vote(np.full(2, 0.5), np.array([1.0, 0.5, 0.1]))([said, said])
-    assert np.isnan(moved[7]).all() and np.isnan(moved).sum() == 3
-    assert moved[6] == pytest.approx(scaled(said[[6]], np.array([1.0, 0.5, 0.1]))[0])
+def test_the_weight_of_a_single_member_changes_no_bit_and_nan_stays_nan():
+    probs = np.random.default_rng(0).dirichlet([1, 2, 3], 50)
+    probs[7] = np.nan
+    assert np.array_equal(EnsembleWeights(np.ones(1), None)([probs]), probs, equal_nan=True)
+    scaled = EnsembleWeights(np.full(2, 0.5), np.array([1.0, 0.5, 0.1]))([probs, probs])
+    assert np.isnan(scaled[7]).all() and np.isnan(scaled).sum() == 3
+    assert scaled[6] == pytest.approx(apply_prior(probs[[6]], np.array([1.0, 0.5, 0.1]))[0])
 
 
-def test_classes_are_moved_to_their_shares_of_the_labels_and_others_by_the_same_factors():
+def test_the_prior_is_that_of_the_labels_and_its_factors_apply_to_other_clips():
     rng = np.random.default_rng(0)
     truth = rng.choice(3, 300, p=[0.2, 0.3, 0.5])
     biased = [rng.dirichlet([8, 1, 1], 300), rng.dirichlet([4, 2, 1], 300)]
-    vote = fit_vote(biased, truth, EvaluateFusion(prior="validation"))
-    assert vote(biased).mean(axis=0) == pytest.approx(np.bincount(truth) / 300, abs=1e-6)
-    others = np.mean([shares[:9] for shares in biased], axis=0) * vote.factors
-    assert vote([shares[:9] for shares in biased]) == pytest.approx(
+    fitted = fit_weights(biased, truth, EvaluateFusion(class_prior="validation"))
+    assert fitted(biased).mean(axis=0) == pytest.approx(np.bincount(truth) / 300, abs=1e-6)
+    others = np.mean([probs[:9] for probs in biased], axis=0) * fitted.factors
+    assert fitted([probs[:9] for probs in biased]) == pytest.approx(
         others / others.sum(axis=1, keepdims=True)
     )
 
 
-def test_each_member_is_on_the_card_with_its_weights_in_a_folder_of_its_name(joined):
+def test_the_metadata_list_each_member_and_its_weights_are_in_a_folder_of_its_name(joined):
     _, folder, _ = joined
-    card = read_card(folder / "fusion")
-    assert [member.name for member in card.members] == ["ecmf", "concat"]
-    for member in card.members:
+    metadata = read_metadata(folder / "fusion")
+    assert [member.name for member in metadata.members] == ["ecmf", "concat"]
+    for member in metadata.members:
         files = sorted((folder / "fusion" / member.name).iterdir())
         assert [file.stem for file in files] == sorted(run.name for run in member.runs)
         learned = {key: w for key, w in load_file(files[0]).items() if key.startswith("fusion.")}
@@ -127,14 +129,14 @@ def test_each_member_is_on_the_card_with_its_weights_in_a_folder_of_its_name(joi
     assert training["members"]["ecmf"] == {
         key: value for key, value in training.items() if key != "members"
     }
-    assert training["members"]["concat"]["parameters"] == card.members[1].parameters
+    assert training["members"]["concat"]["parameters"] == metadata.members[1].parameters
 
 
 def test_an_ensemble_reads_the_features_once(tmp_path, monkeypatch):
     read = []
 
-    def counted(to_read):
-        return lambda *given: read.append(to_read.__name__) or to_read(*given)
+    def counted(function):
+        return lambda *args: read.append(function.__name__) or function(*args)
 
     for name in ("load_sources", "sha256"):
         monkeypatch.setattr(cross_validation, name, counted(getattr(cross_validation, name)))
@@ -143,7 +145,7 @@ def test_an_ensemble_reads_the_features_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["ecmf", "concat"])
-def test_a_member_is_the_model_it_would_be_alone(name, joined, tmp_path):
+def test_a_member_is_trained_as_it_would_be_alone(name, joined, tmp_path):
     corpus, folder, report = joined
     train(corpus, tmp_path, JOINED.of_member(name))
     ours = files_of(tmp_path / "fusion" / name)
@@ -153,22 +155,22 @@ def test_a_member_is_the_model_it_would_be_alone(name, joined, tmp_path):
     assert not {"members", "votes", "class_factors"} & set(alone)
 
 
-def test_equal_votes_are_the_mean_of_what_the_members_say_alone(joined, tmp_path):
+def test_equal_weights_give_the_mean_of_the_members(joined, tmp_path):
     corpus, folder, _ = joined
-    said = []
+    members = []
     for name in ("ecmf", "concat"):
         (tmp_path / name).mkdir()
         train(corpus, tmp_path / name, JOINED.of_member(name))
         evaluate(corpus, tmp_path / name)
-        said.append(probabilities(tmp_path / name))
+        members.append(probabilities(tmp_path / name))
     (tmp_path / "fusion").symlink_to(folder / "fusion")
     report = evaluate(corpus, tmp_path)
-    assert probabilities(tmp_path) == pytest.approx(np.mean(said, axis=0), abs=2e-6)
-    assert np.abs(said[0] - said[1]).max() > 0.1
+    assert probabilities(tmp_path) == pytest.approx(np.mean(members, axis=0), abs=2e-6)
+    assert np.abs(members[0] - members[1]).max() > 0.1
     assert report["votes"]["seed0-round0"] == {"ecmf": 0.5, "concat": 0.5}
 
 
-def test_members_that_weigh_in_ways_of_their_own_have_no_weights_in_common(tmp_path):
+def test_an_ensemble_of_several_members_has_no_source_weights(tmp_path):
     corpus = make_corpus(tmp_path)
     params = JOINED.model_copy(update={"ensemble": ("baseline",), "seeds": (0,), "epochs": 1})
     train(corpus, tmp_path, params)
@@ -178,7 +180,7 @@ def test_members_that_weigh_in_ways_of_their_own_have_no_weights_in_common(tmp_p
         assert not any(row[name] for row in rows)
 
 
-def test_every_round_says_how_it_voted_and_what_it_made_of_the_classes(joined):
+def test_the_weights_and_class_factors_of_every_outer_fold_are_reported(joined):
     _, _, report = joined
     assert list(report["votes"]) == list(report["class_factors"])
     assert list(report["votes"]) == ["seed0-round0", "seed1-round0"]
@@ -189,7 +191,7 @@ def test_every_round_says_how_it_voted_and_what_it_made_of_the_classes(joined):
     assert "test WAF of each member alone: ecmf" in scores.table(report)
 
 
-def test_fitted_votes_make_the_same_files_whatever_the_number_of_workers(
+def test_fitted_weights_give_the_same_files_whatever_the_number_of_workers(
     joined, tmp_path, monkeypatch
 ):
     corpus, folder, _ = joined
@@ -202,9 +204,9 @@ def test_fitted_votes_make_the_same_files_whatever_the_number_of_workers(
     assert {"evaluation.json", "training.json", "predictions.csv"} <= set(ours)
 
 
-def test_labels_of_the_test_split_reach_neither_votes_nor_factors(joined, tmp_path):
+def test_labels_of_the_test_split_change_neither_weights_nor_factors(joined, tmp_path):
     _, folder, report = joined
-    corpus = make_corpus(tmp_path, change=turned)
+    corpus = make_corpus(tmp_path, change=with_wrong_label)
     train(corpus, tmp_path, JOINED)
     assert model_of(tmp_path) == model_of(folder)
     other = evaluate(corpus, tmp_path, **FITTED)
@@ -214,35 +216,39 @@ def test_labels_of_the_test_split_reach_neither_votes_nor_factors(joined, tmp_pa
     assert other["test"]["waf"] < 0.4 < report["test"]["waf"]
 
 
-def test_a_round_votes_by_no_clip_that_it_tests(tmp_path, monkeypatch):
+def test_weights_are_fitted_on_no_clip_of_the_test_fold(tmp_path, monkeypatch):
     corpus = make_corpus(tmp_path, test_split=False)
     params = JOINED.model_copy(update={"seeds": (0,), "folds": 2})
     train(corpus, tmp_path, params)
-    card = read_card(tmp_path / "fusion")
-    read = cross_validation.read_sources(SOURCES.paths(corpus.features), corpus.clips, params)
-    planned = cross_validation.plan(corpus.clips, params)
-    # Folds are cut by label: turned labels would else cut other ones.
-    monkeypatch.setattr(prediction, "plan", lambda *given: planned)
+    metadata = read_metadata(tmp_path / "fusion")
+    sources = cross_validation.read_sources(SOURCES.paths(corpus.features), corpus.clips, params)
+    planned = cross_validation.plan_runs(corpus.clips, params)
+    # Folds are stratified by label: wrong labels would change them.
+    monkeypatch.setattr(prediction, "plan_runs", lambda *args: planned)
     tested = set(planned[0].fold.test.tolist())
     clips = [
-        turned(type(clip)(**{**vars(clip), "split": "test"})) if i in tested else clip
+        with_wrong_label(type(clip)(**{**vars(clip), "split": "test"})) if i in tested else clip
         for i, clip in enumerate(corpus.clips)
     ]
     before, after = (
         prediction.predict_all(
-            tmp_path / "fusion", card, given, read, EvaluateFusion.model_validate(FITTED)
-        ).votes
-        for given in (corpus.clips, clips)
+            tmp_path / "fusion",
+            metadata,
+            relabelled,
+            sources,
+            EvaluateFusion.model_validate(FITTED),
+        ).ensemble_weights
+        for relabelled in (corpus.clips, clips)
     )
     assert list(before) == ["seed0-round0", "seed0-round1"]
     same, other = ((before[name], after[name]) for name in before)
     for key in ("weights", "factors"):
-        assert np.array_equal(*(getattr(vote, key) for vote in same))
-        assert not np.array_equal(*(getattr(vote, key) for vote in other))
+        assert np.array_equal(*(getattr(fitted, key) for fitted in same))
+        assert not np.array_equal(*(getattr(fitted, key) for fitted in other))
 
 
-@pytest.mark.parametrize("key", ["votes", "prior"])
-def test_without_validation_clips_nothing_is_fitted_and_val_is_left_out(key, tmp_path):
+@pytest.mark.parametrize("key", ["ensemble_weights", "class_prior"])
+def test_without_validation_clips_nothing_can_be_fitted_and_val_is_left_out(key, tmp_path):
     corpus = make_corpus(tmp_path, test_split=False)
     train(corpus, tmp_path, JOINED.model_copy(update={"folds": 0, "seeds": (0,)}))
     with pytest.raises(
@@ -258,24 +264,24 @@ def test_without_validation_clips_nothing_is_fitted_and_val_is_left_out(key, tmp
 
 
 @pytest.mark.parametrize(
-    ("ensemble", "fault"),
+    ("ensemble", "error"),
     [
         (["concat", "concat"], "'concat' stands 2 times in model and ensemble"),
         (["ecmf"], "'ecmf' stands 2 times in model and ensemble"),
         (["conact"], r"no 'conact' in fusion.*Did you mean 'concat'"),
     ],
 )
-def test_an_ensemble_names_each_model_once_and_only_those_there_are(ensemble, fault, tmp_path):
+def test_an_ensemble_names_existing_models_once_each(ensemble, error, tmp_path):
     content = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
     content["train_fusion"]["ensemble"] = ensemble
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(content))
-    with pytest.raises(ParamsError, match=fault):
+    with pytest.raises(ParamsError, match=error):
         load_params(path)
 
 
-class Telling(concat.Fusion):
-    """A model that tells a valence: the projected sources, and a line of it."""
+class WithValence(concat.Fusion):
+    """A model that predicts a valence by a linear layer on the projected sources."""
 
     def __init__(self, sources, classes, options):
         super().__init__(sources, classes, options)
@@ -283,25 +289,25 @@ class Telling(concat.Fusion):
 
     def forward(self, batch, target=None):
         vector = self.projection(batch).flatten(1)
-        told = self.valence(vector).squeeze(1)
+        valence = self.valence(vector).squeeze(1)
         losses = {}
         if target is not None:
-            error = (told - target.valence.nan_to_num()).square()
+            error = (valence - target.valence.nan_to_num()).square()
             losses["valence"] = error * ~target.valence.isnan()
-        return Output(self.classifier(self.dropout(vector)), valence=told, losses=losses)
+        return Output(self.classifier(self.dropout(vector)), valence=valence, losses=losses)
 
 
 def with_valence(clip):
     return type(clip)(**{**vars(clip), "valence": str(VALENCE.get(clip.label, ""))})
 
 
-def test_a_told_valence_is_written_and_scored_where_the_corpus_has_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(concat, "Fusion", Telling)
+def test_a_predicted_valence_is_written_and_scored_where_the_corpus_has_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(concat, "Fusion", WithValence)
     params = JOINED.model_copy(update={"seeds": (0,), "epochs": 30, "learning_rate": 0.01})
     reports, models = {}, {}
     for name, change in {
-        "given": lambda clip: with_valence(clip) if clip.clip_id != "s0_0" else clip,
-        "turned": lambda clip: turned(with_valence(clip)),
+        "right": lambda clip: with_valence(clip) if clip.clip_id != "s0_0" else clip,
+        "wrong": lambda clip: with_wrong_label(with_valence(clip)),
         "none": lambda clip: clip,
     }.items():
         folder = tmp_path / name
@@ -309,33 +315,33 @@ def test_a_told_valence_is_written_and_scored_where_the_corpus_has_one(tmp_path,
         corpus = make_corpus(folder, change=change)
         train(corpus, folder, params)
         reports[name], models[name] = evaluate(corpus, folder), model_of(folder)
-    test = reports["given"]["test"]
-    rows = [row for row in read_table(tmp_path / "given/predictions.csv") if row["split"] == "test"]
+    test = reports["right"]["test"]
+    rows = [row for row in read_table(tmp_path / "right/predictions.csv") if row["split"] == "test"]
     known = [row for row in rows if row["clip_id"] != "s0_0"]
     truth = np.array([VALENCE[row["label"]] for row in known])
-    told = np.array([float(row["valence"]) for row in known])
+    predicted = np.array([float(row["valence"]) for row in known])
     assert test["valence_clips"] == len(known) == 17
-    assert test["valence_mse"] == pytest.approx(np.mean((truth - told) ** 2), abs=1e-5)
-    assert test["valence_r"] == pytest.approx(np.corrcoef(truth, told)[0, 1], abs=1e-5)
+    assert test["valence_mse"] == pytest.approx(np.mean((truth - predicted) ** 2), abs=1e-5)
+    assert test["valence_r"] == pytest.approx(np.corrcoef(truth, predicted)[0, 1], abs=1e-5)
     assert test["valence_r"] > 0.8
     assert test["mer2023_combined"] == pytest.approx(test["waf"] - 0.25 * test["valence_mse"])
-    assert "test valence: squared error" in scores.table(reports["given"])
-    assert all(row["valence"] for row in read_table(tmp_path / "given/predictions.csv"))
+    assert "test valence: squared error" in scores.table(reports["right"])
+    assert all(row["valence"] for row in read_table(tmp_path / "right/predictions.csv"))
 
-    assert models["given"] == models["turned"] != models["none"]
-    assert reports["turned"]["test"]["valence_mse"] > 50
+    assert models["right"] == models["wrong"] != models["none"]
+    assert reports["wrong"]["test"]["valence_mse"] > 50
     assert "valence_mse" not in reports["none"]["test"]
     assert "valence" not in read_table(tmp_path / "none/predictions.csv")[0]
 
 
 @pytest.mark.parametrize("member", ["afg", "jmt"])
-def test_a_member_that_was_taught_no_valence_tells_none(member, tmp_path):
-    """Of two test folds one has all the known valence: only those who learned from it tell one."""
-    params = TrainFusion(model=member, folds=0, test_folds=2, seeds=(0,), epochs=1, batch=16)
-    taught = cross_validation.plan(make_corpus(tmp_path, test_split=False).clips, params)[
+def test_a_model_that_was_trained_on_no_valence_predicts_none(member, tmp_path):
+    """All known valence is in one of two test folds: only models trained on it predict valence."""
+    params = TrainFusion(model=member, folds=0, outer_folds=2, seeds=(0,), epochs=1, batch_size=16)
+    train_clips = cross_validation.plan_runs(make_corpus(tmp_path, test_split=False).clips, params)[
         1
     ].fold.train
-    groups = {make_corpus(tmp_path, test_split=False).clips[i].group for i in taught}
+    groups = {make_corpus(tmp_path, test_split=False).clips[i].group for i in train_clips}
 
     def known_in_one_fold(clip):
         return replace(clip, valence="0.5" if clip.group in groups else "")
@@ -343,40 +349,42 @@ def test_a_member_that_was_taught_no_valence_tells_none(member, tmp_path):
     corpus = make_corpus(tmp_path, test_split=False, change=known_in_one_fold)
     train(corpus, tmp_path, params)
     report = evaluate(corpus, tmp_path)
-    card = read_card(tmp_path / "fusion")
-    assert [run.valence_clips for run in card.members[0].runs] == [0, len(taught)]
+    metadata = read_metadata(tmp_path / "fusion")
+    assert [run.valence_clips for run in metadata.members[0].runs] == [0, len(train_clips)]
     for clip, row in zip(corpus.clips, read_table(tmp_path / "predictions.csv"), strict=True):
         assert bool(row["valence"]) == (clip.group not in groups)
-    assert "valence_mse" not in report["test"]  # where one is told none is given
+    assert "valence_mse" not in report["test"]  # no clip has both a predicted and a true one
 
 
-def test_only_clips_of_which_a_valence_is_told_are_scored():
-    given = np.array([1, 0, 2, np.nan], "float32")
-    told = np.array([1.5, 0, np.nan, 3])
-    assert valence_scores(given, told, 0.5) == {
+def test_only_clips_with_a_true_and_a_predicted_valence_are_scored():
+    truth = np.array([1, 0, 2, np.nan], "float32")
+    predicted = np.array([1.5, 0, np.nan, 3])
+    assert valence_scores(truth, predicted, 0.5) == {
         "valence_clips": 2,
         "valence_mse": pytest.approx(0.125),
         "valence_r": pytest.approx(1),
         "mer2023_combined": pytest.approx(0.5 - 0.25 * 0.125),
     }
-    assert valence_scores(given, np.full(4, np.nan), 0.5) == {}
+    assert valence_scores(truth, np.full(4, np.nan), 0.5) == {}
 
 
-def test_without_a_told_valence_there_is_no_column_of_it(joined):
+def test_without_a_predicted_valence_there_is_no_such_column(joined):
     _, folder, report = joined
     assert "valence" not in read_table(folder / "predictions.csv")[0]
     assert "valence_mse" not in report["test"]
 
 
-def test_a_valence_that_is_no_number_is_refused_by_name(tmp_path):
+def test_a_valence_that_is_not_a_number_is_refused_with_the_clips_name(tmp_path):
     corpus = make_corpus(
         tmp_path, change=lambda clip: type(clip)(**{**vars(clip), "valence": "high"})
     )
-    with pytest.raises(CorpusError, match="valence of clip 's0_0' is 'high', which is no number"):
+    with pytest.raises(
+        CorpusError, match="valence of clip 's0_0' is 'high', which is not a number"
+    ):
         train(corpus, tmp_path, JOINED)
 
 
-def test_what_waits_in_the_cache_is_not_taken_for_another_valence(tmp_path):
+def test_another_valence_is_another_key_in_the_cache(tmp_path):
     corpus = make_corpus(tmp_path)
     paths, count = SOURCES.paths(corpus.features), len(corpus.clips)
     soft, weight = np.ones((count, 3), "float32"), np.ones(count, "float32")
@@ -389,17 +397,15 @@ def test_what_waits_in_the_cache_is_not_taken_for_another_valence(tmp_path):
     assert len(keys) == 3
 
 
-def test_the_training_is_given_the_valence_of_its_own_splits_alone(tmp_path, monkeypatch):
-    fit, given = cross_validation.fit, []
-    monkeypatch.setattr(
-        cross_validation, "fit", lambda *all_of: given.append(all_of[1]) or fit(*all_of)
-    )
+def test_models_are_trained_on_the_valence_of_the_train_and_val_splits_alone(tmp_path, monkeypatch):
+    fit, calls = cross_validation.fit, []
+    monkeypatch.setattr(cross_validation, "fit", lambda *args: calls.append(args[1]) or fit(*args))
     corpus = make_corpus(
         tmp_path, change=lambda clip: type(clip)(**{**vars(clip), "valence": "0.5"})
     )
     train(corpus, tmp_path, PARAMS.model_copy(update={"seeds": (0,), "epochs": 1}))
-    for targets in given:
+    for targets in calls:
         known = ~np.isnan(targets.valence)
         expected = [clip.split in ("train", "val") for clip in corpus.clips]
         assert known.tolist() == expected
-    assert len(given) == 3
+    assert len(calls) == 3

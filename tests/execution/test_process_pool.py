@@ -63,13 +63,13 @@ def bug_on_two(number: int) -> int:
     return number
 
 
-class UnportableError(Exception):
+class UnpicklableError(Exception):
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} and {two}")
 
 
-def raise_unportable(number: int) -> int:
-    raise UnportableError(number, number)
+def raise_unpicklable(number: int) -> int:
+    raise UnpicklableError(number, number)
 
 
 def return_a_lambda(number: int) -> object:
@@ -171,37 +171,39 @@ def test_any_other_exception_stops_the_run_and_shows_where_it_happened() -> None
     assert "in bug_on_two" in caught.value.__notes__[0]
 
 
-def test_an_exception_that_cannot_travel_is_told_in_words() -> None:
-    with pytest.raises(RuntimeError, match="UnportableError: 5 and 5") as caught:
-        list(process_pool.run(raise_unportable, [5], workers=2))
-    assert "in raise_unportable" in caught.value.__notes__[0]
+def test_an_exception_that_cannot_be_pickled_is_raised_as_text() -> None:
+    with pytest.raises(RuntimeError, match="UnpicklableError: 5 and 5") as caught:
+        list(process_pool.run(raise_unpicklable, [5], workers=2))
+    assert "in raise_unpicklable" in caught.value.__notes__[0]
 
 
-def test_a_result_that_cannot_travel_stops_the_run() -> None:
+def test_a_result_that_cannot_be_pickled_stops_the_run() -> None:
     with pytest.raises((AttributeError, TypeError, RuntimeError), match="pickle"):
         list(process_pool.run(return_a_lambda, [1], workers=2))
 
 
 def test_a_worker_that_cannot_start_stops_the_run(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RuntimeError, match=r"died as it started \(exit code 1\), saying why above"):
+    with pytest.raises(
+        RuntimeError, match=r"died at startup \(exit code 1\): see its output above"
+    ):
         list(process_pool.run(BreaksOnArrival(), [1, 2], workers=1, seconds_per_item=PATIENT))
     assert "not a number" in capfd.readouterr().err
 
 
-def test_items_are_taken_only_as_workers_come_free() -> None:
-    taken = []
+def test_items_are_consumed_only_as_workers_become_free() -> None:
+    consumed = []
 
     def endless() -> Iterator[int]:
         number = 0
         while True:
-            taken.append(number)
+            consumed.append(number)
             yield number
             number += 1
 
     results = process_pool.run(square, endless(), workers=2)
     assert [next(results) for _ in range(5)] == [0, 1, 4, 9, 16]
     results.close()  # type: ignore[attr-defined]
-    assert len(taken) <= 5 + 2 * process_pool.ITEMS_PER_WORKER
+    assert len(consumed) <= 5 + 2 * process_pool.ITEMS_PER_WORKER
 
 
 def test_an_error_of_the_items_themselves_reaches_the_caller() -> None:
@@ -247,9 +249,10 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, sign: signal.Signals) -> 
                 time.sleep(3)
 
             if __name__ == "__main__":
-                # A job in the background is born deaf to Ctrl-C.
+                # A job in the background starts with Ctrl-C ignored.
                 signal.signal(signal.SIGINT, signal.default_int_handler)
-                results = process_pool.run(name_then_sleep, [0, 1, 2], workers=1, seconds_per_item=60)
+                limits = {"workers": 1, "seconds_per_item": 60}
+                results = process_pool.run(name_then_sleep, [0, 1, 2], **limits)
                 print(next(results), flush=True)
                 next(results)
             """
@@ -272,12 +275,12 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, sign: signal.Signals) -> 
 
 def test_the_number_of_workers_is_one_per_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ECMF_WORKERS", raising=False)
-    assert process_pool.count() == os.cpu_count()
+    assert process_pool.worker_count() == os.cpu_count()
 
 
 def test_the_number_of_workers_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ECMF_WORKERS", "3")
-    assert process_pool.count() == 3
+    assert process_pool.worker_count() == 3
 
 
 @pytest.mark.parametrize("nonsense", ["0", "-2", "many", "1.5"])
@@ -286,4 +289,4 @@ def test_a_nonsensical_number_of_workers_is_refused(
 ) -> None:
     monkeypatch.setenv("ECMF_WORKERS", nonsense)
     with pytest.raises(UserError, match=f"ECMF_WORKERS is '{nonsense}', not a whole number"):
-        process_pool.count()
+        process_pool.worker_count()

@@ -22,8 +22,8 @@ def folder(tmp_path):
     return tmp_path / "cache"
 
 
-def shelf(**identity):
-    return result_cache.Shelf("test", LAYOUTS, identity)
+def open_cache(**identity):
+    return result_cache.ResultCache("test", LAYOUTS, identity)
 
 
 def result(seed, rows=4):
@@ -39,9 +39,9 @@ def result(seed, rows=4):
     )  # fmt: skip
 
 
-def assert_same(ours, theirs):
-    assert len(ours) == len(theirs)
-    for a, b in zip(ours, theirs, strict=True):
+def assert_same(actual, expected):
+    assert len(actual) == len(expected)
+    for a, b in zip(actual, expected, strict=True):
         assert (a.state, a.reason, dict(a.facts)) == (b.state, b.reason, dict(b.facts))
         np.testing.assert_array_equal(a.times, b.times)
         if isinstance(a.values, list):
@@ -54,71 +54,71 @@ def assert_same(ours, theirs):
             np.testing.assert_array_equal(a.columns[name], b.columns[name])
 
 
-def test_what_is_put_comes_back_to_the_bit_in_another_run():
+def test_a_result_is_read_back_to_the_bit_in_another_run():
     empty = tuple(no_rows(layout, "empty", "nothing") for layout in LAYOUTS)
-    put = {"a": result(1), "b": empty, "c": result(2, rows=1)}
-    shelf().put(put)
-    found = shelf()
-    for key, expected in put.items():
-        assert key in found
-        assert_same(found.get(key), expected)
-    assert "d" not in found
-    assert found.get("d") is None
+    results = {"a": result(1), "b": empty, "c": result(2, rows=1)}
+    open_cache().put(results)
+    cache = open_cache()
+    for key, expected in results.items():
+        assert key in cache
+        assert_same(cache.get(key), expected)
+    assert "d" not in cache
+    assert cache.get("d") is None
 
 
-def test_another_recipe_has_a_shelf_of_its_own():
-    shelf(weights=1).put({"a": result(1)})
-    assert "a" not in shelf(weights=2)
-    assert "a" not in result_cache.Shelf("test", (VECTORS,), {"weights": 1})
-    assert "a" in shelf(weights=1)
+def test_another_recipe_has_a_cache_of_its_own():
+    open_cache(weights=1).put({"a": result(1)})
+    assert "a" not in open_cache(weights=2)
+    assert "a" not in result_cache.ResultCache("test", (VECTORS,), {"weights": 1})
+    assert "a" in open_cache(weights=1)
 
 
 def test_a_flipped_bit_costs_that_clip_alone(caplog):
-    shelf().put({"a": result(1), "b": result(2), "c": result(3)})
-    (pack,) = result_cache.packs_of(shelf().folder)
+    open_cache().put({"a": result(1), "b": result(2), "c": result(3)})
+    (pack,) = result_cache.pack_paths(open_cache().folder)
     content = bytearray(pack.read_bytes())
     at = content.index(result(2)[0].values.tobytes())
     content[at] ^= 1
     pack.write_bytes(content)
-    found = shelf()
-    assert found.get("b") is None
-    assert_same(found.get("a"), result(1))
-    assert_same(found.get("c"), result(3))
-    assert "1 damaged clips are made again" in caplog.text
-    again = shelf()
+    cache = open_cache()
+    assert cache.get("b") is None
+    assert_same(cache.get("a"), result(1))
+    assert_same(cache.get("c"), result(3))
+    assert "1 damaged clips are computed again" in caplog.text
+    again = open_cache()
     assert "b" not in again
     assert "a" in again
     again.put({"b": result(2)})
-    assert_same(shelf().get("b"), result(2))
+    assert_same(open_cache().get("b"), result(2))
 
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"x" * 99])
-def test_a_pack_that_is_none_any_more_is_taken_away(damage, caplog):
-    shelf().put({"a": result(1)})
-    (pack,) = result_cache.packs_of(shelf().folder)
+def test_an_unreadable_pack_is_removed(damage, caplog):
+    open_cache().put({"a": result(1)})
+    (pack,) = result_cache.pack_paths(open_cache().folder)
     pack.write_bytes(damage(pack.read_bytes()))
-    found = shelf()
-    assert "a" not in found
-    assert found.get("a") is None
+    cache = open_cache()
+    assert "a" not in cache
+    assert cache.get("a") is None
     assert "is damaged" in caplog.text
-    assert not result_cache.packs_of(found.folder)
+    assert not result_cache.pack_paths(cache.folder)
 
 
 STARTER = """
 import sys
 sys.path[:0] = {paths!r}
-from ecmf.execution import result_cache as cache
-from test_result_cache import result, shelf
+from ecmf.execution import result_cache
+from test_result_cache import open_cache, result
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(60):
-    found = shelf(number=number)
-    found.put({{"{name}": result(number)}})
-    cache.prune(1 << 40)
+    cache = open_cache(number=number)
+    cache.put({{"{name}": result(number)}})
+    result_cache.prune(1 << 40)
 """
 
 
-def test_runs_that_start_and_end_at_the_same_moment_do_not_hinder_each_other(folder):
+def test_runs_that_start_and_end_at_the_same_moment_do_not_disturb_each_other(folder):
     paths = [str(Path(__file__).parent), *filter(None, sys.path)]
     runs = [
         subprocess.Popen(
@@ -137,62 +137,62 @@ def test_runs_that_start_and_end_at_the_same_moment_do_not_hinder_each_other(fol
         assert run.returncode == 0, errors
     for number in range(60):
         for name in "abc":
-            assert name in shelf(number=number)
+            assert name in open_cache(number=number)
 
 
 def test_a_recipe_that_was_opened_just_now_outlives_the_pruning_of_another_run(folder):
-    found = shelf()
+    cache = open_cache()
     result_cache.prune(0)
-    found.put({"a": result(1)})
-    assert "a" in shelf()
-    assert result_cache.verify(found.folder) == (1, 0)
+    cache.put({"a": result(1)})
+    assert "a" in open_cache()
+    assert result_cache.verify(cache.folder) == (1, 0)
 
 
-def test_a_disk_that_does_not_answer_costs_no_pack(folder, monkeypatch):
-    shelf().put({"a": result(1)})
+def test_a_disk_that_does_not_respond_costs_no_pack(folder, monkeypatch):
+    open_cache().put({"a": result(1)})
 
     def unreachable(*_):
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as broken:
-        broken.setattr(result_cache.cache_packs, "keys", unreachable)
-        assert "a" not in shelf()
-    found = shelf()
-    assert "a" in found
+        broken.setattr(result_cache.cache_packs, "read_keys", unreachable)
+        assert "a" not in open_cache()
+    cache = open_cache()
+    assert "a" in cache
     with monkeypatch.context() as broken:
         broken.setattr(result_cache.cache_packs, "read", unreachable)
-        assert found.get("a") is None
-    assert_same(shelf().get("a"), result(1))
+        assert cache.get("a") is None
+    assert_same(open_cache().get("a"), result(1))
 
 
-def test_a_pack_another_run_has_pruned_is_no_trouble():
-    shelf().put({"a": result(1)})
-    found = shelf()
-    assert "a" in found
-    for pack in result_cache.packs_of(found.folder):
+def test_a_pack_that_another_run_pruned_is_no_error():
+    open_cache().put({"a": result(1)})
+    cache = open_cache()
+    assert "a" in cache
+    for pack in result_cache.pack_paths(cache.folder):
         pack.unlink()
-    assert found.get("a") is None
-    assert "a" not in found
+    assert cache.get("a") is None
+    assert "a" not in cache
 
 
 def test_two_runs_that_put_the_same_do_no_harm():
-    one, two = shelf(), shelf()
+    one, two = open_cache(), open_cache()
     one.put({"a": result(1), "b": result(2)})
     two.put({"a": result(1), "b": result(2)})
     two.put({"b": result(2), "c": result(3)})
-    assert len(result_cache.packs_of(one.folder)) == 2
+    assert len(result_cache.pack_paths(one.folder)) == 2
     for key, seed in (("a", 1), ("b", 2), ("c", 3)):
-        assert_same(shelf().get(key), result(seed))
+        assert_same(open_cache().get(key), result(seed))
 
 
 WRITER = """
 import sys, numpy as np
 sys.path[:0] = {paths!r}
-from test_result_cache import result, shelf
-found = shelf()
+from test_result_cache import open_cache, result
+cache = open_cache()
 number = 0
 while True:
-    found.put({{str(number + i): result(number + i) for i in range(8)}})
+    cache.put({{str(number + i): result(number + i) for i in range(8)}})
     number += 8
     print(number, flush=True)
 """
@@ -206,18 +206,18 @@ def test_a_kill_at_any_moment_leaves_only_whole_packs(folder):
             last = int(process.stdout.readline())
         process.kill()
         process.communicate()
-        found = shelf()
+        cache = open_cache()
         for number in range(last):
-            assert_same(found.get(str(number)), result(number))
+            assert_same(cache.get(str(number)), result(number))
 
 
-def test_what_was_used_longest_ago_is_pruned_first(folder):
+def test_the_least_recently_used_packs_are_pruned_first(folder):
     import os
 
     for number in range(6):
-        found = shelf()
-        found.put({str(number): result(7)})
-    paths = dict(shelf()._packs)
+        cache = open_cache()
+        cache.put({str(number): result(7)})
+    paths = dict(open_cache()._packs)
     for number in range(6):
         os.utime(paths[str(number)], (number, number))
     os.utime(paths["0"])  # used just now
@@ -225,13 +225,13 @@ def test_what_was_used_longest_ago_is_pruned_first(folder):
     pruned = result_cache.prune(int(3.5 * each))
     assert pruned.packs == 3
     assert pruned.bytes_left <= 3.5 * each
-    assert {key for key in paths if key in shelf()} == {"0", "4", "5"}
+    assert {key for key in paths if key in open_cache()} == {"0", "4", "5"}
 
 
 def test_pruning_all_leaves_nothing_of_an_old_recipe_and_no_part_of_a_killed_write(folder):
     import os
 
-    recipe = shelf().folder
+    recipe = open_cache().folder
     part = recipe / ".abc.part"
     part.write_bytes(b"half")
     result_cache.prune(0)
@@ -244,24 +244,32 @@ def test_pruning_all_leaves_nothing_of_an_old_recipe_and_no_part_of_a_killed_wri
     assert list(folder.rglob("*")) == [folder / "clips"]
 
 
-def test_what_a_run_uses_counts_as_used(folder):
+def test_results_of_another_version_are_neither_listed_nor_verified_but_pruned(folder):
+    cache = open_cache()
+    cache.put({"a": result(1)})
+    (cache.folder / result_cache.RECIPE_FILE).rename(cache.folder / "about.json")
+    assert result_cache.recipe_folders() == []
+    assert result_cache.prune(0).packs == 1
+
+
+def test_touching_a_recipe_marks_its_packs_as_used(folder):
     import os
 
     for seed in (1, 2):
-        shelf(seed=seed).put({"a": result(7)})
-        (pack,) = result_cache.packs_of(shelf(seed=seed).folder)
+        open_cache(seed=seed).put({"a": result(7)})
+        (pack,) = result_cache.pack_paths(open_cache(seed=seed).folder)
         os.utime(pack, (seed, seed))
-    shelf(seed=1).use()
+    open_cache(seed=1).touch()
     result_cache.prune(pack.stat().st_size)
-    assert "a" in shelf(seed=1)
-    assert "a" not in shelf(seed=2)
+    assert "a" in open_cache(seed=1)
+    assert "a" not in open_cache(seed=2)
 
 
-@pytest.mark.parametrize("given", ["many", "0", "-1", "nan", "inf"])
-def test_a_limit_that_is_none_is_refused(given, monkeypatch):
-    monkeypatch.setenv("ECMF_CACHE_GIGABYTES", given)
+@pytest.mark.parametrize("setting", ["many", "0", "-1", "nan", "inf"])
+def test_an_invalid_size_limit_is_refused(setting, monkeypatch):
+    monkeypatch.setenv("ECMF_CACHE_GIGABYTES", setting)
     with pytest.raises(UserError, match="set it to a number above 0"):
-        result_cache.most_bytes()
+        result_cache.size_limit()
 
 
 def test_a_queued_experiment_shares_the_cache_of_the_real_checkout(tmp_path, monkeypatch):
@@ -269,40 +277,40 @@ def test_a_queued_experiment_shares_the_cache_of_the_real_checkout(tmp_path, mon
     copy = tmp_path / ".dvc/tmp/exps/xyz"
     (copy / ".dvc").mkdir(parents=True)
     monkeypatch.chdir(copy)
-    assert result_cache.folder() == tmp_path / ".ecmf_cache"
+    assert result_cache.root_folder() == tmp_path / ".ecmf_cache"
 
 
-def test_verifying_counts_and_forgets_what_is_damaged():
-    shelf().put({"a": result(1), "b": result(2)})
-    shelf().put({"c": result(3)})
-    (recipe,) = result_cache.recipes()
+def test_verifying_counts_and_discards_damaged_results():
+    open_cache().put({"a": result(1), "b": result(2)})
+    open_cache().put({"c": result(3)})
+    (recipe,) = result_cache.recipe_folders()
     assert result_cache.verify(recipe) == (3, 0)
-    pack = shelf()._packs["a"]
+    pack = open_cache()._packs["a"]
     content = bytearray(pack.read_bytes())
     content[-1] ^= 1
     pack.write_bytes(content)
     assert result_cache.verify(recipe) == (2, 1)
     assert result_cache.verify(recipe) == (2, 0)
-    shelf()._packs["c"].write_bytes(b"")
+    open_cache()._packs["c"].write_bytes(b"")
     assert result_cache.verify(recipe) == (1, 1)
     assert result_cache.verify(recipe) == (1, 0)
 
 
-def test_a_cache_that_cannot_be_written_says_what_to_do(folder):
-    found = shelf()
-    for path in found.folder.iterdir():
+def test_the_error_of_an_unwritable_cache_names_the_remedy(folder):
+    cache = open_cache()
+    for path in cache.folder.iterdir():
         path.unlink()
-    found.folder.rmdir()
-    found.folder.symlink_to("/dev/null/nowhere")
-    with pytest.raises(UserError, match=r"the cache cannot be written .*`ecmf cache prune`"):
-        found.put({"a": result(1)})
+    cache.folder.rmdir()
+    cache.folder.symlink_to("/dev/null/nowhere")
+    with pytest.raises(UserError, match=r"cannot write to the cache .*`ecmf cache prune`"):
+        cache.put({"a": result(1)})
 
 
-def test_the_head_of_a_pack_is_plain_json():
+def test_the_metadata_of_a_pack_is_plain_json():
     import safetensors
 
-    shelf().put({"a": result(1)})
-    (pack,) = result_cache.packs_of(shelf().folder)
+    open_cache().put({"a": result(1)})
+    (pack,) = result_cache.pack_paths(open_cache().folder)
     with safetensors.safe_open(pack, "numpy") as file:
         clips = json.loads(file.metadata()["clips"])
     assert clips["a"][1]["reason"] == "a face in 4 of 9 frames only"
@@ -318,23 +326,23 @@ def command(*arguments):
 
 
 def test_the_command_lists_verifies_and_prunes():
-    shelf(member="clip").put({"a": result(1), "b": result(2)})
+    open_cache(encoder="clip").put({"a": result(1), "b": result(2)})
     listed = command("list")
     assert "2 clips" in listed.stdout
     assert "test clip" in listed.stdout
-    assert "2 results are sound, 0 were damaged" in command("verify").stdout
-    (pack,) = result_cache.packs_of(shelf(member="clip").folder)
+    assert "2 results are intact, 0 were damaged" in command("verify").stdout
+    (pack,) = result_cache.pack_paths(open_cache(encoder="clip").folder)
     content = bytearray(pack.read_bytes())
     content[-1] ^= 1
     pack.write_bytes(content)
-    found = command("verify")
-    assert found.returncode == 1
-    assert "1 results are sound, 1 were damaged" in found.stdout
+    verified = command("verify")
+    assert verified.returncode == 1
+    assert "1 results are intact, 1 were damaged" in verified.stdout
     assert "0.0 MB left" in command("prune", "--gigabytes", "0").stdout
     assert "clips" not in command("list").stdout.replace("/clips", "")
 
 
-def test_the_command_says_what_is_wrong_with_the_limit(monkeypatch):
+def test_the_command_names_an_invalid_size_limit(monkeypatch):
     monkeypatch.setenv("ECMF_CACHE_GIGABYTES", "much")
     done = command("prune")
     assert done.returncode == 1

@@ -1,8 +1,8 @@
-"""AFG: three structures, two things said, and a loss weighed by uncertainties."""
+"""AFG: three structures, two predictions, and a loss weighted by uncertainties."""
 
 import pytest
 import torch
-from made_clips import made_batch, made_fusion, made_target
+from made_clips import make_batch, make_fusion, make_target
 from torch.nn.functional import cross_entropy
 
 from ecmf.fusion.base import Target
@@ -13,72 +13,77 @@ STEPS = {
     "text/c": [0, 2, 0, 1, 1, 2, 1, 1],
 }
 CLIPS = 8
-SOFT = made_target(CLIPS).soft
+CLASS_PROBS = make_target(CLIPS).class_probs
 
 
 @pytest.fixture
 def batch():
-    return made_batch(STEPS)
+    return make_batch(STEPS)
 
 
 def total(fusion, batch, target):
-    """What the training minimises, clip by clip."""
+    """Return the loss that the training minimises, per clip."""
     output = fusion(batch, target)
-    return cross_entropy(output.logits, target.soft, reduction="none") + sum(output.losses.values())
+    return cross_entropy(output.logits, target.class_probs, reduction="none") + sum(
+        output.losses.values()
+    )
 
 
-def test_three_posteriors_are_combined_by_their_mean(batch):
-    fusion = made_fusion("afg", batch)
-    vectors, weights = fusion.structures(fusion.projection(batch), batch.present())
+def test_the_posteriors_of_the_three_structures_are_averaged(batch):
+    fusion = make_fusion("afg", batch)
+    vectors, weights = fusion.gather(fusion.projection(batch), batch.presence())
     assert len(vectors) == 3
     decoded = [decode(vector) for decode, vector in zip(fusion.decoders, vectors, strict=True)]
     posterior = sum(emotion.exp() for emotion, _ in decoded) / 3
     output = fusion(batch)
     assert torch.allclose(output.logits.softmax(dim=1), posterior, atol=1e-6)
     assert torch.allclose(output.valence, sum(valence for _, valence in decoded) / 3, atol=1e-6)
-    assert torch.allclose(weights.sum(dim=1), batch.present().any(dim=1).float())
+    assert torch.allclose(weights.sum(dim=1), batch.presence().any(dim=1).float())
 
 
-def test_with_the_cross_entropy_of_the_training_its_losses_sum_to_the_formula(batch):
-    fusion = made_fusion("afg", batch)
+def test_cross_entropy_and_further_losses_sum_to_the_formula_of_the_paper(batch):
+    fusion = make_fusion("afg", batch)
     s1, s2 = 0.7, 1.9
     fusion.log_variance.data = 2 * torch.tensor([s1, s2]).log()
-    target = Target(SOFT, torch.linspace(-3, 3, CLIPS))
+    target = Target(CLASS_PROBS, torch.linspace(-3, 3, CLIPS))
     output = fusion(batch)
-    emotion = cross_entropy(output.logits, SOFT, reduction="none")
+    emotion = cross_entropy(output.logits, CLASS_PROBS, reduction="none")
     valence = (output.valence - target.valence) ** 2
     expected = emotion / s1**2 + valence / (2 * s2**2) + torch.tensor(s1 * s2).log()
-    found = total(fusion, batch, target)
-    assert torch.allclose(found, expected, atol=1e-5)
+    actual = total(fusion, batch, target)
+    assert torch.allclose(actual, expected, atol=1e-5)
     weight = fusion.decoders[0].emotion.weight
-    wanted, got = (torch.autograd.grad(loss.sum(), weight)[0] for loss in (expected, found))
-    assert torch.allclose(wanted, got, atol=1e-5)
+    first, second = (torch.autograd.grad(loss.sum(), weight)[0] for loss in (expected, actual))
+    assert torch.allclose(first, second, atol=1e-5)
 
 
-def test_the_uncertainties_rest_where_they_are_as_large_as_the_errors(batch):
-    fusion = made_fusion("afg", batch)
-    target = Target(SOFT, torch.linspace(-3, 3, CLIPS))
+def test_the_uncertainties_are_stationary_where_they_equal_the_errors(batch):
+    fusion = make_fusion("afg", batch)
+    target = Target(CLASS_PROBS, torch.linspace(-3, 3, CLIPS))
     output = fusion(batch)
     squares = torch.stack(
-        [2 * cross_entropy(output.logits, SOFT), (output.valence - target.valence).square().mean()]
+        [
+            2 * cross_entropy(output.logits, CLASS_PROBS),
+            (output.valence - target.valence).square().mean(),
+        ]
     )
-    for step, pull in ((0.0, 0), (0.5, 1), (-0.5, -1)):
+    for step, sign in ((0.0, 0), (0.5, 1), (-0.5, -1)):
         fusion.log_variance.data = squares.detach().log() + step
         (gradient,) = torch.autograd.grad(total(fusion, batch, target).mean(), fusion.log_variance)
-        assert torch.equal(gradient.sign() * (gradient.abs() > 1e-5), torch.full((2,), pull))
+        assert torch.equal(gradient.sign() * (gradient.abs() > 1e-5), torch.full((2,), sign))
 
 
 def test_an_unknown_valence_enters_no_loss_and_no_gradient(batch):
-    fusion = made_fusion("afg", batch)
+    fusion = make_fusion("afg", batch)
     valence = torch.linspace(-3, 3, CLIPS)
     valence[::2] = torch.nan
-    losses = fusion(batch, Target(SOFT, valence)).losses
+    losses = fusion(batch, Target(CLASS_PROBS, valence)).losses
     assert (losses["valence"][::2] == 0).all() and (losses["valence"][1::2] > 0).all()
-    total(fusion, batch, made_target(CLIPS)).sum().backward()
+    total(fusion, batch, make_target(CLIPS)).sum().backward()
     for name, parameter in fusion.named_parameters():
         assert parameter.grad.isfinite().all(), name
         assert not name.endswith("valence.weight") or (parameter.grad == 0).all(), name
 
 
 def test_without_a_target_it_has_no_loss(batch):
-    assert not made_fusion("afg", batch)(batch).losses
+    assert not make_fusion("afg", batch)(batch).losses

@@ -1,7 +1,7 @@
-"""AIMDiT: time folded to a picture; then each source asks the others."""
+"""AIMDiT: time folded to a picture, and attention from each source to the others."""
 
 import torch
-from made_clips import made_batch, made_fusion, seen_by
+from made_clips import captured_input, make_batch, make_fusion
 
 from ecmf.fusion.aimdit import Augmentation
 from ecmf.fusion.base import Batch
@@ -21,7 +21,7 @@ def test_a_step_reaches_its_neighbours_in_the_picture_and_no_others():
     assert moved.tolist() == near
 
 
-def test_what_the_picture_shows_is_added_to_what_was_there():
+def test_the_convolutions_are_added_to_their_input():
     torch.manual_seed(0)
     augmentation = Augmentation(8, side=4, dropout=0.0)
     rows = torch.randn(2, 16, 8)
@@ -32,8 +32,8 @@ def test_what_the_picture_shows_is_added_to_what_was_there():
 
 
 def test_a_sequence_at_twice_the_rate_is_the_same_picture():
-    slow = made_batch({"frame/a": [3, 3], "text/b": [1, 2]})
-    model = made_fusion("aimdit", slow)
+    slow = make_batch({"frame/a": [3, 3], "text/b": [1, 2]})
+    model = make_fusion("aimdit", slow)
     rows = slow.rows["frame/a"]
     between = (rows[:, :-1] + rows[:, 1:]) / 2
     faster = torch.stack([rows[:, 0], between[:, 0], rows[:, 1], between[:, 1], rows[:, 2]], dim=1)
@@ -45,16 +45,17 @@ def test_a_sequence_at_twice_the_rate_is_the_same_picture():
     assert torch.allclose(model(slow).logits, model(fast).logits, atol=1e-5)
 
 
-def test_each_source_asks_all_the_others():
-    batch = made_batch({name: [3, 2] for name in NAMES})
-    model = made_fusion("aimdit", batch)
+def test_each_source_attends_to_all_the_others():
+    batch = make_batch({name: [3, 2] for name in NAMES})
+    model = make_fusion("aimdit", batch)
     other = Batch({**batch.rows, "text/c": -batch.rows["text/c"]}, batch.masks)
     first, second = (
-        seen_by(model.classifier, model, one).unflatten(1, (3, -1)) for one in (batch, other)
+        captured_input(model.classifier, model, inputs).unflatten(1, (3, -1))
+        for inputs in (batch, other)
     )
     assert ((first - second).abs().amax(dim=-1) > 1e-3).all()
 
 
-def test_a_source_alone_is_not_crossed_with_itself():
-    model = made_fusion("aimdit", made_batch({"frame/a": [3, 2]}))
+def test_a_model_of_one_source_has_no_cross_modal_attention():
+    model = make_fusion("aimdit", make_batch({"frame/a": [3, 2]}))
     assert not list(model.cross_modal.parameters())

@@ -1,8 +1,8 @@
-"""CFN-SR: one branch guides the others, clip by clip, and nothing original is lost."""
+"""CFN-SR: one branch guides the others, clip by clip, and the originals are kept."""
 
 import pytest
 import torch
-from made_clips import made_batch, made_fusion, seen_by
+from made_clips import captured_input, make_batch, make_fusion
 
 from ecmf.fusion.base import Batch
 from ecmf.fusion.layers.pooling import masked_mean
@@ -11,7 +11,7 @@ STEPS = {"frame/a": [5, 3, 4], "audio/b": [4, 2, 0], "text/c": [1, 2, 1]}
 
 
 def maps(model, batch):
-    return torch.cat(model.attention(model.projection(batch)), dim=1)
+    return torch.cat(model.attention_weights(model.projection(batch)), dim=1)
 
 
 def one_clip(batch, clip):
@@ -21,9 +21,9 @@ def one_clip(batch, clip):
     )
 
 
-def test_a_clips_map_is_its_own_and_never_a_sum_over_the_batch():
-    batch = made_batch(STEPS)
-    model = made_fusion("cfn_sr", batch)
+def test_the_map_of_a_clip_is_not_summed_over_the_batch():
+    batch = make_batch(STEPS)
+    model = make_fusion("cfn_sr", batch)
     together = maps(model, batch)
     assert torch.allclose(together.sum(dim=1), torch.ones(3))
     for clip in range(3):
@@ -40,29 +40,29 @@ def test_a_clips_map_is_its_own_and_never_a_sum_over_the_batch():
     ],
 )
 def test_audio_guides_the_rest_or_the_next_branch_in_line(names, guides, guided):
-    model = made_fusion("cfn_sr", made_batch({name: [2, 3] for name in names}))
+    model = make_fusion("cfn_sr", make_batch({name: [2, 3] for name in names}))
     assert (model.guides, model.guided) == (guides, guided)
 
 
-def test_what_the_voice_says_moves_the_map_of_the_other_sources():
-    batch = made_batch(STEPS)
-    model = made_fusion("cfn_sr", batch)
+def test_the_audio_changes_the_map_of_the_other_sources():
+    batch = make_batch(STEPS)
+    model = make_fusion("cfn_sr", batch)
     other = Batch({**batch.rows, "audio/b": -batch.rows["audio/b"]}, batch.masks)
     moved = (maps(model, batch) - maps(model, other)).abs().amax(dim=1)
     assert (moved[:2] > 1e-3).all()
-    assert moved[2] == 0, "a clip without a voice scores each step by what it says itself"
+    assert moved[2] == 0, "a clip without audio scores each step by itself alone"
 
 
-def test_the_classifier_reads_what_was_weighed_added_to_what_was_said_and_the_original_voice():
-    batch = made_batch(STEPS)
-    model = made_fusion("cfn_sr", batch)
+def test_the_classifier_reads_the_guided_sources_with_their_residual_and_the_original_audio():
+    batch = make_batch(STEPS)
+    model = make_fusion("cfn_sr", batch)
     frame, audio, text = model.projection(batch)
     expected = []
-    for (rows, mask), share in zip(
-        (frame, text), model.attention([frame, audio, text]), strict=True
+    for (rows, mask), weights in zip(
+        (frame, text), model.attention_weights([frame, audio, text]), strict=True
     ):
-        weighed = torch.einsum("bt,btd->btd", share, rows)
-        expected.append(masked_mean(rows, mask) + masked_mean(weighed, mask))
+        weighted = torch.einsum("bt,btd->btd", weights, rows)
+        expected.append(masked_mean(rows, mask) + masked_mean(weighted, mask))
     expected.append(masked_mean(*audio))
-    read = seen_by(model.classifier, model, batch)
-    assert torch.allclose(read, torch.cat(expected, dim=1), atol=1e-6)
+    inputs = captured_input(model.classifier, model, batch)
+    assert torch.allclose(inputs, torch.cat(expected, dim=1), atol=1e-6)

@@ -1,7 +1,7 @@
-"""The parts of `dualkanba`: learned curves, a state without a loop, sparse attention, a gate."""
+"""Parts of `dualkanba`: learned curves, parallel scan, sparse attention, gate."""
 
 import torch
-from made_clips import made_batch, made_fusion
+from made_clips import make_batch, make_fusion
 
 from ecmf.fusion.layers.kolmogorov_arnold import KolmogorovArnold
 from ecmf.fusion.layers.sparse_attention import SparseAttention
@@ -10,7 +10,7 @@ from ecmf.fusion.layers.state_space import SelectiveStateSpace, scan
 
 def test_one_layer_learns_a_curve_of_each_input():
     torch.manual_seed(0)
-    layer = KolmogorovArnold(2, 1, bells=8)
+    layer = KolmogorovArnold(2, 1, bases=8)
     rows = torch.rand(200, 2) * 2 - 1
     truth = torch.sin(4 * rows[:, :1]) + rows[:, 1:] ** 2
     optimiser = torch.optim.Adam(layer.parameters(), lr=0.03)
@@ -22,11 +22,13 @@ def test_one_layer_learns_a_curve_of_each_input():
     assert loss < 0.01 * truth.var()
 
 
-def test_the_state_of_all_steps_at_once_is_that_of_a_loop():
-    chance = torch.Generator().manual_seed(0)
-    inputs = torch.randn(2, 7, 3, 4, generator=chance)
-    decay = -torch.rand(2, 7, 3, generator=chance) * 40  # some forget all: no exponent may overflow
-    write, read = (torch.randn(2, 7, 5, generator=chance) for _ in range(2))
+def test_the_parallel_scan_equals_the_recurrence():
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(2, 7, 3, 4, generator=generator)
+    decay = (
+        -torch.rand(2, 7, 3, generator=generator) * 40
+    )  # some decay fully: no exponent may overflow
+    write, read = (torch.randn(2, 7, 5, generator=generator) for _ in range(2))
     state = torch.zeros(2, 3, 4, 5)
     steps = []
     for step in range(7):
@@ -36,7 +38,7 @@ def test_the_state_of_all_steps_at_once_is_that_of_a_loop():
     assert torch.allclose(scan(inputs, decay, write, read), torch.stack(steps, dim=1), atol=1e-5)
 
 
-def test_the_state_space_remembers_what_was_and_knows_nothing_of_what_comes():
+def test_the_state_space_is_causal_and_remembers_earlier_steps():
     torch.manual_seed(0)
     module = SelectiveStateSpace(8, heads=2, state=4)
     rows, mask = torch.randn(1, 12, 8), torch.ones(1, 12, dtype=torch.bool)
@@ -48,25 +50,25 @@ def test_the_state_space_remembers_what_was_and_knows_nothing_of_what_comes():
     assert (moved[5:] > 1e-6).all()  # also beyond the reach of the convolution
 
 
-def test_of_a_block_that_is_not_among_the_best_a_query_knows_the_mean_alone():
+def test_of_a_block_that_is_not_selected_a_query_reads_the_mean_alone():
     torch.manual_seed(0)
-    attention = SparseAttention(8, heads=1, block=2, best=1)
+    attention = SparseAttention(8, heads=1, block_size=2, top_blocks=1)
     rows, mask = torch.randn(1, 8, 8), torch.ones(1, 8, dtype=torch.bool)
     keys = attention.key(rows).unflatten(1, (4, 2)).mean(dim=2)
-    chosen = (attention.query(rows) @ keys.transpose(1, 2)).argmax(dim=2)[0]
-    block = int(chosen[0])
+    selected = (attention.query(rows) @ keys.transpose(1, 2)).argmax(dim=2)[0]
+    block = int(selected[0])
     apart = rows.clone()
     apart[:, 2 * block] += 1
     apart[:, 2 * block + 1] -= 1  # the mean of the block stays
     moved = (attention(rows, mask) - attention(apart, mask)).abs().amax(dim=2)[0] > 1e-5
     others = torch.arange(8) // 2 != block
-    assert torch.equal(moved[others], (chosen == block)[others])
-    assert (chosen[others] == block).any() and (chosen[others] != block).any()
+    assert torch.equal(moved[others], (selected == block)[others])
+    assert (selected[others] == block).any() and (selected[others] != block).any()
 
 
-def test_of_two_sources_the_gate_is_a_sigmoid_and_an_absent_one_has_none():
-    batch = made_batch({"audio/a": [4] * 5, "text/b": [1] * 5})
-    fusion = made_fusion("dualkanba", batch, width=8)
+def test_the_gate_of_two_sources_is_a_sigmoid_and_zero_for_an_absent_one():
+    batch = make_batch({"audio/a": [4] * 5, "text/b": [1] * 5})
+    fusion = make_fusion("dualkanba", batch, width=8)
     vector = torch.randn(5, 2, 8)
     present = torch.ones(5, 2, dtype=torch.bool)
     present[4, 1] = False

@@ -1,11 +1,11 @@
-"""The mechanism of `egms`: views of one text through one encoder, a gate, an outside scorer."""
+"""EGMS: views of one text through one encoder, a gate, and an outside scorer."""
 
 import numpy as np
 import pytest
 import torch
 import trainings
 from corpus import make_corpus
-from made_clips import CLASSES, made_batch, made_fusion, made_target, without
+from made_clips import CLASSES, make_batch, make_fusion, make_target, without
 from tables import read_table
 from torch.nn import functional
 
@@ -14,23 +14,23 @@ from ecmf.fusion.base import Batch
 from ecmf.params import Sources, TrainFusion
 from ecmf.storage.store import Layout, Rows, no_rows
 from ecmf.storage.store_writer import StoreWriter
-from ecmf.training.augmentation import with_hidden_sources
+from ecmf.training.augmentation import modality_dropout
 
 CLIPS = 6
-RAW, ENRICHED, TOLD = "text/minilm_raw", "text/minilm_enriched", "text/told"
+RAW, ENRICHED, THIRD = "text/minilm_raw", "text/minilm_enriched", "text/third"
 FACE, TEACHER = "face/a", "audio/scorer"
 
 
 def batch_of(*names, steps=4):
-    return made_batch({name: [steps] * CLIPS for name in names}, {FACE: 5, TEACHER: CLASSES})
+    return make_batch({name: [steps] * CLIPS for name in names}, {FACE: 5, TEACHER: CLASSES})
 
 
 def fusion_of(*names, **options):
-    return made_fusion("egms", batch_of(*names), **{"width": 8, "heads": 2, **options})
+    return make_fusion("egms", batch_of(*names), **{"width": 8, "heads": 2, **options})
 
 
 def test_the_gates_of_the_views_sum_to_one_over_those_a_clip_has():
-    names = (FACE, RAW, ENRICHED, TOLD)
+    names = (FACE, RAW, ENRICHED, THIRD)
     batch = without(batch_of(*names), ENRICHED, slice(2))
     weights = fusion_of(*names)(batch).weights
     assert torch.allclose(weights[:, 1:].sum(dim=1), torch.ones(CLIPS))
@@ -38,27 +38,27 @@ def test_the_gates_of_the_views_sum_to_one_over_those_a_clip_has():
     assert (weights[2:, 1:] > 0).all()
 
 
-def test_of_two_views_the_gate_is_the_sigmoid_of_the_paper():
+def test_the_gate_of_two_views_is_the_sigmoid_of_the_paper():
     model = fusion_of(FACE, RAW, ENRICHED)
     batch = batch_of(FACE, RAW, ENRICHED)
-    heard = []
-    model.gate.register_forward_hook(lambda module, given, scores: heard.append(scores))
+    gate = []
+    model.gate.register_forward_hook(lambda _module, _inputs, scores: gate.append(scores))
     weights = model(batch).weights
-    assert torch.allclose(weights[:, 1], torch.sigmoid(heard[0][:, 0] - heard[0][:, 1]))
+    assert torch.allclose(weights[:, 1], torch.sigmoid(gate[0][:, 0] - gate[0][:, 1]))
 
 
-def test_a_view_without_words_leaves_what_the_other_says():
+def test_an_absent_view_has_no_effect_on_the_logits():
     names = (FACE, RAW, ENRICHED)
     model = fusion_of(*names)
     batch = batch_of(*names)
-    one, other = without(batch, RAW), without(batch, ENRICHED)
-    swapped = Batch({**batch.rows, RAW: batch.rows[RAW] + 1}, one.masks)
-    assert torch.equal(model(one).logits, model(swapped).logits)
-    assert not torch.allclose(model(one).logits, model(other).logits)
-    assert model(without(one, ENRICHED)).logits.isfinite().all()
+    no_raw, no_enriched = without(batch, RAW), without(batch, ENRICHED)
+    swapped = Batch({**batch.rows, RAW: batch.rows[RAW] + 1}, no_raw.masks)
+    assert torch.equal(model(no_raw).logits, model(swapped).logits)
+    assert not torch.allclose(model(no_raw).logits, model(no_enriched).logits)
+    assert model(without(no_raw, ENRICHED)).logits.isfinite().all()
 
 
-def test_gradients_reach_the_gate_and_there_is_none_where_there_is_nothing_to_mix():
+def test_gradients_reach_the_gate_and_fewer_than_two_views_have_no_gate():
     model = fusion_of(FACE, RAW, ENRICHED, dropout=0.0)
     model(batch_of(FACE, RAW, ENRICHED)).logits.square().sum().backward()
     for key, parameter in model.named_parameters():
@@ -67,11 +67,11 @@ def test_gradients_reach_the_gate_and_there_is_none_where_there_is_nothing_to_mi
         assert not any("gate" in key for key, _ in fusion_of(*names).named_parameters())
 
 
-def test_the_outside_scorer_is_learned_from_and_never_read():
+def test_the_teacher_is_distilled_and_no_input():
     names = (FACE, TEACHER, RAW)
     model = fusion_of(*names, teacher=TEACHER)
     batch = without(batch_of(*names, steps=1), TEACHER, slice(2))
-    output = model(batch, made_target(CLIPS))
+    output = model(batch, make_target(CLIPS))
     other = Batch({**batch.rows, TEACHER: batch.rows[TEACHER] + torch.arange(CLASSES)}, batch.masks)
     assert torch.equal(output.logits, model(other).logits)
     assert (output.weights[:, 1] == 0).all()
@@ -82,15 +82,15 @@ def test_the_outside_scorer_is_learned_from_and_never_read():
     loss = output.losses["distillation"]
     assert torch.allclose(loss[2:], expected[2:], atol=1e-4) and (loss[:2] == 0).all()
     assert (loss[2:] > 0).all() and not model(batch).losses
-    assert not fusion_of(*names)(batch, made_target(CLIPS)).losses
+    assert not fusion_of(*names)(batch, make_target(CLIPS)).losses
 
 
-def test_dropout_of_sources_spares_the_teacher_and_never_leaves_it_alone():
+def test_modality_dropout_hides_neither_the_teacher_nor_all_other_sources():
     names = (FACE, TEACHER, RAW)
     batch = without(batch_of(*names), RAW, slice(2))
     torch.manual_seed(0)
     drawn = [
-        with_hidden_sources(batch, 0.8, fusion_of(*names, teacher=TEACHER).read).present()
+        modality_dropout(batch, 0.8, fusion_of(*names, teacher=TEACHER).input_sources).presence()
         for _ in range(50)
     ]
     present = torch.stack(drawn)
@@ -98,15 +98,15 @@ def test_dropout_of_sources_spares_the_teacher_and_never_leaves_it_alone():
     assert (present[:, 2:, 0] != present[:, 2:, 2]).any()
 
 
-def told_corpus(folder, without_teacher):
-    """A corpus whose text source scores the classes, but for clips of a split that has none."""
+def scored_corpus(folder, split_without_scores):
+    """Make a corpus with a text source of class scores, absent from one split."""
     corpus = make_corpus(folder)
     rng = np.random.default_rng(1)
     layout = Layout((3,))
-    with StoreWriter(corpus.features / "text/told.h5", layout, {"member": "made"}) as out:
+    with StoreWriter(corpus.features / "text/scores.h5", layout, {"encoder": "made"}) as out:
         for clip in corpus.clips:
             scores = rng.normal(size=(1, 3)).astype("float32")
-            if clip.split == without_teacher:
+            if clip.split == split_without_scores:
                 out.append(clip.clip_id, no_rows(layout, "empty", "nobody scored it"))
             else:
                 out.append(clip.clip_id, Rows(scores, np.zeros(1)))
@@ -114,19 +114,19 @@ def told_corpus(folder, without_teacher):
 
 
 @pytest.mark.usefixtures("one_worker")
-def test_a_teacher_that_is_absent_at_test_changes_nothing_and_is_no_source(tmp_path, monkeypatch):
-    tables = {"frame": (), "face": ("mine",), "audio": ("mine",), "text": ("told",)}
+def test_a_teacher_that_is_absent_in_the_test_split_changes_no_output(tmp_path, monkeypatch):
+    tables = {"frame": (), "face": ("mine",), "audio": ("mine",), "text": ("scores",)}
     monkeypatch.setattr(trainings, "SOURCES", Sources(tables))
     params = TrainFusion(
         model="egms",
-        options={"egms": {"width": 8, "heads": 2, "teacher": "text/told"}},
-        folds=2, seeds=(0,), epochs=2, batch=16, modality_dropout=0.3,
+        options={"egms": {"width": 8, "heads": 2, "teacher": "text/scores"}},
+        folds=2, seeds=(0,), epochs=2, batch_size=16, modality_dropout=0.3,
     )  # fmt: skip
     written = {}
     for split in ("nowhere", "test"):
         folder = tmp_path / split
         folder.mkdir()
-        corpus = told_corpus(folder, split)
+        corpus = scored_corpus(folder, split)
         trainings.train(corpus, folder, params)
         trainings.evaluate(corpus, folder)
         written[split] = trainings.model_of(folder) | trainings.files_of(folder)
@@ -140,11 +140,11 @@ def test_a_teacher_that_is_absent_at_test_changes_nothing_and_is_no_source(tmp_p
 @pytest.mark.parametrize(
     ("names", "teacher", "message"),
     [
-        ((FACE, RAW), "face/b", r"teacher 'face/b' is no source.* Did you mean 'face/a'\?"),
+        ((FACE, RAW), "face/b", r"teacher 'face/b' is not a source.* Did you mean 'face/a'\?"),
         ((FACE, RAW), FACE, "rows of 5 numbers, not one score for each of the 4 classes"),
-        ((TEACHER,), TEACHER, "is the only source, and is not read"),
+        ((TEACHER,), TEACHER, "is the only source and no input"),
     ],
 )
-def test_a_teacher_that_cannot_teach_is_refused(names, teacher, message):
+def test_an_unusable_teacher_is_refused(names, teacher, message):
     with pytest.raises(ParamsError, match=message):
         fusion_of(*names, teacher=teacher)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from made_clips import made_batch, made_fusion, made_target
+from made_clips import make_batch, make_fusion, make_target
 
 STEPS = {
     "frame/a": [6, 1, 4, 2, 5, 3, 6, 2],
@@ -15,11 +15,11 @@ CLIPS = 8
 
 @pytest.fixture
 def batch():
-    return made_batch(STEPS)
+    return make_batch(STEPS)
 
 
-def test_it_starts_as_the_identity(batch):
-    fusion = made_fusion("emma", batch, tokens=8)
+def test_the_mixing_layer_starts_as_the_identity(batch):
+    fusion = make_fusion("emma", batch, tokens=8)
     first, second = fusion.tokenise(batch)
     assert first.shape == second.shape == (CLIPS, 2 * 8, 64)
     assert second.abs().sum() > 0
@@ -27,16 +27,18 @@ def test_it_starts_as_the_identity(batch):
 
 
 def test_one_step_of_training_lets_the_text_change_the_visual_tokens(batch):
-    fusion = made_fusion("emma", batch)
+    fusion = make_fusion("emma", batch)
     optimiser = torch.optim.SGD(fusion.parameters(), lr=0.1)
-    torch.nn.functional.cross_entropy(fusion(batch).logits, made_target(CLIPS).soft).backward()
+    torch.nn.functional.cross_entropy(
+        fusion(batch).logits, make_target(CLIPS).class_probs
+    ).backward()
     optimiser.step()
     first, second = fusion.tokenise(batch)
     assert not torch.allclose(fusion.mix(first, second), fusion.mix(first, 2 * second), atol=1e-7)
 
 
-def test_the_layer_mixes_tokens_and_treats_every_number_of_a_token_alike(batch):
-    fusion = made_fusion("emma", batch)
+def test_the_layer_mixes_tokens_and_treats_every_feature_of_a_token_alike(batch):
+    fusion = make_fusion("emma", batch)
     torch.nn.init.normal_(fusion.mixing.weight)
     first, second = fusion.tokenise(batch)
     order = torch.randperm(first.shape[-1])
@@ -56,6 +58,6 @@ def test_the_layer_mixes_tokens_and_treats_every_number_of_a_token_alike(batch):
     ],
 )
 def test_the_visual_tokens_are_mixed_or_those_of_the_first_source(names, first):
-    fusion = made_fusion("emma", made_batch({name: STEPS[name] for name in names}))
+    fusion = make_fusion("emma", make_batch({name: STEPS[name] for name in names}))
     assert [source.name for source in fusion.first] == first
     assert {source.name for source in fusion.second} == set(names) - set(first)

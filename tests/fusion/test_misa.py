@@ -1,19 +1,19 @@
-"""MISA tells what the sources share from what each has to itself."""
+"""MISA separates shared from private vectors of the sources."""
 
 import numpy as np
 import pytest
 import torch
-from made_clips import made_batch, made_fusion, made_target
+from made_clips import make_batch, make_fusion, make_target
 from scipy.stats import moment
 
-from ecmf.fusion.misa import moment_discrepancy, overlap
+from ecmf.fusion.misa import central_moment_discrepancy, orthogonality_loss
 
 NAMES = ("audio/a", "audio/b", "audio/c")
 ALL = torch.ones(4, dtype=torch.bool)
 
 
 @pytest.fixture(autouse=True)
-def the_same_chance_every_time():
+def fixed_seed():
     torch.manual_seed(0)
 
 
@@ -23,18 +23,22 @@ def test_the_discrepancy_sums_the_differences_of_mean_and_five_central_moments()
         np.linalg.norm(moment(first.numpy(), order) - moment(second.numpy(), order))
         for order in (2, 3, 4, 5)
     )
-    assert moment_discrepancy(first, second, ALL).item() == pytest.approx(expected, rel=1e-5)
-    assert moment_discrepancy(first, first[[1, 3, 0, 2]], ALL).item() == pytest.approx(0, abs=1e-6)
+    assert central_moment_discrepancy(first, second, ALL).item() == pytest.approx(
+        expected, rel=1e-5
+    )
+    assert central_moment_discrepancy(first, first[[1, 3, 0, 2]], ALL).item() == pytest.approx(
+        0, abs=1e-6
+    )
 
 
-def test_rows_that_vary_apart_do_not_overlap_and_equal_ones_do():
+def test_the_orthogonality_loss_is_zero_for_independent_rows_and_one_for_equal_rows():
     signs = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
     one, other = signs[:, :1] * torch.tensor([1.0, 0.0]), signs[:, 1:] * torch.tensor([0.0, 1.0])
-    assert overlap(one, 3 + other, ALL).item() == pytest.approx(0, abs=1e-6)
-    assert overlap(one, 3 + 2 * one, ALL).item() == pytest.approx(1)
+    assert orthogonality_loss(one, 3 + other, ALL).item() == pytest.approx(0, abs=1e-6)
+    assert orthogonality_loss(one, 3 + 2 * one, ALL).item() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("compare", [moment_discrepancy, overlap])
+@pytest.mark.parametrize("compare", [central_moment_discrepancy, orthogonality_loss])
 def test_clips_that_lack_one_of_a_pair_are_not_compared(compare):
     first, second = torch.rand(2, 6, 3)
     some = torch.tensor([True, True, False, True, True, False])
@@ -42,10 +46,10 @@ def test_clips_that_lack_one_of_a_pair_are_not_compared(compare):
     assert torch.allclose(compare(first * some[:, None], second * some[:, None], some), within)
 
 
-def test_only_what_a_clip_has_enters_its_losses():
+def test_absent_sources_enter_no_loss():
     steps = {"audio/a": [0, 3, 3, 3, 3], "audio/b": [0, 0, 3, 3, 3], "audio/c": [0, 0, 3, 3, 3]}
-    batch = made_batch(steps)
-    losses = made_fusion("misa", batch)(batch, made_target(5)).losses
+    batch = make_batch(steps)
+    losses = make_fusion("misa", batch)(batch, make_target(5)).losses
     assert set(losses) == {"similarity", "difference", "reconstruction"}
     assert all(loss[0] == 0 and (loss[2:] > 0).all() for loss in losses.values())
     assert losses["similarity"][1] == 0
@@ -53,13 +57,13 @@ def test_only_what_a_clip_has_enters_its_losses():
 
 
 @pytest.mark.parametrize("name", ["similarity", "difference", "reconstruction"])
-def test_each_loss_can_be_learned_away(name):
-    batch = made_batch({source: [3] * 32 for source in NAMES})
-    fusion = made_fusion("misa", batch)
+def test_each_loss_can_be_minimised(name):
+    batch = make_batch({source: [3] * 32 for source in NAMES})
+    fusion = make_fusion("misa", batch)
     optimiser = torch.optim.Adam(fusion.parameters(), lr=3e-3)
     history = []
     for _ in range(40):
-        loss = fusion(batch, made_target(32)).losses[name].mean()
+        loss = fusion(batch, make_target(32)).losses[name].mean()
         history.append(loss.item())
         optimiser.zero_grad()
         loss.backward()
@@ -68,8 +72,8 @@ def test_each_loss_can_be_learned_away(name):
 
 
 def test_a_batch_of_one_clip_has_finite_gradients():
-    batch = made_batch({name: [3] for name in NAMES})
-    fusion = made_fusion("misa", batch).train()
-    output = fusion(batch, made_target(1))
+    batch = make_batch({name: [3] for name in NAMES})
+    fusion = make_fusion("misa", batch).train()
+    output = fusion(batch, make_target(1))
     (output.logits.sum() + sum(map(torch.sum, output.losses.values()))).backward()
     assert all(parameter.grad.isfinite().all() for parameter in fusion.parameters())

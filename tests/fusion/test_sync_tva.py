@@ -1,8 +1,8 @@
-"""Sync-TVA: a gate for what is added, a graph for every two sources, and a source asks them all."""
+"""Sync-TVA: gated enhancement, a graph for every two sources, attention to all graphs."""
 
 import pytest
 import torch
-from made_clips import made_batch, made_fusion, seen_by
+from made_clips import captured_input, make_batch, make_fusion
 
 from ecmf.fusion.sync_tva import Enhancement, HeterogeneousGraph
 
@@ -10,12 +10,12 @@ NAMES = ("frame/a", "audio/b", "text/c")
 
 
 @pytest.mark.parametrize(("count", "groups"), [(1, [(0,)]), (3, [(0, 1), (0, 2), (1, 2)])])
-def test_every_two_sources_share_a_graph_and_one_alone_has_its_own(count, groups):
-    model = made_fusion("sync_tva", made_batch({name: [3, 2] for name in NAMES[:count]}))
+def test_every_two_sources_share_a_graph_and_a_single_source_has_one(count, groups):
+    model = make_fusion("sync_tva", make_batch({name: [3, 2] for name in NAMES[:count]}))
     assert model.groups == groups and len(model.graphs) == len(groups)
 
 
-def test_a_shut_gate_adds_nothing_and_an_open_one_all():
+def test_a_closed_gate_adds_nothing_and_an_open_gate_everything():
     torch.manual_seed(0)
     enhancement = Enhancement(4, dropout=0.0)
     rows, mask = torch.randn(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
@@ -24,17 +24,17 @@ def test_a_shut_gate_adds_nothing_and_an_open_one_all():
         assert torch.allclose(enhancement(rows, mask), rows + added)
 
 
-def test_the_same_step_is_another_node_in_another_source():
+def test_the_projection_of_a_step_differs_by_source():
     torch.manual_seed(0)
     graph = HeterogeneousGraph(2, 4)
     step = torch.randn(1, 1, 4)
     real = torch.ones(1, 1, dtype=torch.bool)
-    seen = seen_by(graph.attention, graph, [(step, real)] * 2)
-    assert torch.allclose(seen[:, :1], graph.linear[0](step))
-    assert not torch.allclose(seen[:, :1], seen[:, 1:])
+    nodes = captured_input(graph.attention, graph, [(step, real)] * 2)
+    assert torch.allclose(nodes[:, :1], graph.linear[0](step))
+    assert not torch.allclose(nodes[:, :1], nodes[:, 1:])
 
 
-def test_the_two_sources_of_a_graph_hear_each_other():
+def test_the_two_sources_of_a_graph_attend_to_each_other():
     torch.manual_seed(0)
     graph = HeterogeneousGraph(2, 4)
     first, second = torch.randn(1, 3, 4), torch.randn(1, 2, 4, requires_grad=True)
@@ -44,14 +44,14 @@ def test_the_two_sources_of_a_graph_hear_each_other():
     assert (second.grad.abs().sum(dim=-1) > 0).all()
 
 
-def test_a_source_asks_the_graph_of_two_others_too():
-    batch = made_batch({name: [3, 2] for name in NAMES})
-    model = made_fusion("sync_tva", batch)
+def test_a_source_attends_to_the_graph_of_two_others_too():
+    batch = make_batch({name: [3, 2] for name in NAMES})
+    model = make_fusion("sync_tva", batch)
     nodes = []
     model.graphs[model.groups.index((1, 2))].register_forward_hook(
-        lambda _module, _given, output: nodes.append(output[0].retain_grad() or output[0])
+        lambda _module, _inputs, output: nodes.append(output[0].retain_grad() or output[0])
     )
-    read = seen_by(model.classifier, model, batch).unflatten(1, (3, -1))
-    read[:, 0].square().sum().backward()
+    inputs = captured_input(model.classifier, model, batch).unflatten(1, (3, -1))
+    inputs[:, 0].square().sum().backward()
     reached = nodes[0].grad.abs().sum(dim=-1) > 0
     assert reached.tolist() == [[True] * 6, [True, True, False] * 2]

@@ -19,15 +19,15 @@ from ecmf.cli.import_features import import_features
 from ecmf.data.features import load_sources
 from ecmf.data.manifest import Clip, write_manifest
 from ecmf.encoding.precomputed import Encoder, Options
-from ecmf.encoding.store_encoder import SOUND, Named, encode
+from ecmf.encoding.store_encoder import AUDIO, ConfiguredEncoder, encode
 from ecmf.errors import CorpusError, MissingFileError, ParamsError, StoreError
-from ecmf.execution.recipe import Given
-from ecmf.importing.base import Renaming
+from ecmf.execution.recipe import ClipInput
+from ecmf.importing.base import IdMapping
 from ecmf.importing.safe_pickle import load_plain
 from ecmf.media import Features, Text
 from ecmf.params import AudioChoice, Params, load_params
 from ecmf.storage.files import sha256
-from ecmf.training.model_metadata import Card, SourceCard
+from ecmf.training.model_metadata import ModelMetadata, SourceMetadata
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORT = (sys.executable, "-m", "ecmf", "import")
@@ -68,8 +68,8 @@ def pickled(folder: Path, protocol: int = 4, **changes: Any) -> Path:
 
 def look_up(archive: Path, *clip_ids: str) -> list[list[list[float]]]:
     encoder = Encoder(Options(path=str(archive), sha256=sha256(archive)))
-    found: list[Features] = encoder([Text(clip_id, "") for clip_id in clip_ids])
-    return [features.values.tolist() for features in found]
+    imported: list[Features] = encoder([Text(clip_id, "") for clip_id in clip_ids])
+    return [features.values.tolist() for features in imported]
 
 
 def left_out(folder: Path, encoder: str) -> list[tuple[str, str, str, str]]:
@@ -77,62 +77,62 @@ def left_out(folder: Path, encoder: str) -> list[tuple[str, str, str, str]]:
         return [tuple(row) for row in csv.reader(file)][1:]  # type: ignore[misc]
 
 
-def test_a_tree_of_vectors_comes_over_and_zeros_become_no_row(tmp_path: Path) -> None:
+def test_a_folder_of_vectors_is_imported_and_zeros_become_no_row(tmp_path: Path) -> None:
     path = tree(tmp_path, "hubert-UTT", a=[1, 2], b=[0, 0], c=[], d=[3, 4], z=[5, 6])
     manifest = manifest_of(tmp_path, "a", "b", "c", "d", "e")
-    said = import_features("mertools", path, manifest, tmp_path / "out", {"hubert-UTT": "audio"})
-    found = look_up(tmp_path / "out" / "hubert-UTT.npz", "d", "b", "a")
-    assert found == [[[3, 4]], [], [[1, 2]]]
+    summary = import_features("mertools", path, manifest, tmp_path / "out", {"hubert-UTT": "audio"})
+    imported = look_up(tmp_path / "out" / "hubert-UTT.npz", "d", "b", "a")
+    assert imported == [[[3, 4]], [], [[1, 2]]]
     assert left_out(tmp_path / "out", "hubert-UTT") == [
-        ("absent", "b", "b", "nothing but zeros, or empty"),
-        ("absent", "c", "c", "nothing but zeros, or empty"),
-        ("missing", "e", "", "nothing stands for it"),
+        ("absent", "b", "b", "only zeros, or empty"),
+        ("absent", "c", "c", "only zeros, or empty"),
+        ("missing", "e", "", "no features of this clip"),
         ("unknown", "", "z", "no clip of the manifest"),
     ]
-    assert "hubert-UTT: 2 clips, 2 rows of 2 numbers; 2 absent; 1 missing; 1 unknown" in said
+    assert "hubert-UTT: 2 clips, 2 rows of 2 numbers; 2 absent; 1 missing; 1 unknown" in summary
 
 
 @pytest.mark.parametrize("ending", ["FRA", "FRAME"])
-def test_a_tree_of_sequences_keeps_its_rows_in_order(ending: str, tmp_path: Path) -> None:
+def test_a_folder_of_sequences_keeps_its_rows_in_order(ending: str, tmp_path: Path) -> None:
     rows = {"a": [[1, 2], [3, 4]], "b": [[0, 0], [5, 6]], "c": [[0, 0]], "d": [[7, np.nan], [8, 9]]}
     path = tree(tmp_path, f"clip-{ending}", **rows) / f"clip-{ending}"
     manifest = manifest_of(tmp_path, *rows)
-    said = import_features("mertools", path, manifest, tmp_path, {f"clip-{ending}": "face"})
-    found = look_up(tmp_path / f"clip-{ending}.npz", *rows)
-    assert found == [[[1, 2], [3, 4]], [[5, 6]], [], [[8, 9]]]
-    assert "1 absent; 1 partial; 1 rows of zeros left out" in said
+    summary = import_features("mertools", path, manifest, tmp_path, {f"clip-{ending}": "face"})
+    imported = look_up(tmp_path / f"clip-{ending}.npz", *rows)
+    assert imported == [[[1, 2], [3, 4]], [[5, 6]], [], [[8, 9]]]
+    assert "1 absent; 1 partial; 1 rows of zeros left out" in summary
     assert left_out(tmp_path, f"clip-{ending}")[1] == (
         ("partial", "d", "d", "1 rows with NaN or infinity left out")
     )
 
 
-def test_only_the_encoders_asked_for_are_taken_and_the_others_are_said(tmp_path: Path) -> None:
+def test_only_the_chosen_encoders_are_imported_and_the_others_are_listed(tmp_path: Path) -> None:
     tree(tmp_path, "hubert-UTT", a=[1])
     tree(tmp_path, "clip_UTT", a=[2])
     path = tree(tmp_path, "not an encoder", a=[3])
     manifest = manifest_of(tmp_path, "a")
-    said = import_features("mertools", path, manifest, tmp_path / "out", {"clip_UTT": "face"})
-    assert "hubert-UTT: not taken" in said
+    summary = import_features("mertools", path, manifest, tmp_path / "out", {"clip_UTT": "face"})
+    assert "hubert-UTT: not imported" in summary
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         "clip_UTT.left_out.csv",
         "clip_UTT.npz",
     ]
     with pytest.raises(ParamsError, match=r"has no 'hubert': .* Did you mean 'hubert-UTT'"):
         import_features("mertools", path, manifest, tmp_path, {"hubert": "audio"})
-    with pytest.raises(ParamsError, match="say of each that you want which branch it is for"):
+    with pytest.raises(ParamsError, match="name each encoder to import and its branch"):
         import_features("mertools", path, manifest, tmp_path, {})
 
 
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda path: path.write_bytes(b"no array"), "holds no plain array of numbers"),
-        (lambda path: np.save(path, np.array([{}]), allow_pickle=True), "no plain array of"),
+        (lambda path: path.write_bytes(b"no array"), "is not a plain array of numbers"),
+        (lambda path: np.save(path, np.array([{}]), allow_pickle=True), "not a plain array of"),
         (lambda path: np.save(path, np.ones(3)), "is 3 numbers wide, not 2 as the clips before"),
         (lambda path: np.save(path, np.ones((1, 1, 2))), r"has shape \(1, 1, 2\)"),
         (lambda path: np.save(path, np.array(["x", "y"])), "holds <U1, not numbers"),
         (lambda path: np.save(path, [np.inf, 1]), "holds NaN or infinity in every row"),
-        (lambda path: (path.unlink(), os.mkfifo(path)), "is no file"),
+        (lambda path: (path.unlink(), os.mkfifo(path)), "is not a file"),
     ],
 )
 def test_a_clip_that_cannot_be_used_is_listed_with_its_reason(
@@ -143,10 +143,10 @@ def test_a_clip_that_cannot_be_used_is_listed_with_its_reason(
     import_features(
         "mertools", path, manifest_of(tmp_path, "a", "b"), tmp_path, {"hubert-UTT": "audio"}
     )
-    ((state, clip_id, _, said),) = left_out(tmp_path, "hubert-UTT")
+    ((state, clip_id, _, recorded),) = left_out(tmp_path, "hubert-UTT")
     assert (state, clip_id) == ("unusable", "b")
     with pytest.raises(AssertionError, match=reason):
-        raise AssertionError(said)
+        raise AssertionError(recorded)
     assert look_up(tmp_path / "hubert-UTT.npz", "b") == [[]]
 
 
@@ -163,7 +163,7 @@ def test_the_same_features_make_the_same_bytes(tmp_path: Path) -> None:
             assert {entry.date_time[0] for entry in archive.infolist()} == {1980}
 
 
-def test_ids_that_never_meet_are_an_error_with_both_sides(tmp_path: Path) -> None:
+def test_ids_without_any_match_are_an_error_with_examples_of_both(tmp_path: Path) -> None:
     path = tree(tmp_path, "hubert-UTT", x1=[1], x2=[2])
     manifest = manifest_of(tmp_path, "a", "b")
     with pytest.raises(CorpusError, match=r"like 'x1', 'x2', those of the manifest like 'a', 'b'"):
@@ -171,39 +171,41 @@ def test_ids_that_never_meet_are_an_error_with_both_sides(tmp_path: Path) -> Non
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_source_of_nothing_but_zeros_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+def test_features_of_only_zeros_are_an_error_and_write_nothing(tmp_path: Path) -> None:
     path = tree(tmp_path, "hubert-UTT", a=[0, 0])
     manifest = manifest_of(tmp_path, "a")
-    with pytest.raises(CorpusError, match="no clip of the manifest has a row: 'a' nothing but"):
+    with pytest.raises(CorpusError, match="no clip of the manifest has a row: 'a' only zeros"):
         import_features("mertools", path, manifest, tmp_path / "out", {"hubert-UTT": "audio"})
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_pattern_makes_the_ids_of_the_manifest(tmp_path: Path) -> None:
+def test_foreign_ids_are_mapped_to_those_of_the_manifest(tmp_path: Path) -> None:
     path = tree(tmp_path, "hubert-UTT", **{"Ses01-a": [1], "Ses01-b": [2]})
-    wanted = {"hubert-UTT": "audio"}
-    renaming = Renaming("Ses01-(.+)", r"\1")
+    branches = {"hubert-UTT": "audio"}
+    mapping = IdMapping("Ses01-(.+)", r"\1")
     manifest = manifest_of(tmp_path, "a", "b")
-    import_features("mertools", path, manifest, tmp_path, wanted, [renaming])  # type: ignore[arg-type]
+    import_features("mertools", path, manifest, tmp_path, branches, [mapping])  # type: ignore[arg-type]
     assert look_up(tmp_path / "hubert-UTT.npz", "a", "b") == [[[1]], [[2]]]
     with pytest.raises(CorpusError, match="'Ses01-a' and 'Ses01-b' are both clip 'a'"):
-        import_features("mertools", path, manifest, tmp_path, wanted, [Renaming("Ses01-.", "a")])  # type: ignore[arg-type]
-    with pytest.raises(ParamsError, match="is no regular expression"):
-        import_features("mertools", path, manifest, tmp_path, wanted, [Renaming("Ses01-.", r"\1")])  # type: ignore[arg-type]
+        import_features("mertools", path, manifest, tmp_path, branches, [IdMapping("Ses01-.", "a")])  # type: ignore[arg-type]
+    with pytest.raises(ParamsError, match="is not a regular expression"):
+        import_features(
+            "mertools", path, manifest, tmp_path, branches, [IdMapping("Ses01-.", r"\1")]
+        )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickle_of_mmsa_comes_over_without_its_padding(protocol: int, tmp_path: Path) -> None:
+def test_a_pickle_of_mmsa_is_imported_without_its_padding(protocol: int, tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path, "a_1", "a_2", "b$_$1")
-    said = import_features("mmsa", pickled(tmp_path, protocol), manifest, tmp_path / "out", {})
+    summary = import_features("mmsa", pickled(tmp_path, protocol), manifest, tmp_path / "out", {})
     a1, a2, b1 = look_up(tmp_path / "out" / "unaligned_50-audio.npz", "a_1", "a_2", "b$_$1")
     assert a1 == [[1, 2], [3, 4], [5, 6]]
     assert a2 == [[7, 8]]
     assert len(b1) == 3
     text = look_up(tmp_path / "out" / "unaligned_50-text.npz", "a_1", "b$_$1")
     assert text == [[[1, 1, 1]] * 2, []]
-    assert [line for line in said.splitlines() if "-S" in line][2].startswith(
-        "  -S '+encode_faces.encoders.unaligned_50_vision={member: imported, path: "
+    assert [line for line in summary.splitlines() if "-S" in line][2].startswith(
+        "  -S '+encode_faces.encoders.unaligned_50_vision={encoder: imported, path: "
     )
 
 
@@ -219,8 +221,8 @@ def test_a_pickle_of_numpy_1_is_read(protocol: int, tmp_path: Path) -> None:
         frame = int.from_bytes(content[3:11], "little") - size
         old = old[:3] + frame.to_bytes(8, "little") + old[11:]
     (tmp_path / "old.pkl").write_bytes(old)
-    found, scalar, words, numbers = load_plain(tmp_path / "old.pkl")
-    assert (found.tolist(), float(scalar)) == ([[1.5, 2.5]], 1.5)
+    imported, scalar, words, numbers = load_plain(tmp_path / "old.pkl")
+    assert (imported.tolist(), float(scalar)) == ([[1.5, 2.5]], 1.5)
     assert (words.tolist(), numbers) == (["é", "b"], {"big": 1 << 80})
 
 
@@ -241,15 +243,15 @@ def test_a_pickle_of_numpy_1_is_read(protocol: int, tmp_path: Path) -> None:
 )
 def test_a_plain_array_is_read_as_numpy_reads_it(array: Any, protocol: int, tmp_path: Path) -> None:
     (tmp_path / "plain.pkl").write_bytes(pickle.dumps(array, protocol))
-    found = load_plain(tmp_path / "plain.pkl")
-    assert found.shape == array.shape
-    for made, given in zip(found.flat, array.flat, strict=True):
-        np.testing.assert_array_equal(np.asarray(made), np.asarray(given))
-    assert found.dtype.newbyteorder("=") == array.dtype.newbyteorder("=")
+    imported = load_plain(tmp_path / "plain.pkl")
+    assert imported.shape == array.shape
+    for value, expected in zip(imported.flat, array.flat, strict=True):
+        np.testing.assert_array_equal(np.asarray(value), np.asarray(expected))
+    assert imported.dtype.newbyteorder("=") == array.dtype.newbyteorder("=")
 
 
 class Calls:
-    """What a pickle of it does when it is read: call something."""
+    """An object whose pickle calls a function when it is loaded."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.reduced = function, arguments
@@ -328,7 +330,7 @@ HOSTILE = {
         + b"\x89C\x08AAAAAAAAtb.",
         r"fills an array \(-1, -1\) from 8 entries",
     ),
-    "no shape": (EMPTY_ARRAY + b"(K\x01K\x01" + F8 + b"\x89C\x08AAAAAAAAtb.", "of no shape"),
+    "no shape": (EMPTY_ARRAY + b"(K\x01K\x01" + F8 + b"\x89C\x08AAAAAAAAtb.", "without a shape"),
     "filled twice": (
         EMPTY_ARRAY
         + b"(K\x01K\x01\x85"
@@ -340,17 +342,20 @@ HOSTILE = {
         "fills an array from bytes",
     ),
     "no type": (FROM_BUFFER + b"(C\x08AAAAAAAAU\x02f8K\x01\x85U\x01CtR.", "takes str for the type"),
-    "changes a stand-in": (GLOBAL_DTYPE + b"N}U\x05_make" + GLOBAL_NDARRAY + b"s\x86b.", "its own"),
+    "changes a stand-in": (
+        GLOBAL_DTYPE + b"N}U\x05_make" + GLOBAL_NDARRAY + b"s\x86b.",
+        "changes a permitted name",
+    ),
     "fills a stand-in": (GLOBAL_DTYPE + b"}U\x05_make" + GLOBAL_NDARRAY + b"sb.", "__dict__"),
     "codec": (b"c_codecs\nencode\n(U\x01xU\x05rot13tR.", "writes bytes otherwise"),
-    "cut off": (pickle.dumps(np.ones(9))[:-20], "no pickle of plain data"),
-    "empty": (b"", "no pickle of plain data: Ran out of input"),
-    "no pickle": (b"PK\x03\x04", "no pickle of plain data"),
+    "cut off": (pickle.dumps(np.ones(9))[:-20], "not a pickle of plain data"),
+    "empty": (b"", "not a pickle of plain data: Ran out of input"),
+    "no pickle": (b"PK\x03\x04", "not a pickle of plain data"),
 }
 
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
-def test_nothing_of_a_hostile_pickle_is_run(
+def test_no_code_in_a_hostile_pickle_is_run(
     content: tuple[bytes, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -375,7 +380,7 @@ def test_nothing_of_a_hostile_pickle_is_run(
 def test_a_small_pickle_cannot_take_much_memory(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "bomb.pkl").write_bytes(content)
     before = resource.getrlimit(resource.RLIMIT_AS)
-    with pytest.raises(CorpusError, match="no pickle of plain data: MemoryError"):
+    with pytest.raises(CorpusError, match="not a pickle of plain data: MemoryError"):
         load_plain(tmp_path / "bomb.pkl")
     assert resource.getrlimit(resource.RLIMIT_AS) == before
 
@@ -388,8 +393,8 @@ def test_a_small_pickle_cannot_take_much_memory(content: bytes, tmp_path: Path) 
         ({"id": 7}, "train: id is a int, not an array or a list"),
         ({"id": ["a$_$1", "a$_$1"]}, r"'a\$_\$1' and 'a\$_\$1' are both clip 'a_1'"),
         ({"audio_lengths": [1]}, "audio_lengths has 1 entries, but there are 2 ids"),
-        ({"audio_lengths": [1, -1]}, "audio_lengths has -1, less than nothing"),
-        ({"audio_lengths": [1, "x"]}, "audio_lengths holds no whole numbers"),
+        ({"audio_lengths": [1, -1]}, "audio_lengths has -1, not 0 or more"),
+        ({"audio_lengths": [1, "x"]}, "audio_lengths are not whole numbers"),
     ],
 )
 def test_a_pickle_that_contradicts_itself_is_refused(
@@ -405,8 +410,8 @@ def test_clips_padded_in_front_are_not_cut_behind(lengths: Any, tmp_path: Path) 
     audio = np.array([[[1, 1], [2, 2], [0, 0]], [[0, 0], [3, 3], [4, 4]]])
     path = pickled(tmp_path, audio=audio, audio_lengths=lengths)
     import_features("mmsa", path, manifest_of(tmp_path, "a_1", "a_2"), tmp_path, {})
-    found = look_up(tmp_path / "unaligned_50-audio.npz", "a_1", "a_2")
-    assert found == [[[1, 1], [2, 2]], [[3, 3], [4, 4]]]
+    imported = look_up(tmp_path / "unaligned_50-audio.npz", "a_1", "a_2")
+    assert imported == [[[1, 1], [2, 2]], [[3, 3], [4, 4]]]
 
 
 @pytest.mark.parametrize(
@@ -417,31 +422,33 @@ def test_clips_padded_in_front_are_not_cut_behind(lengths: Any, tmp_path: Path) 
         ({"train": {"id": ["x"]}}, "has none of text, audio, vision in any split"),
     ],
 )
-def test_another_pickle_is_said_to_be_one(content: Any, message: str, tmp_path: Path) -> None:
+def test_an_error_names_the_content_of_another_pickle(
+    content: Any, message: str, tmp_path: Path
+) -> None:
     (tmp_path / "x.pkl").write_bytes(pickle.dumps(content))
     with pytest.raises(CorpusError, match=message):
         import_features("mmsa", tmp_path / "x.pkl", manifest_of(tmp_path, "x"), tmp_path, {})
 
 
-@pytest.mark.parametrize("layout", registry.names("feature_formats"))
-def test_every_layout_says_what_it_does_not_find(layout: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", registry.names("feature_formats"))
+def test_every_format_names_the_missing_path(name: str, tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path, "a")
     with pytest.raises(MissingFileError, match="nowhere"):
-        import_features(layout, tmp_path / "nowhere", manifest, tmp_path, {})
+        import_features(name, tmp_path / "nowhere", manifest, tmp_path, {})
 
 
-def test_a_folder_without_encoders_says_what_is_in_it(tmp_path: Path) -> None:
+def test_a_folder_without_encoders_is_an_error_that_names_its_content(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"no folder named <encoder>-UTT .* but 'mine.csv'"):
         import_features("mertools", tmp_path, manifest_of(tmp_path, "a"), tmp_path, {})
 
 
 def in_store(features: Path, archive: Path, clip_ids: Iterable[str]) -> Any:
-    """Encode as the stage does, and load as the training does."""
+    """Encode as the stage does, and load as training does."""
     choice = AudioChoice.model_validate(
-        {"member": "imported", "path": str(archive), "sha256": sha256(archive)}
+        {"encoder": "imported", "path": str(archive), "sha256": sha256(archive)}
     )
-    given = [Given(clip_id, "", lambda: None) for clip_id in clip_ids]
-    encode("audio/mine", Named(SOUND, choice), [given], features, 0.0)
+    inputs = [ClipInput(clip_id, "", lambda: None) for clip_id in clip_ids]
+    encode("audio/mine", ConfiguredEncoder(AUDIO, choice), [inputs], features, 0.0)
     (source,) = load_sources({"audio/mine": features}, list(clip_ids))
     return source
 
@@ -461,10 +468,10 @@ def test_a_model_refuses_the_features_of_another_imported_encoder_by_its_name(
     hubert, wavlm = (
         in_store(archive.with_suffix(".h5"), archive, "ab") for archive in archives.values()
     )
-    card = Card(
+    card = ModelMetadata(
         classes=["neutral"],
         training=load_params(ROOT / "params.yaml").train_fusion,
-        sources=[SourceCard(name=hubert.name, dim=2, provenance=dict(hubert.provenance))],
+        sources=[SourceMetadata(name=hubert.name, dim=2, provenance=dict(hubert.provenance))],
         members=[],
     )
     card.check_sources([hubert])
@@ -475,7 +482,7 @@ def test_a_model_refuses_the_features_of_another_imported_encoder_by_its_name(
         card.check_sources([wavlm])
 
 
-def test_the_printed_parameters_are_taken_by_dvc_and_name_the_file(tmp_path: Path) -> None:
+def test_dvc_accepts_the_printed_parameters(tmp_path: Path) -> None:
     path = tree(tmp_path, "clip-vit-large.UTT-FRA", a=[[1, 2]])
     folder = tmp_path / "a folder, with {signs}"
     command = [*IMPORT, "mertools", str(path), str(manifest_of(tmp_path, "a"))]
@@ -486,23 +493,23 @@ def test_the_printed_parameters_are_taken_by_dvc_and_name_the_file(tmp_path: Pat
         check=True,
     )
     line = run.stdout[run.stdout.index("dvc exp run") :]
-    spoken = subprocess.run(
+    printed = subprocess.run(
         ["bash", "-c", f"dvc() {{ printf '%s\\n' \"${{@:4}}\"; }}; {line}"],
         capture_output=True,
         text=True,
         check=True,
     )
-    (override,) = spoken.stdout.splitlines()
+    (override,) = printed.stdout.splitlines()
     params = tmp_path / "params.yaml"
     params.write_text((ROOT / "params.yaml").read_text())
     apply_overrides(params, [override])
-    read = Params.model_validate(yaml.safe_load(params.read_text()))
-    options = read.encode_faces.encoders["clip_vit_large_utt_fra"].options
+    changed = Params.model_validate(yaml.safe_load(params.read_text()))
+    options = changed.encode_faces.encoders["clip_vit_large_utt_fra"].options
     assert look_up(Path(options["path"]), "a") == [[[1, 2]]]
     assert options["sha256"] == sha256(Path(options["path"]))
 
 
-def test_two_encoders_of_one_name_in_a_table_are_refused_before_anything_is_written(
+def test_two_encoders_with_one_name_are_refused_before_anything_is_written(
     tmp_path: Path,
 ) -> None:
     manifest = manifest_of(tmp_path, "a")
@@ -517,11 +524,12 @@ def test_two_encoders_of_one_name_in_a_table_are_refused_before_anything_is_writ
             "mertools", path, manifest, out, {"CLIP_l-UTT": "face", "clip-L-UTT": "face"}
         )
     assert not out.exists()
-    said = import_features(
+    summary = import_features(
         "mertools", path, manifest, out, {"clip-L-UTT": "face", "CLIP_l-UTT": "frame"}
     )
     assert (
-        "encode_faces.encoders.clip_l_utt=" in said and "encode_frames.encoders.clip_l_utt=" in said
+        "encode_faces.encoders.clip_l_utt=" in summary
+        and "encode_frames.encoders.clip_l_utt=" in summary
     )
 
 

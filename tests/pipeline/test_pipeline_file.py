@@ -22,7 +22,7 @@ def outputs(stage):
 
 
 def closure(path):
-    return {str(file.relative_to(ROOT)) for file in code_fingerprint.closure(path)}
+    return {str(file.relative_to(ROOT)) for file in code_fingerprint.import_closure(path)}
 
 
 def families(stage):

@@ -131,7 +131,7 @@ def test_another_fusion_trains_and_scores_only_and_the_difference_is_shown(clean
 
 
 def test_one_encoder_more_encodes_only_that_one(clean):
-    new = "+encode_audio.encoders.windows={member: librosa, window_seconds: 1.0, hop_seconds: 0.5}"
+    new = "+encode_audio.encoders.windows={encoder: librosa, window_seconds: 1.0, hop_seconds: 0.5}"
     output = clean.dvc("exp", "run", "-S", new)
     assert stages_run(output) == {
         "encode_audio@windows", "refine_labels", "audit_labels", "train_fusion",
@@ -187,7 +187,7 @@ def test_another_corpus_runs_through_every_stage(clean):
             noise = rng.normal(0, 0.01, 16_000)
             soundfile.write(raw / f"Actor_{actor:02d}" / name, tone + noise, 16_000)
     clean.run("python", "-m", "ecmf", "index", "ravdess", "voices")
-    output = clean.dvc("exp", "run", "-S", "corpus=ravdess", "-S", "train_fusion.test_folds=2")
+    output = clean.dvc("exp", "run", "-S", "corpus=ravdess", "-S", "train_fusion.outer_folds=2")
     assert "make_sample" not in stages_run(output)
     report = clean.evaluation()
     assert report["protocol"] == "2 test folds by group"

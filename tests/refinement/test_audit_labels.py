@@ -1,4 +1,4 @@
-"""From the audit anyone can read what was done to which label, and on whose word."""
+"""The audit reports every decision on a label, and the sources for and against it."""
 
 import base64
 import json
@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from audit_labels import audit_labels
-from ecmf.data.label_table import Label, given_label, write_labels
+from ecmf.data.label_table import Label, hard_label, write_labels
 from ecmf.data.manifest import Clip, write_manifest
 from ecmf.errors import MissingFileError
 from ecmf.params import AuditLabels
 from ecmf.refinement.audit_metrics import audit
-from ecmf.refinement.audit_page import most_contested, page
-from ecmf.refinement.base import Opinion
+from ecmf.refinement.audit_page import most_uncertain_clips, render_page
+from ecmf.refinement.base import SourceVotes
 from ecmf.refinement.decision_rules import decide
-from ecmf.refinement.vote_table import Votes, read_votes, write_votes
+from ecmf.refinement.vote_table import VoteTable, read_votes, write_votes
 from ecmf.storage.jpeg import encode_jpeg
 from ecmf.storage.store import Layout, Rows, Store, no_rows
 from ecmf.storage.store_writer import StoreWriter
@@ -27,17 +27,19 @@ CLASSES = ("angry", "happy", "sad")
 FRAMES = Layout(jpeg=True)
 
 
-def shares(*said):
-    return np.array([np.eye(3)[CLASSES.index(one)] if one else np.zeros(3) for one in said])
+def one_hot(*labels):
+    return np.array([np.eye(3)[CLASSES.index(name)] if name else np.zeros(3) for name in labels])
 
 
 GIVEN = ("angry", "angry", "happy", "sad", "")
-VOTES = Votes(
+VOTES = VoteTable(
     ["a", "b", "c", "d", "e"],
     {
-        "given": Opinion("given", shares(*GIVEN)),
-        "llm": Opinion("llm", shares("angry", "happy", "happy", "", "sad"), {"answered_by": ["m"]}),
-        "fusion": Opinion("out_of_fold", shares("angry", "happy", "happy", "angry", "sad")),
+        "given": SourceVotes("given", one_hot(*GIVEN)),
+        "llm": SourceVotes(
+            "llm", one_hot("angry", "happy", "happy", "", "sad"), {"answered_by": ["m"]}
+        ),
+        "fusion": SourceVotes("out_of_fold", one_hot("angry", "happy", "happy", "angry", "sad")),
     },
     [{"added": 1, "waf": 0.5, "kept": True}],
 )
@@ -47,7 +49,7 @@ LABELS = [
     Label("c", "happy", (0, 1, 0), 1.0, "kept"),
     Label("d", "sad", (0, 0, 1), 0.0, "dropped"),
     Label("e", "sad", (0, 0, 1), 0.5, "added"),
-    given_label("t", "sad", CLASSES, "untouched"),
+    hard_label("t", "sad", CLASSES, "untouched"),
 ]
 
 
@@ -72,7 +74,7 @@ def test_decisions_are_counted_per_class_and_per_source():
     assert report["rounds"] == VOTES.rounds
 
 
-def test_agreement_and_kappa_are_of_the_clips_both_speak_of():
+def test_agreement_and_kappa_are_of_the_clips_both_vote_on():
     report = audit(LABELS, VOTES, CLASSES)
     assert report["agreement"]["given"]["llm"] == pytest.approx(2 / 3, abs=1e-5)
     assert report["agreement"]["llm"]["fusion"] == report["kappa"]["llm"]["fusion"] == 1
@@ -80,7 +82,7 @@ def test_agreement_and_kappa_are_of_the_clips_both_speak_of():
     assert report["kappa"]["given"]["llm"] == pytest.approx((2 / 3 - 4 / 9) / (5 / 9), abs=1e-5)
 
 
-def test_what_a_source_says_of_each_class_is_estimated_from_the_labels_learned():
+def test_the_confusion_of_a_source_is_estimated_from_the_refined_labels():
     confusion = audit(LABELS, VOTES, CLASSES)["confusion"]
     assert confusion["given"] == {"angry": {"angry": 1.0}, "happy": {"angry": 0.5, "happy": 0.5}}
     assert confusion["fusion"]["sad"] == {"sad": 1.0}  # d is dropped, so only e counts
@@ -90,15 +92,13 @@ def test_votes_come_back_as_they_were_written(tmp_path):
     write_votes(VOTES, CLASSES, tmp_path / "votes.csv", tmp_path / "sources.json")
     read = read_votes(tmp_path / "votes.csv", tmp_path / "sources.json")
     assert (read.clip_ids, read.rounds) == (VOTES.clip_ids, VOTES.rounds)
-    for name, one in VOTES.opinions.items():
-        assert (read.opinions[name].kind, read.opinions[name].provenance) == (
-            one.kind,
-            one.provenance,
-        )
-        assert (read.opinions[name].shares == one.shares).all()
+    for name, source in VOTES.sources.items():
+        again = read.sources[name]
+        assert (again.kind, again.provenance) == (source.kind, source.provenance)
+        assert (again.probs == source.probs).all()
 
 
-def test_missing_votes_say_how_to_make_them(tmp_path):
+def test_a_message_about_missing_votes_names_the_stage(tmp_path):
     with pytest.raises(MissingFileError, match="dvc repro refine_labels"):
         read_votes(tmp_path / "votes.csv", tmp_path / "sources.json")
 
@@ -122,40 +122,38 @@ def frames(tmp_path):
             if clip.clip_id == "d":
                 out.append("d", no_rows(FRAMES, "empty", "no video stream"))
                 continue
-            pictures = [np.full((240, 320, 3), 40 * number, "uint8")] * 5
-            out.append(
-                clip.clip_id, Rows([encode_jpeg(one, 90) for one in pictures], np.arange(5.0))
-            )
+            jpegs = [encode_jpeg(np.full((240, 320, 3), 40 * number, "uint8"), 90)] * 5
+            out.append(clip.clip_id, Rows(jpegs, np.arange(5.0)))
     return tmp_path / "frames.h5"
 
 
-def test_the_clips_most_in_doubt_come_first():
-    found = most_contested(CLIPS, LABELS, VOTES.clip_ids, VOTES.opinions, 2)
-    assert [one.clip.clip_id for one in found] == ["d", "b"]
-    assert found[0].doubt == pytest.approx(np.log(2))
-    assert [
-        one.clip.clip_id for one in most_contested(CLIPS, LABELS, VOTES.clip_ids, VOTES.opinions, 9)
-    ][-1] == "e"
+def uncertain(count):
+    return most_uncertain_clips(CLIPS, LABELS, VOTES.clip_ids, VOTES.sources, count)
 
 
-def test_the_page_shows_frames_words_and_every_voice(frames):
-    found = most_contested(CLIPS, LABELS, VOTES.clip_ids, VOTES.opinions, 2)
+def test_the_most_uncertain_clips_come_first():
+    two, every = uncertain(2), uncertain(9)
+    assert [one.clip.clip_id for one in two] == ["d", "b"]
+    assert two[0].entropy == pytest.approx(np.log(2))
+    assert every[-1].clip.clip_id == "e"
+
+
+def test_the_page_shows_frames_transcript_and_every_vote(frames):
     with Store(frames) as store:
-        shown = page(found, CLASSES, store, 3)
-    assert "b: given angry, relabelled as happy" in shown
-    assert "happy 0.67 against angry 0.33" in shown
-    assert "no frames: no video stream" in shown
-    pictures = re.findall(r"base64,([^\"]+)", shown)
-    assert len(pictures) == 3
-    image = cv2.imdecode(np.frombuffer(base64.b64decode(pictures[0]), "uint8"), cv2.IMREAD_COLOR)
+        page = render_page(uncertain(2), CLASSES, store, 3)
+    assert "b: given angry, relabelled as happy" in page
+    assert "happy 0.67 against angry 0.33" in page
+    assert "no frames: no video stream" in page
+    images = re.findall(r"base64,([^\"]+)", page)
+    assert len(images) == 3
+    image = cv2.imdecode(np.frombuffer(base64.b64decode(images[0]), "uint8"), cv2.IMREAD_COLOR)
     assert image.shape == (96, 128, 3)
 
 
-def test_what_is_said_in_a_clip_cannot_run_on_the_page(frames):
-    found = most_contested(CLIPS, LABELS, VOTES.clip_ids, VOTES.opinions, 9)
+def test_a_script_in_a_transcript_cannot_run_on_the_page(frames):
     with Store(frames) as store:
-        shown = page(found, CLASSES, store, 1)
-    assert "<script" not in shown and "&lt;script&gt;" in shown
+        page = render_page(uncertain(9), CLASSES, store, 1)
+    assert "<script" not in page and "&lt;script&gt;" in page
 
 
 def test_the_stage_shows_nothing_of_the_test_split_and_repeats_its_bytes(frames, tmp_path):
@@ -163,19 +161,19 @@ def test_the_stage_shows_nothing_of_the_test_split_and_repeats_its_bytes(frames,
     labels = [replace(label, soft=tuple(map(float, label.soft))) for label in LABELS]
     write_labels(labels, CLASSES, tmp_path / "labels.csv")
     write_votes(VOTES, CLASSES, tmp_path / "votes.csv", tmp_path / "sources.json")
-    made = []
+    written = []
     for name in ("one", "two"):
         outputs = tmp_path / f"{name}.json", tmp_path / f"{name}.html"
         audit_labels(
             tmp_path / "manifest.csv", frames, tmp_path / "labels.csv", tmp_path / "votes.csv",
             tmp_path / "sources.json", *outputs, AuditLabels.model_validate({}),
         )  # fmt: skip
-        made.append([path.read_bytes() for path in outputs])
-    assert made[0] == made[1]
-    assert b"secret" not in made[0][1] and b"<h2>t:" not in made[0][1]
-    assert json.loads(made[0][0])["decisions"]["relabelled"] == 1
+        written.append([path.read_bytes() for path in outputs])
+    assert written[0] == written[1]
+    assert b"secret" not in written[0][1] and b"<h2>t:" not in written[0][1]
+    assert json.loads(written[0][0])["decisions"]["relabelled"] == 1
 
 
-def test_a_decision_says_why_in_the_words_the_page_shows():
-    (made,) = decide(shares("angry"), np.array([[0.1, 0.9, 0.0]]), CLASSES, "relabel", 0.0)
-    assert made.reason == "happy 0.90 against angry 0.10"
+def test_a_decision_has_the_reason_that_the_page_shows():
+    (decision,) = decide(one_hot("angry"), np.array([[0.1, 0.9, 0.0]]), CLASSES, "relabel", 0.0)
+    assert decision.reason == "happy 0.90 against angry 0.10"

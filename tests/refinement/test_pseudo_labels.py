@@ -1,4 +1,4 @@
-"""Which unlabelled clips are learned from, and in which folds."""
+"""Selection of pseudo-labels, and the folds they join."""
 
 import numpy as np
 import pytest
@@ -7,68 +7,68 @@ from ecmf.data.manifest import Clip
 from ecmf.data.splits import Fold, with_unlabelled
 from ecmf.errors import ParamsError
 from ecmf.params import PseudoLabels
-from ecmf.probabilities import factors_to, scaled
-from ecmf.refinement.pseudo_labels import Selector
+from ecmf.probabilities import apply_prior, prior_factors
+from ecmf.refinement.pseudo_labels import PseudoLabelSelector
 
 CLASSES = ("angry", "happy", "sad")
-EVEN = np.full(3, 1 / 3)
-BELIEVED = np.array(
+UNIFORM = np.full(3, 1 / 3)
+POSTERIOR = np.array(
     [[0.9, 0.05, 0.05], [0.7, 0.2, 0.1], [0.1, 0.85, 0.05], [0.2, 0.2, 0.6], [0.0, 0.0, 0.0]]
 )
 
 
-def chosen(believed=BELIEVED, prior=EVEN, *, moved_to="none", **params):
-    given = {"rounds": 1, "prior": moved_to, "cap": None, **params}
-    return Selector(PseudoLabels.model_validate(given), CLASSES, prior)(believed)
+def select(posterior=POSTERIOR, prior=UNIFORM, *, class_prior="none", **params):
+    given = {"rounds": 1, "class_prior": class_prior, "cap": None, **params}
+    return PseudoLabelSelector(PseudoLabels.model_validate(given), CLASSES, prior)(posterior)
 
 
-def test_only_clips_the_models_are_sure_of_are_taken():
-    assert {row: np.argmax(made.soft) for row, made in chosen(threshold=0.8).items()} == {
+def test_only_confident_predictions_become_pseudo_labels():
+    assert {row: np.argmax(label.soft) for row, label in select(threshold=0.8).items()} == {
         0: 0,
         2: 1,
     }
-    assert chosen(threshold=0.99) == {}
-    assert 4 not in chosen(threshold=0.0)  # nothing is believed of it
+    assert select(threshold=0.99) == {}
+    assert 4 not in select(threshold=0.0)  # it has no posterior
 
 
 def test_a_class_can_have_a_threshold_of_its_own():
-    assert set(chosen(threshold=0.8, thresholds={"sad": 0.5})) == {0, 2, 3}
+    assert set(select(threshold=0.8, thresholds={"sad": 0.5})) == {0, 2, 3}
     with pytest.raises(ParamsError, match=r"thresholds names 'sda'.*Did you mean 'sad'"):
-        chosen(thresholds={"sda": 0.5})
+        select(thresholds={"sda": 0.5})
 
 
-def test_no_class_takes_much_more_than_its_share_and_the_surest_come_first():
-    believed = np.tile([0.0, 0.1, 0.9], (12, 1))
-    believed[7] = [0.0, 0.0, 1.0]
-    taken = chosen(believed, threshold=0.5, cap=0.5)
+def test_a_class_is_capped_near_its_prior_and_the_most_confident_come_first():
+    posterior = np.tile([0.0, 0.1, 0.9], (12, 1))
+    posterior[7] = [0.0, 0.0, 1.0]
+    taken = select(posterior, threshold=0.5, cap=0.5)
     assert len(taken) == 2 and next(iter(taken)) == 7  # half of a third of twelve
 
 
-def test_probabilities_are_moved_to_the_shares_of_the_training_split():
+def test_probabilities_are_scaled_to_the_prior_of_the_training_split():
     rng = np.random.default_rng(0)
     biased = rng.dirichlet([8, 1, 1], 500)
     prior = np.array([0.2, 0.3, 0.5])
-    moved = scaled(biased, factors_to(prior, biased))
+    moved = apply_prior(biased, prior_factors(prior, biased))
     assert moved.mean(axis=0) == pytest.approx(prior, abs=1e-6)
-    before = {int(np.argmax(m.soft)) for m in chosen(biased, threshold=0.6).values()}
-    after = chosen(biased, prior, moved_to="training", threshold=0.6).values()
-    assert before == {0} and len({int(np.argmax(made.soft)) for made in after}) == 3
+    before = {int(np.argmax(label.soft)) for label in select(biased, threshold=0.6).values()}
+    after = select(biased, prior, class_prior="training", threshold=0.6).values()
+    assert before == {0} and len({int(np.argmax(label.soft)) for label in after}) == 3
 
 
-def test_a_class_that_nothing_is_believed_to_be_spoils_nothing():
+def test_a_class_without_any_probability_does_not_disturb_the_others():
     sure = np.eye(3)[[0, 1, 0, 1, 0, 0]]
     prior = np.array([0.4, 0.4, 0.2])
-    assert len(chosen(sure, prior, moved_to="training", threshold=0.6)) == 6
-    assert factors_to(prior, np.empty((0, 3))).tolist() == [1, 1, 1]
+    assert len(select(sure, prior, class_prior="training", threshold=0.6)) == 6
+    assert prior_factors(prior, np.empty((0, 3))).tolist() == [1, 1, 1]
 
 
-def test_a_pseudo_label_is_a_class_or_soft_and_weighs_what_was_set():
-    hard, soft = (chosen(threshold=0.8, soft=soft, weight=0.3)[0] for soft in (False, True))
+def test_a_pseudo_label_is_hard_or_soft_and_has_the_configured_weight():
+    hard, soft = (select(threshold=0.8, soft=soft, weight=0.3)[0] for soft in (False, True))
     assert (hard.soft, hard.weight, hard.name) == ((1.0, 0.0, 0.0), 0.3, "added")
     assert soft.soft == (0.9, 0.05, 0.05)
 
 
-def test_a_pseudo_labelled_clip_joins_no_fold_that_judges_its_speaker():
+def test_a_pseudo_labelled_clip_joins_no_fold_that_validates_or_tests_its_group():
     clips = [
         Clip("a", group="g1", label="sad"),
         Clip("b", group="g2", label="sad"),

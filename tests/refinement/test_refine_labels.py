@@ -1,4 +1,4 @@
-"""Labels of the training split, decided from what every source says: the stage as it runs."""
+"""The stage that refines the labels of the training split by the votes of all sources."""
 
 import json
 import shutil
@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from corpus import CLASSES, SOURCES, make_corpus, wild_class
+from corpus import CLASSES, SOURCES, make_corpus, true_class
 from tables import read_table
 
 from audit_labels import audit_labels
 from ecmf import registry
 from ecmf.data.enriched_text import EnrichedText, read_texts, write_texts
 from ecmf.data.label_table import read_labels
-from ecmf.data.manifest import WITHOUT_LABEL
+from ecmf.data.manifest import UNLABELLED_SPLITS
 from ecmf.errors import CorpusError, MissingFileError, ParamsError
 from ecmf.execution import code_fingerprint
 from ecmf.params import AuditLabels, RefineLabels
-from ecmf.refinement.out_of_fold import Ballot
+from ecmf.refinement.out_of_fold import OutOfFoldPredictor
 from ecmf.storage.files import sha256
 from ecmf.storage.store import Layout, Store, no_rows
 from ecmf.storage.store_writer import StoreWriter
@@ -49,7 +49,7 @@ def no_frames(corpus, folder):
 
 
 def wrong(clip):
-    """Every third clip of two speakers is mislabelled by the corpus, not by its annotators."""
+    """Mislabel every third clip of two speakers; its annotators are right."""
     number = int(clip.clip_id.rpartition("_")[2]) if clip.label else 1
     if clip.speaker in ("s4", "s5") and number % 3 == 0:
         return replace(clip, label="sad")
@@ -57,7 +57,7 @@ def wrong(clip):
 
 
 @pytest.mark.parametrize("refiner", REFINERS)
-def test_every_refiner_gives_every_clip_a_distribution_and_a_weight(refiner, tmp_path):
+def test_every_refiner_sets_a_distribution_and_a_weight_for_every_clip(refiner, tmp_path):
     corpus = make_corpus(tmp_path)
     _, labels = refined(corpus, tmp_path, refiner=refiner)
     for clip, label in zip(corpus.clips, labels, strict=True):
@@ -67,7 +67,7 @@ def test_every_refiner_gives_every_clip_a_distribution_and_a_weight(refiner, tmp
 
 
 @pytest.mark.parametrize("refiner", REFINERS)
-def test_validation_and_test_labels_pass_through_untouched(refiner, tmp_path):
+def test_validation_and_test_labels_are_copied_unchanged(refiner, tmp_path):
     corpus = make_corpus(tmp_path, change=wrong)
     _, labels = refined(corpus, tmp_path, refiner=refiner)
     for clip, label in zip(corpus.clips, labels, strict=True):
@@ -75,8 +75,8 @@ def test_validation_and_test_labels_pass_through_untouched(refiner, tmp_path):
             assert (label.label, label.decision, label.sources) == (clip.label, "untouched", "")
 
 
-@pytest.mark.parametrize("split", WITHOUT_LABEL)
-def test_a_clip_without_label_is_named_after_its_split_and_weighs_nothing(split, tmp_path):
+@pytest.mark.parametrize("split", UNLABELLED_SPLITS)
+def test_a_clip_without_label_has_its_split_as_decision_and_no_weight(split, tmp_path):
     def moved(clip):
         return clip if clip.label else replace(clip, split=split)
 
@@ -86,90 +86,90 @@ def test_a_clip_without_label_is_named_after_its_split_and_weighs_nothing(split,
     assert not any(wild.soft)
 
 
-def test_a_vote_mends_labels_that_the_other_sources_contradict(tmp_path):
+def test_a_vote_corrects_labels_that_the_other_sources_contradict(tmp_path):
     corpus = make_corpus(tmp_path, change=wrong)
     _, labels = refined(corpus, tmp_path)
-    mended = {label.clip_id: label for label in labels if label.decision == "relabelled"}
-    assert set(mended) == {f"s{s}_{n}" for s in (4, 5) for n in (0, 3, 6)}
-    assert {label.label for label in mended.values()} == {"angry"}
+    corrected = {label.clip_id: label for label in labels if label.decision == "relabelled"}
+    assert set(corrected) == {f"s{s}_{n}" for s in (4, 5) for n in (0, 3, 6)}
+    assert {label.label for label in corrected.values()} == {"angry"}
 
 
-def test_keep_believes_every_label(tmp_path):
+def test_keep_changes_no_label(tmp_path):
     corpus = make_corpus(tmp_path, change=wrong)
     _, labels = refined(corpus, tmp_path, refiner="keep")
     assert [label.label for label in labels] == [clip.label for clip in corpus.clips]
 
 
-def test_every_decision_can_be_read_back(tmp_path):
+def test_every_label_lists_its_votes(tmp_path):
     path, _ = refined(make_corpus(tmp_path, change=wrong), tmp_path)
     rows = {row["clip_id"]: row for row in read_table(path)}
-    said = dict(word.split("=") for word in rows["s4_0"]["sources"].split("; "))
-    assert said["given"] == "sad" and said["annotator_1"] == "angry"
-    assert said["face/mine"] in CLASSES and said["audio/mine"] in CLASSES
+    votes = dict(vote.split("=") for vote in rows["s4_0"]["sources"].split("; "))
+    assert votes["given"] == "sad" and votes["annotator_1"] == "angry"
+    assert votes["face/mine"] in CLASSES and votes["audio/mine"] in CLASSES
 
 
-def test_a_model_never_votes_on_a_speaker_it_learned_from(tmp_path):
-    """A speaker whose every label is turned round cannot teach the votes on that speaker."""
+def test_a_model_never_votes_on_a_speaker_it_was_trained_on(tmp_path):
+    """Changed labels of a speaker do not change the votes on that speaker."""
 
-    def turned(clip):
+    def changed(clip):
         return (
             replace(clip, label="sad") if clip.speaker == "s9" and clip.label == "angry" else clip
         )
 
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
-    said = []
-    for name, change in (("a", lambda clip: clip), ("b", turned)):
+    votes = []
+    for name, change in (("a", lambda clip: clip), ("b", changed)):
         corpus = make_corpus(tmp_path / name, change=change)
         _, labels = refined(corpus, tmp_path / name)
         own = [label.sources for label in labels if label.clip_id.startswith("s9")]
-        said.append([dict(w.split("=") for w in words.split("; "))["audio/mine"] for words in own])
-    assert said[0] == said[1]
+        votes.append([dict(v.split("=") for v in row.split("; "))["audio/mine"] for row in own])
+    assert votes[0] == votes[1]
 
 
 @pytest.fixture
 def copied_code(tmp_path, monkeypatch):
-    """A copy of the package that is fingerprinted in its place."""
+    """Copy the package, to be fingerprinted in its place."""
     shutil.copytree(code_fingerprint.STAGES / "ecmf", tmp_path / "ecmf")
     monkeypatch.setattr(code_fingerprint, "STAGES", tmp_path)
-    code_fingerprint.of.cache_clear()
+    code_fingerprint.hash_modules.cache_clear()
     yield tmp_path / "ecmf"
-    code_fingerprint.of.cache_clear()
+    code_fingerprint.hash_modules.cache_clear()
 
 
-def test_votes_are_cast_anew_when_a_model_changes_that_the_voting_one_only_names(copied_code):
-    nobody = np.array([], "int64")
+def test_votes_are_recomputed_when_a_model_wrapped_by_the_fusion_changes(copied_code):
+    no_clip = np.array([], "int64")
     params = RefineLabels.model_validate(PARAMS | {"fusion": "semmim"})
-    ballot = Ballot({}, [], CLASSES, nobody, nobody, params)
+    predictor = OutOfFoldPredictor({}, [], CLASSES, no_clip, no_clip, params)
 
     def code():
-        code_fingerprint.of.cache_clear()
+        code_fingerprint.hash_modules.cache_clear()
         nothing = Targets(np.zeros((0, 3), "float32"), np.zeros(0, "float32"))
-        return ballot._recipe(nothing).identity["code"]
+        return predictor._recipe(nothing).identity["code"]
 
     before = code()
     wrapped = copied_code / "fusion/ecmf.py"
     text = wrapped.read_text()
-    wrapped.write_text(text.replace("residual: bool = True", "residual: bool = False"))
+    wrapped.write_text(text.replace("residual: bool = Field(True", "residual: bool = Field(False"))
     assert wrapped.read_text() != text and code() != before
     wrapped.write_text(text)
     assert code() == before
 
 
-def test_models_have_no_vote_where_the_training_clips_are_tested_in_turn(tmp_path):
+def test_models_do_not_vote_where_the_training_clips_are_tested_in_folds(tmp_path):
     corpus = make_corpus(tmp_path, test_split=False)
     _, labels = refined(corpus, tmp_path)
     assert all("audio/mine" not in label.sources for label in labels)
     assert any("annotator_1" in label.sources for label in labels)
 
 
-def test_a_softened_disagreement_keeps_every_voice(tmp_path):
+def test_a_softened_label_keeps_the_probabilities_of_all_votes(tmp_path):
     corpus = make_corpus(tmp_path, change=wrong)
     _, labels = refined(corpus, tmp_path, disagreement="soften")
-    (doubted,) = (label for label in labels if label.clip_id == "s4_0")
-    assert 0 < doubted.soft[CLASSES.index("sad")] < doubted.soft[CLASSES.index("angry")] < 1
+    (softened,) = (label for label in labels if label.clip_id == "s4_0")
+    assert 0 < softened.soft[CLASSES.index("sad")] < softened.soft[CLASSES.index("angry")] < 1
 
 
-def test_the_words_are_those_of_the_clip(tmp_path):
+def test_polarity_votes_are_of_their_own_clip(tmp_path):
     corpus = make_corpus(tmp_path)
     texts = [
         EnrichedText(clip_id=clip.clip_id, raw="", enriched="", provider="lexicon",
@@ -181,20 +181,20 @@ def test_the_words_are_those_of_the_clip(tmp_path):
     assert [label.clip_id for label in labels if "text_cues=happy" in label.sources] == ["s7_0"]
 
 
-# --- nothing but the training split counts ----------------------------------------------------
+# --- no label of validation or test is used ---------------------------------------------------
 
 
 def shuffled(clip):
-    turned = CLASSES[(CLASSES.index(clip.label) + 1) % 3] if clip.label else ""
-    return replace(clip, label=turned) if clip.split in ("val", "test") else clip
+    other = CLASSES[(CLASSES.index(clip.label) + 1) % 3] if clip.label else ""
+    return replace(clip, label=other) if clip.split in ("val", "test") else clip
 
 
 @pytest.mark.parametrize(
     ("refiner", "rounds"), [*((refiner, 0) for refiner in REFINERS), ("vote", 2)]
 )
-def test_validation_and_test_labels_move_no_byte_of_rows_votes_and_audit(refiner, rounds, tmp_path):
-    pseudo = {"rounds": rounds, "threshold": 0.4, "least_gain": -1.0}
-    found = []
+def test_validation_and_test_labels_change_no_byte_of_the_outputs(refiner, rounds, tmp_path):
+    pseudo = {"rounds": rounds, "threshold": 0.4, "min_gain": -1.0}
+    outputs = []
     for name, change in (("as_is", lambda clip: clip), ("shuffled", shuffled)):
         folder = tmp_path / name
         folder.mkdir()
@@ -212,21 +212,24 @@ def test_validation_and_test_labels_move_no_byte_of_rows_votes_and_audit(refiner
             AuditLabels.model_validate({}),
         )  # fmt: skip
         audited = (folder / "labels.json").read_bytes(), (folder / "doubts.html").read_bytes()
-        found.append((rows, votes, audited))
+        outputs.append((rows, votes, audited))
         assert len(rows) == 1 + 54 + 6
         assert any(label.decision == "added" for label in labels) == bool(rounds)
-    assert found[0] == found[1]
+    assert outputs[0] == outputs[1]
 
 
 # --- sources ----------------------------------------------------------------------------------
 
 
-def test_every_source_stands_in_the_votes_with_what_made_it(tmp_path):
+def test_every_source_is_listed_with_its_provenance(tmp_path):
     corpus = make_corpus(tmp_path)
     records = read_texts(corpus.text)
-    sure = {"happy": 0.75, "sad": 0.25}
+    probabilities = {"happy": 0.75, "sad": 0.25}
     write_texts(
-        [one.model_copy(update={"probabilities": sure, "model": "m-1"}) for one in records],
+        [
+            one.model_copy(update={"probabilities": probabilities, "model": "m-1"})
+            for one in records
+        ],
         corpus.text,
     )
     table = tmp_path / "theirs.csv"
@@ -266,7 +269,7 @@ def test_votes_made_elsewhere_count_like_any_other(tmp_path):
     assert {label.clip_id: label.label for label in labels}["s5_0"] == "sad"
 
 
-def test_a_changed_table_is_not_taken_for_the_old_one(tmp_path):
+def test_a_table_without_its_checksum_is_refused_with_the_checksum(tmp_path):
     table = tmp_path / "theirs.csv"
     table.write_text("clip_id,label\ns5_0,sad\n")
     with pytest.raises(MissingFileError, match=r"set sha256: [0-9a-f]{64}"):
@@ -277,62 +280,64 @@ def test_a_broken_table_names_every_fault(tmp_path):
     table = tmp_path / "theirs.csv"
     table.write_text("clip_id,label\ns5_0,sad\ns5_0,sad\ns5_1,hapy\n")
     tables = {"theirs": {"path": str(table), "sha256": sha256(table)}}
-    with pytest.raises(CorpusError, match=r"'s5_0' stands twice\n.*'hapy'.*Did you mean 'happy'"):
+    with pytest.raises(
+        CorpusError, match=r"'s5_0' is listed twice\n.*'hapy'.*Did you mean 'happy'"
+    ):
         refined(make_corpus(tmp_path), tmp_path, tables=tables)
 
 
 @pytest.mark.parametrize("name", ["llm", "given", "annotator_1", "fusion", "models"])
-def test_a_table_cannot_pass_for_another_source(name):
+def test_a_table_cannot_have_the_name_of_another_source(name):
     with pytest.raises(ValueError, match="name of another source"):
         RefineLabels.model_validate({"tables": {name: {"path": "x"}}})
 
 
 @pytest.mark.parametrize("refiner", REFINERS)
-def test_what_is_known_for_sure_stands_above_every_vote(refiner, tmp_path):
+def test_a_trusted_label_overrides_every_vote(refiner, tmp_path):
     table = tmp_path / "gold.csv"
     table.write_text("clip_id,label\ns4_0,happy\ns0_0,sad\n")
     trusted = {"path": str(table), "sha256": sha256(table)}
     _, labels = refined(make_corpus(tmp_path), tmp_path, refiner=refiner, trusted=trusted)
     by_name = {label.clip_id: label for label in labels}
     assert (by_name["s4_0"].label, by_name["s4_0"].decision) == ("happy", "trusted")
-    assert by_name["s0_0"].decision == "untouched"  # of the test split, whatever the file says
+    assert by_name["s0_0"].decision == "untouched"  # of the test split
 
 
-def test_too_few_speakers_for_the_folds_is_said_with_a_remedy(tmp_path):
-    with pytest.raises(ParamsError, match="folds is 9, but models would learn from 6 groups"):
+def test_too_few_speakers_for_the_folds_is_an_error(tmp_path):
+    with pytest.raises(ParamsError, match="folds is 9, but models would be trained on 6 groups"):
         refined(make_corpus(tmp_path), tmp_path, folds=9)
 
 
 # --- pseudo-labels ----------------------------------------------------------------------------
 
-SURE = {"rounds": 2, "threshold": 0.4, "cap": None, "least_gain": -1.0, "weight": 0.25}
+SURE = {"rounds": 2, "threshold": 0.4, "cap": None, "min_gain": -1.0, "weight": 0.25}
 
 
-def test_unlabelled_clips_that_models_are_sure_of_enter_training_with_their_weight(tmp_path):
+def test_confidently_predicted_unlabelled_clips_join_training_with_their_weight(tmp_path):
     corpus = make_corpus(tmp_path, wild=9)
     _, labels = refined(corpus, tmp_path, pseudo_labels=SURE)
     added = [label for label in labels if label.decision == "added"]
     assert len(added) >= 6
-    assert all(label.label == wild_class(label.clip_id) for label in added)
+    assert all(label.label == true_class(label.clip_id) for label in added)
     assert {label.weight for label in added} == {0.25}
     assert all("fusion=" in label.sources and "at least 0.4" in label.reason for label in added)
     rounds = json.loads((tmp_path / "sources.json").read_text())["rounds"]
     assert rounds[0]["added"] == 0 and rounds[1]["added"] > 0
 
 
-def test_a_round_that_does_not_gain_out_of_fold_is_taken_back(tmp_path):
+def test_a_round_that_does_not_improve_out_of_fold_is_rejected(tmp_path):
     corpus = make_corpus(tmp_path, wild=9)
-    _, labels = refined(corpus, tmp_path, pseudo_labels=SURE | {"least_gain": 1.0})
+    _, labels = refined(corpus, tmp_path, pseudo_labels=SURE | {"min_gain": 1.0})
     assert not any(label.decision == "added" for label in labels)
     rounds = json.loads((tmp_path / "sources.json").read_text())["rounds"]
     assert [one["kept"] for one in rounds] == [True, False]
 
 
-def test_the_label_of_an_unlabelled_clip_is_not_looked_at(tmp_path):
-    def told(clip):
+def test_the_label_of_an_unlabelled_clip_is_not_used(tmp_path):
+    def label(clip):
         return replace(clip, label="sad") if clip.split == "unlabelled" else clip
 
-    _, labels = refined(make_corpus(tmp_path, wild=6, change=told), tmp_path, pseudo_labels=SURE)
+    _, labels = refined(make_corpus(tmp_path, wild=6, change=label), tmp_path, pseudo_labels=SURE)
     wild = [label for label in labels if label.clip_id.startswith("wild")]
     assert len(wild) == 6 and {label.label for label in wild} > {"sad"}
     assert not any("given=" in label.sources for label in wild)
@@ -350,12 +355,12 @@ def test_only_unlabelled_clips_get_a_pseudo_label(split, tmp_path):
     assert not any(label.decision == "added" for label in labels)
 
 
-def test_a_refiner_that_asks_no_model_has_nothing_to_pseudo_label_with(tmp_path):
-    with pytest.raises(ParamsError, match="'keep' with its options asks no model"):
+def test_pseudo_labels_need_a_refiner_that_uses_models(tmp_path):
+    with pytest.raises(ParamsError, match="'keep' with its options uses no model"):
         refined(make_corpus(tmp_path), tmp_path, refiner="keep", pseudo_labels={"rounds": 1})
 
 
-def test_there_are_no_pseudo_labels_where_the_training_clips_are_tested_in_turn(tmp_path):
+def test_there_are_no_pseudo_labels_where_the_training_clips_are_tested_in_folds(tmp_path):
     corpus = make_corpus(tmp_path, test_split=False, wild=6)
     _, labels = refined(corpus, tmp_path, pseudo_labels=SURE)
     assert not any(label.decision == "added" for label in labels)
@@ -364,14 +369,14 @@ def test_there_are_no_pseudo_labels_where_the_training_clips_are_tested_in_turn(
 @pytest.mark.parametrize(
     "options", [{"dawid_skene": {}}, {"agreement": {"sources": ["annotator_1"]}}]
 )
-def test_a_refiner_whose_options_ask_no_model_says_so_instead_of_adding_nothing(options, tmp_path):
+def test_pseudo_labels_need_options_that_use_models(options, tmp_path):
     (refiner,) = options
-    with pytest.raises(ParamsError, match=f"'{refiner}' with its options asks no model"):
+    with pytest.raises(ParamsError, match=f"'{refiner}' with its options uses no model"):
         refined(make_corpus(tmp_path), tmp_path, refiner=refiner, options=options,
                 pseudo_labels={"rounds": 1})  # fmt: skip
 
 
-def test_votes_on_added_clips_are_those_their_pseudo_labels_are_of(tmp_path):
+def test_votes_on_added_clips_are_those_that_their_pseudo_labels_follow(tmp_path):
     corpus = make_corpus(tmp_path, wild=9)
     _, labels = refined(corpus, tmp_path, pseudo_labels=SURE)
     votes = read_table(tmp_path / "votes.csv")
@@ -381,15 +386,15 @@ def test_votes_on_added_clips_are_those_their_pseudo_labels_are_of(tmp_path):
             assert fusion[label.clip_id]["said"] == label.label
 
 
-def test_a_model_has_no_opinion_on_a_clip_without_any_feature(tmp_path):
+def test_a_model_does_not_vote_on_a_clip_without_any_feature(tmp_path):
     corpus = make_corpus(tmp_path)
     for branch in ("face", "audio"):
         path = corpus.features / branch / "mine.h5"
         with Store(path) as store:
-            kept = {name: store[name] for name in store}
+            features = {name: store[name] for name in store}
             layout = store.layout
-        with StoreWriter(path, layout, {"member": "made"}) as out:
-            for name, rows in kept.items():
+        with StoreWriter(path, layout, {"encoder": "made"}) as out:
+            for name, rows in features.items():
                 out.append(name, no_rows(layout, "empty", "nothing") if name == "s5_0" else rows)
     refined(corpus, tmp_path)
     votes = read_table(tmp_path / "votes.csv")
@@ -401,14 +406,14 @@ def test_as_many_folds_as_speakers_are_possible(tmp_path):
     assert sum("fusion=" in label.sources for label in labels) == 54
 
 
-def test_a_rule_that_leaves_nothing_to_learn_from_is_refused(tmp_path):
+def test_a_policy_that_leaves_no_training_clip_is_refused(tmp_path):
     table = tmp_path / "theirs.csv"
     corpus = make_corpus(tmp_path)
-    turned = {"angry": "sad", "sad": "happy", "happy": "angry"}
+    other = {"angry": "sad", "sad": "happy", "happy": "angry"}
     table.write_text("clip_id,label\n" + "".join(
-        f"{clip.clip_id},{turned[clip.label]}\n" for clip in corpus.clips if clip.split == "train"
+        f"{clip.clip_id},{other[clip.label]}\n" for clip in corpus.clips if clip.split == "train"
     ))  # fmt: skip
-    with pytest.raises(ParamsError, match="drop leaves no training clip to learn from"):
+    with pytest.raises(ParamsError, match="drop leaves no training clip to train on"):
         refined(
             corpus, tmp_path, disagreement="drop",
             options={"vote": {"tables": 9.0, "out_of_fold": 0.0}},
@@ -419,7 +424,7 @@ def test_a_rule_that_leaves_nothing_to_learn_from_is_refused(tmp_path):
 def test_a_branch_without_any_row_does_not_stop_self_training(tmp_path):
     corpus = make_corpus(tmp_path, wild=9)
     path = corpus.features / "face/mine.h5"
-    with StoreWriter(path, Layout((4,)), {"member": "made"}) as out:
+    with StoreWriter(path, Layout((4,)), {"encoder": "made"}) as out:
         for clip in corpus.clips:
             out.append(clip.clip_id, no_rows(Layout((4,)), "empty", "no video stream"))
     _, labels = refined(corpus, tmp_path, pseudo_labels=SURE)

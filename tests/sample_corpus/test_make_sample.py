@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ecmf.data.manifest import read_manifest
-from ecmf.media import SAMPLES_PER_SECOND
+from ecmf.media import SAMPLE_RATE
 from ecmf.params import MakeSample
 from make_sample import make_sample
-from sample_corpus import espeak, movie, speech
-from sample_corpus.casting import looks_of
+from sample_corpus import espeak, speech, video_file
+from sample_corpus.actors import sample_looks
 from sample_corpus.emotions import ALIKE, EMOTIONS, Modality
 from sample_corpus.espeak import Utterance
-from sample_corpus.plan import PlannedClip, plan
+from sample_corpus.plan import PlannedClip, plan_clips
 from sample_corpus.scene import HEIGHT, WIDTH
 
 SMALL = MakeSample(
@@ -47,7 +47,7 @@ TINY = SMALL.model_copy(
 )
 LABELLED = ("train", "val", "test")
 
-Say = Callable[[Sequence[Utterance]], list[speech.Waveform]]
+Synthesise = Callable[[Sequence[Utterance]], list[speech.Waveform]]
 
 
 class Corpus(NamedTuple):
@@ -63,10 +63,10 @@ class Corpus(NamedTuple):
         return {row["clip_id"]: row for row in read(self.folder / "clips.csv")}
 
 
-class Movie(NamedTuple):
-    pictures: NDArray[np.uint8]
+class Video(NamedTuple):
+    frames: NDArray[np.uint8]
     frames_per_second: float
-    sound: NDArray[np.float32] | None
+    audio: NDArray[np.float32] | None
     codecs: tuple[str, ...]
 
 
@@ -75,7 +75,7 @@ def read(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def make(folder: Path, params: MakeSample, workers: int) -> Corpus:
+def generate(folder: Path, params: MakeSample, workers: int) -> Corpus:
     corpus = Corpus(folder / "sample", folder / "manifests" / "sample.csv", folder / "truth.csv")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ECMF_WORKERS", str(workers))
@@ -83,73 +83,77 @@ def make(folder: Path, params: MakeSample, workers: int) -> Corpus:
     return corpus
 
 
-def play(path: Path) -> Movie:
+def decode(path: Path) -> Video:
     with av.open(path) as container:
         codecs = tuple(stream.codec_context.name for stream in container.streams)
         rate = float(container.streams.video[0].average_rate)
-        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    sound = None
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    audio = None
     if len(codecs) > 1:
         with av.open(path) as container:
-            sound = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
-    return Movie(np.stack(pictures), rate, sound, codecs)
+            audio = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
+    return Video(np.stack(frames), rate, audio, codecs)
 
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return make(tmp_path_factory.mktemp("small"), SMALL, workers=1)
+    return generate(tmp_path_factory.mktemp("small"), SMALL, workers=1)
 
 
 @pytest.fixture(scope="session")
-def movies(small: Corpus) -> dict[str, Movie]:
-    return {path.stem: play(path) for path in sorted(small.folder.glob("*.mp4"))}
+def videos(small: Corpus) -> dict[str, Video]:
+    return {path.stem: decode(path) for path in sorted(small.folder.glob("*.mp4"))}
 
 
 @pytest.fixture(scope="module")
 def clips() -> list[PlannedClip]:
-    return plan(MakeSample())
+    return plan_clips(MakeSample())
 
 
 def test_the_same_seed_gives_the_same_bytes_for_any_number_of_workers(
     small: Corpus, tmp_path: Path
 ) -> None:
-    assert make(tmp_path, SMALL, workers=2).digests() == small.digests()
+    assert generate(tmp_path, SMALL, workers=2).digests() == small.digests()
 
 
 def test_another_seed_gives_other_bytes_of_every_file(tmp_path: Path) -> None:
-    one = make(tmp_path / "one", TINY, workers=1).digests()
-    other = make(tmp_path / "other", TINY.model_copy(update={"seed": 8}), workers=1).digests()
-    assert one.keys() == other.keys()
-    assert not set(one.values()) & set(other.values())
+    first = generate(tmp_path / "one", TINY, workers=1).digests()
+    second = generate(tmp_path / "other", TINY.model_copy(update={"seed": 8}), workers=1).digests()
+    assert first.keys() == second.keys()
+    assert not set(first.values()) & set(second.values())
 
 
-def test_clips_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:
+def test_clips_of_an_earlier_run_are_removed(tmp_path: Path) -> None:
     stale = tmp_path / "sample" / "clip_9999.mp4"
     stale.parent.mkdir()
     stale.touch()
-    assert len(make(tmp_path, TINY, workers=1).rows()) == len(list(stale.parent.glob("*.mp4"))) == 3
+    assert (
+        len(generate(tmp_path, TINY, workers=1).rows())
+        == len(list(stale.parent.glob("*.mp4")))
+        == 3
+    )
 
 
-def test_a_killed_clip_leaves_nothing_behind(tmp_path: Path) -> None:
-    def torn() -> Iterator[NDArray[np.uint8]]:
+def test_an_interrupted_clip_leaves_no_file(tmp_path: Path) -> None:
+    def interrupted() -> Iterator[NDArray[np.uint8]]:
         yield np.zeros((HEIGHT * 3 // 2, WIDTH), dtype=np.uint8)
         raise InterruptedError("in the middle of a clip")
 
     with pytest.raises(InterruptedError, match="in the middle"):
-        movie.write_movie(tmp_path / "clip.mp4", torn(), None, 10)
+        video_file.write_video(tmp_path / "clip.mp4", interrupted(), None, 10)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_clips_are_h264_and_aac_of_two_seconds_or_more(
-    small: Corpus, movies: dict[str, Movie]
+    small: Corpus, videos: dict[str, Video]
 ) -> None:
     rows = {row["clip_id"]: row for row in read(small.truth)}
-    for clip_id, clip in movies.items():
+    for clip_id, clip in videos.items():
         silent = rows[clip_id]["missing"] == "voice"
         assert clip.codecs == (("h264",) if silent else ("h264", "aac"))
-        assert clip.pictures.shape[1:] == (HEIGHT, WIDTH, 3)
+        assert clip.frames.shape[1:] == (HEIGHT, WIDTH, 3)
         assert clip.frames_per_second == SMALL.frames_per_second
-        assert len(clip.pictures) >= SMALL.shortest_seconds * SMALL.frames_per_second
+        assert len(clip.frames) >= SMALL.shortest_seconds * SMALL.frames_per_second
 
 
 def test_the_manifest_is_the_table_of_the_folder_with_hashes(small: Corpus) -> None:
@@ -179,7 +183,9 @@ def test_every_split_has_as_many_clips_of_each_emotion(clips: list[PlannedClip])
     assert set(per_actor.values()) == {2, 3}
 
 
-def test_the_set_share_of_training_labels_is_wrong_and_no_other(clips: list[PlannedClip]) -> None:
+def test_the_configured_fraction_of_training_labels_is_wrong_and_no_other(
+    clips: list[PlannedClip],
+) -> None:
     wrong = Counter(clip.split for clip in clips if clip.label and clip.label != clip.emotion)
     assert wrong == {"train": round(0.20 * 240)}
     assert {clip.label for clip in clips if clip.split == "unlabelled"} == {""}
@@ -187,7 +193,7 @@ def test_the_set_share_of_training_labels_is_wrong_and_no_other(clips: list[Plan
 
 @pytest.mark.parametrize(("annotator", "error"), list(enumerate(MakeSample().annotator_errors)))
 @pytest.mark.parametrize("split", LABELLED)
-def test_annotators_err_as_often_as_set(
+def test_annotators_err_as_often_as_configured(
     clips: list[PlannedClip], split: str, annotator: int, error: float
 ) -> None:
     errors = [clip.annotators[annotator] != clip.emotion for clip in clips if clip.split == split]
@@ -195,28 +201,28 @@ def test_annotators_err_as_often_as_set(
 
 
 def test_annotators_err_independently_of_each_other_and_of_the_label() -> None:
-    many = plan(MakeSample(train_actors=200))
+    many = plan_clips(MakeSample(train_actors=200))
     wrong = np.array(
         [
-            [said != clip.emotion for said in (clip.label, *clip.annotators)]
+            [label != clip.emotion for label in (clip.label, *clip.annotators)]
             for clip in many
             if clip.split == "train"
         ]
     )
-    related = np.corrcoef(wrong, rowvar=False) - np.eye(4)
-    assert np.abs(related).max() < 4 / np.sqrt(len(wrong))  # four standard errors
+    correlation = np.corrcoef(wrong, rowvar=False) - np.eye(4)
+    assert np.abs(correlation).max() < 4 / np.sqrt(len(wrong))  # four standard errors
 
 
-def test_what_everybody_reads_does_not_hold_the_truth(small: Corpus) -> None:
+def test_the_public_tables_do_not_hold_the_truth(small: Corpus) -> None:
     annotators = ["annotator_1", "annotator_2", "annotator_3"]
-    known = ["clip_id", "video", "transcript", "language", "speaker", "group", "split", "label"]
-    assert list(next(iter(small.rows().values()))) == known + annotators
+    columns = ["clip_id", "video", "transcript", "language", "speaker", "group", "split", "label"]
+    assert list(next(iter(small.rows().values()))) == columns + annotators
     assert small.truth.parent != small.folder
     assert not {"emotion", "label_is_wrong"} & set(read(small.manifest)[0])
 
 
-def test_the_truth_says_what_each_modality_shows_and_which_voice_spoke(small: Corpus) -> None:
-    planned = {clip.clip_id: clip for clip in plan(SMALL)}
+def test_the_truth_names_the_emotion_of_each_modality_and_the_synthesiser(small: Corpus) -> None:
+    planned = {clip.clip_id: clip for clip in plan_clips(SMALL)}
     for row in read(small.truth):
         clip = planned[row["clip_id"]]
         assert row["emotion"] == clip.emotion
@@ -226,63 +232,63 @@ def test_the_truth_says_what_each_modality_shows_and_which_voice_spoke(small: Co
         assert row["voice"] == "babble"
 
 
-def test_clips_that_lack_something_are_spread_over_the_splits(clips: list[PlannedClip]) -> None:
-    lacking = Counter((clip.missing, clip.split) for clip in clips if clip.missing)
-    what = ("face", "voice", "transcript")
-    assert lacking == {(missing, split): 1 for missing in what for split in LABELLED}
-    more = plan(MakeSample(missing_of_each=5))
+def test_clips_with_a_missing_part_are_spread_over_the_splits(clips: list[PlannedClip]) -> None:
+    missing = Counter((clip.missing, clip.split) for clip in clips if clip.missing)
+    parts = ("face", "voice", "transcript")
+    assert missing == {(part, split): 1 for part in parts for split in LABELLED}
+    more = plan_clips(MakeSample(missing_of_each=5))
     assert Counter(clip.split for clip in more if clip.missing == "face")["train"] == 3
 
 
-def test_a_clip_lacks_what_the_truth_says_and_nothing_else(
-    small: Corpus, movies: dict[str, Movie]
+def test_a_clip_lacks_the_part_named_in_the_truth_and_nothing_else(
+    small: Corpus, videos: dict[str, Video]
 ) -> None:
     detector = dlib.get_frontal_face_detector()
     rows = small.rows()
     for row in read(small.truth):
-        clip = movies[row["clip_id"]]
-        frames = clip.pictures[[2, len(clip.pictures) // 2, -3]]
+        clip = videos[row["clip_id"]]
+        frames = clip.frames[[2, len(clip.frames) // 2, -3]]
         faces = [len(detector(frame, 0)) for frame in frames]
         assert faces == [0 if row["missing"] == "face" else 1] * len(frames)
-        assert (clip.sound is None) == (row["missing"] == "voice")
+        assert (clip.audio is None) == (row["missing"] == "voice")
         assert (rows[row["clip_id"]]["transcript"] == "") == (row["missing"] == "transcript")
 
 
-def test_lips_follow_the_voice(movies: dict[str, Movie]) -> None:
-    related = []
-    for clip in plan(SMALL):
-        shown = movies[clip.clip_id]
-        if clip.missing != "face" and shown.sound is not None:
-            loudness, opening = _loudness(shown), _mouth_contrast(shown, clip.actor)
-            related.append(np.corrcoef(loudness, opening)[0, 1])
-    assert np.mean(related) > 0.6
+def test_lips_follow_the_voice(videos: dict[str, Video]) -> None:
+    correlations = []
+    for clip in plan_clips(SMALL):
+        video = videos[clip.clip_id]
+        if clip.missing != "face" and video.audio is not None:
+            loudness, opening = _loudness(video), _mouth_contrast(video, clip.actor)
+            correlations.append(np.corrcoef(loudness, opening)[0, 1])
+    assert np.mean(correlations) > 0.6
 
 
-def _loudness(clip: Movie) -> NDArray[np.float64]:
-    """Root mean square of the sound of each frame."""
-    samples = SAMPLES_PER_SECOND // SMALL.frames_per_second
-    assert clip.sound is not None
-    sound = np.resize(clip.sound.astype(np.float64), len(clip.pictures) * samples)
-    loudness: NDArray[np.float64] = np.sqrt(np.mean(sound.reshape(-1, samples) ** 2, axis=1))
+def _loudness(video: Video) -> NDArray[np.float64]:
+    """Root mean square of the audio of each frame."""
+    samples = SAMPLE_RATE // SMALL.frames_per_second
+    assert video.audio is not None
+    audio = np.resize(video.audio.astype(np.float64), len(video.frames) * samples)
+    loudness: NDArray[np.float64] = np.sqrt(np.mean(audio.reshape(-1, samples) ** 2, axis=1))
     return loudness
 
 
-def _mouth_contrast(clip: Movie, actor: int) -> NDArray[np.float64]:
-    """Standard deviation of brightness around the mouth in each frame: teeth and cavity show."""
-    looks = looks_of(SMALL.seed, actor)
+def _mouth_contrast(video: Video, actor: int) -> NDArray[np.float64]:
+    """Standard deviation of brightness around the mouth in each frame, high when it is open."""
+    looks = sample_looks(SMALL.seed, actor)
     x = round(WIDTH / 2 + looks.offset_x)
     y = round(HEIGHT / 2 + looks.offset_y + looks.scale * (looks.mouth_line + 16))
-    mouth = clip.pictures[:, y - 14 : y + 14, x - 12 : x + 12].mean(axis=-1)
+    mouth = video.frames[:, y - 14 : y + 14, x - 12 : x + 12].mean(axis=-1)
     contrast: NDArray[np.float64] = mouth.std(axis=(1, 2))
     return contrast
 
 
-def test_without_espeak_the_actors_babble_and_say_so(
+def test_without_espeak_the_actors_babble_and_a_warning_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(espeak, "installed", lambda: False)
+    monkeypatch.setattr(espeak, "is_installed", lambda: False)
     with caplog.at_level(logging.WARNING):
-        assert speech.available("espeak") == "babble"
+        assert speech.resolve_voice("espeak") == "babble"
     assert "espeak is not installed" in caplog.text
 
 
@@ -292,40 +298,40 @@ def test_babbling_never_loads_espeak(small: Corpus) -> None:
 
 
 @pytest.fixture(params=["babble", "espeak"])
-def say(request: pytest.FixtureRequest) -> Say:
-    if request.param == "espeak" and not espeak.installed():
+def synthesise(request: pytest.FixtureRequest) -> Synthesise:
+    if request.param == "espeak" and not espeak.is_installed():
         pytest.skip("the extra sample-voice is not installed")
-    return speech.VOICES[request.param]
+    return speech.SYNTHESISERS[request.param]
 
 
-def test_a_sentence_sounds_the_same_whatever_was_said_before(say: Say) -> None:
-    one = Utterance("I miss my brother so much.", "m3", pitch=30, pitch_range=20, rate=140)
+def test_a_sentence_sounds_the_same_after_any_other_sentence(synthesise: Synthesise) -> None:
+    sentence = Utterance("I miss my brother so much.", "m3", pitch=30, pitch_range=20, rate=140)
     other = Utterance("Wow, I never saw that ring before.", "f2", 90, 99, 220)
-    alone, after = say([one])[0], say([other, one])[1]
+    alone, after = synthesise([sentence])[0], synthesise([other, sentence])[1]
     np.testing.assert_array_equal(alone, after)
     assert np.abs(alone).max() > 0.05
 
 
-def test_voices_obey_rate_and_pitch(say: Say) -> None:
+def test_rate_and_pitch_change_the_voice(synthesise: Synthesise) -> None:
     text = "The letter is on the table."
-    slow, fast = say([Utterance(text, "m1", 40, 50, rate) for rate in (120, 220)])
+    slow, fast = synthesise([Utterance(text, "m1", 40, 50, rate) for rate in (120, 220)])
     assert len(slow) > 1.3 * len(fast)
-    low, high = say([Utterance(text, "m1", pitch, 20, 170) for pitch in (20, 80)])
+    low, high = synthesise([Utterance(text, "m1", pitch, 20, 170) for pitch in (20, 80)])
     assert _pitch(high) > 1.3 * _pitch(low)
 
 
-def _pitch(sound: NDArray[np.float32]) -> float:
-    """Median over the sound, in Hz."""
-    return float(np.median(librosa.yin(sound, fmin=60, fmax=500, sr=SAMPLES_PER_SECOND)))
+def _pitch(waveform: NDArray[np.float32]) -> float:
+    """Median pitch in Hz."""
+    return float(np.median(librosa.yin(waveform, fmin=60, fmax=500, sr=SAMPLE_RATE)))
 
 
-def test_two_modalities_tell_any_two_emotions_apart_and_one_does_not() -> None:
+def test_any_two_modalities_distinguish_all_emotions_and_one_does_not() -> None:
     for one, other in combinations(EMOTIONS, 2):
         confused = [m for m in Modality if (one, other) in ALIKE[m] or (other, one) in ALIKE[m]]
         assert len(confused) <= 1
     assert all(sorted(chain(*pairs)) == sorted(EMOTIONS) for pairs in ALIKE.values())
 
 
-def test_a_plan_with_more_missing_clips_than_there_are_is_refused() -> None:
+def test_more_missing_parts_than_clips_are_refused() -> None:
     with pytest.raises(ValidationError, match="lower it"):
         MakeSample(train_actors=1, clips_per_actor=3, missing_of_each=2)

@@ -3,22 +3,22 @@ import pytest
 
 from ecmf.errors import ClipError
 from ecmf.media import RGB
-from ecmf.storage.jpeg import decode_jpeg, encode_jpeg, shrink
+from ecmf.storage.jpeg import decode_jpeg, downscale, encode_jpeg
 
 
 def red(height: int = 24, width: int = 32) -> RGB:
-    picture = np.zeros((height, width, 3), "uint8")
-    picture[..., 0] = 200
-    return picture
+    image = np.zeros((height, width, 3), "uint8")
+    image[..., 0] = 200
+    return image
 
 
 def test_red_stays_red_through_jpeg() -> None:
-    picture = decode_jpeg(encode_jpeg(red(), 95))
-    assert picture.shape == (24, 32, 3)
-    assert np.abs(picture.astype(int) - red()).max() <= 3
+    image = decode_jpeg(encode_jpeg(red(), 95))
+    assert image.shape == (24, 32, 3)
+    assert np.abs(image.astype(int) - red()).max() <= 3
 
 
-def test_the_same_picture_gives_the_same_bytes() -> None:
+def test_the_same_image_gives_the_same_bytes() -> None:
     assert encode_jpeg(red(), 90) == encode_jpeg(red(), 90)
 
 
@@ -33,9 +33,9 @@ def test_a_view_that_is_not_contiguous_can_be_encoded() -> None:
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture"])
-def test_what_is_no_jpeg_is_refused(content: bytes) -> None:
-    with pytest.raises(ClipError, match=f"{len(content)} bytes that are no JPEG picture"):
+@pytest.mark.parametrize("content", [b"", b"no image"])
+def test_bytes_that_are_not_jpeg_are_refused(content: bytes) -> None:
+    with pytest.raises(ClipError, match=f"{len(content)} bytes are not a JPEG image"):
         decode_jpeg(content)
 
 
@@ -50,13 +50,13 @@ def test_what_is_no_jpeg_is_refused(content: bytes) -> None:
         ((24, 32), 320, (24, 32)),
     ],
 )
-def test_a_picture_is_shrunk_by_its_longest_side(
+def test_an_image_is_downscaled_by_its_longest_side(
     shape: tuple[int, int], longest_side: int, expected: tuple[int, int]
 ) -> None:
-    assert shrink(red(*shape), longest_side).shape == (*expected, 3)
+    assert downscale(red(*shape), longest_side).shape == (*expected, 3)
 
 
-def test_shrinking_averages_areas() -> None:
+def test_downscaling_averages_areas() -> None:
     board = np.indices((64, 64)).sum(axis=0) % 2 * 200
-    picture = np.repeat(board[..., None], 3, axis=2).astype("uint8")
-    assert np.unique(shrink(picture, 32)).tolist() == [100]
+    image = np.repeat(board[..., None], 3, axis=2).astype("uint8")
+    assert np.unique(downscale(image, 32)).tolist() == [100]

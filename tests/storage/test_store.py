@@ -25,7 +25,7 @@ def vectors(count, value=1.0):
     return Rows(np.full((count, 2), value, "float32"), np.arange(count) / 10)
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_rows_are_read_back_as_written(tmp_path):
     clips = {"seen": vectors(3), "faceless": no_rows(LAYOUT, "empty", "no face found")}
     with Store(write(tmp_path / "face.h5", clips)) as store:
         assert list(store) == ["seen", "faceless"]
@@ -37,13 +37,13 @@ def test_what_is_written_is_read_back(tmp_path):
         assert store.provenance == {"encoder": "test"}
 
 
-def test_pictures_of_any_length_are_read_back_one_by_one(tmp_path):
+def test_images_of_any_length_are_read_back_one_by_one(tmp_path):
     layout = Layout(jpeg=True, columns={"box": (4,)})
-    pictures = [b"short", b"a longer picture", b""]
-    rows = Rows(pictures, np.arange(3.0), {"box": np.arange(12.0).reshape(3, 4)})
+    images = [b"short", b"a longer image", b""]
+    rows = Rows(images, np.arange(3.0), {"box": np.arange(12.0).reshape(3, 4)})
     clips = {"none": no_rows(layout, "failed", "unreadable"), "some": rows}
     with Store(write(tmp_path / "frames.h5", clips, layout)) as store:
-        assert store["some"].values == pictures
+        assert store["some"].values == images
         assert np.array_equal(store["some"].columns["box"], np.arange(12.0).reshape(3, 4))
         assert store["none"].values == []
         assert store["none"].columns["box"].shape == (0, 4)
@@ -58,11 +58,11 @@ def test_evenly_spaced_rows_need_no_times(tmp_path):
         assert "times" not in file
 
 
-def test_facts_of_clips_are_kept_and_missing_ones_are_unknown(tmp_path):
-    told = Rows(np.ones((1, 2), "float32"), np.zeros(1), facts={"claimed_frames": 7.0})
-    with Store(write(tmp_path / "s.h5", {"told": told, "silent": vectors(1)})) as store:
-        assert store["told"].facts == {"claimed_frames": 7.0}
-        assert np.isnan(store["silent"].facts["claimed_frames"])
+def test_facts_of_clips_are_read_back_and_missing_ones_are_nan(tmp_path):
+    stated = Rows(np.ones((1, 2), "float32"), np.zeros(1), facts={"declared_frames": 7.0})
+    with Store(write(tmp_path / "s.h5", {"stated": stated, "missing": vectors(1)})) as store:
+        assert store["stated"].facts == {"declared_frames": 7.0}
+        assert np.isnan(store["missing"].facts["declared_frames"])
 
 
 def test_the_same_rows_make_the_same_bytes(tmp_path):
@@ -71,7 +71,7 @@ def test_the_same_rows_make_the_same_bytes(tmp_path):
     assert first == write(tmp_path / "b.h5", clips).read_bytes()
 
 
-def test_the_digest_of_a_clip_tells_its_content(tmp_path):
+def test_clips_have_the_same_digest_if_their_content_is_the_same(tmp_path):
     with Store(
         write(tmp_path / "s.h5", {"a": vectors(2), "b": vectors(2), "c": vectors(3)})
     ) as store:
@@ -83,8 +83,8 @@ def test_the_digest_of_a_clip_is_that_of_its_values_and_times(tmp_path):
     with Store(write(tmp_path / "v.h5", {"a": Rows(np.ones((3, 2)), times)})) as store:
         content = b"<f4(3, 2)" + np.ones((3, 2), "float32").tobytes() + times.tobytes()
         assert store.digest("a") == hashlib.sha256(content).hexdigest()
-    pictures = {"a": Rows([b"one", b"", b"three"], times)}
-    with Store(write(tmp_path / "p.h5", pictures, Layout(jpeg=True))) as store:
+    images = {"a": Rows([b"one", b"", b"three"], times)}
+    with Store(write(tmp_path / "p.h5", images, Layout(jpeg=True))) as store:
         content = b"|u1(8,)" + b"onethree" + times.tobytes()
         assert store.digest("a") == hashlib.sha256(content).hexdigest()
 
@@ -107,8 +107,8 @@ def assert_read(store, clips, clip_id):
 
 def test_clips_are_read_in_any_order(tmp_path, many):
     path = write(tmp_path / "s.h5", many, Layout((1024,), "uint8"))
-    drawn = np.random.default_rng(1).permutation(list(many)).tolist()
-    for order in (list(many), list(many)[::-1], drawn):
+    shuffled = np.random.default_rng(1).permutation(list(many)).tolist()
+    for order in (list(many), list(many)[::-1], shuffled):
         with Store(path) as store:
             for clip_id in order:
                 assert_read(store, many, clip_id)
@@ -116,9 +116,9 @@ def test_clips_are_read_in_any_order(tmp_path, many):
 
 def test_threads_may_read_one_store_at_once(tmp_path, many):
     path = write(tmp_path / "s.h5", many, Layout((1024,), "uint8"))
-    drawn = [*many, *np.random.default_rng(2).permutation(list(many)).tolist()]
+    shuffled = [*many, *np.random.default_rng(2).permutation(list(many)).tolist()]
     with Store(path) as store, ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda clip_id: assert_read(store, many, clip_id), drawn))
+        list(pool.map(lambda clip_id: assert_read(store, many, clip_id), shuffled))
 
 
 def test_rows_may_be_changed_after_they_were_written_or_read(tmp_path):
@@ -140,12 +140,12 @@ def test_a_failed_stage_leaves_nothing_behind(tmp_path):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_rows_that_are_no_numbers_are_refused_with_the_clip_s_name(tmp_path, bad):
-    with pytest.raises(StoreError, match="clip 'broken': rows hold NaN or infinity"):
+def test_rows_with_nan_or_infinity_are_refused_with_the_clip_id(tmp_path, bad):
+    with pytest.raises(StoreError, match="clip 'broken': rows contain NaN or infinity"):
         write(tmp_path / "face.h5", {"broken": vectors(1, bad)})
 
 
-def test_rows_and_times_must_be_as_many(tmp_path):
+def test_there_must_be_as_many_times_as_rows(tmp_path):
     with pytest.raises(StoreError, match="clip 'a': 2 rows, but 3 times"):
         write(tmp_path / "face.h5", {"a": Rows(np.ones((2, 2)), np.zeros(3))})
 
@@ -160,7 +160,7 @@ def test_a_flipped_byte_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["starts", "states", "digests", "facts/frames"])
-def test_a_flipped_byte_of_what_is_said_of_clips_is_refused(tmp_path, name):
+def test_a_flipped_byte_of_the_metadata_of_clips_is_refused(tmp_path, name):
     with StoreWriter(tmp_path / "x.h5", Layout((2,)), {}) as out:
         for number in range(5):
             rows = np.full((number + 1, 2), number, "float32")
@@ -170,7 +170,7 @@ def test_a_flipped_byte_of_what_is_said_of_clips_is_refused(tmp_path, name):
     damaged = bytearray((tmp_path / "x.h5").read_bytes())
     damaged[offset] ^= 1
     (tmp_path / "x.h5").write_bytes(damaged)
-    with pytest.raises(StoreError, match=r"x\.h5 is no store, or damaged"):
+    with pytest.raises(StoreError, match=r"x\.h5 is not a store, or damaged"):
         Store(tmp_path / "x.h5")
 
 
@@ -194,5 +194,5 @@ def test_an_absent_or_foreign_file_is_named(tmp_path):
     with pytest.raises(MissingFileError, match=r"no store .*nothing\.h5"):
         Store(tmp_path / "nothing.h5")
     (tmp_path / "foreign.h5").write_text(json.dumps({}))
-    with pytest.raises(StoreError, match=r"foreign\.h5 is no store, or damaged"):
+    with pytest.raises(StoreError, match=r"foreign\.h5 is not a store, or damaged"):
         Store(tmp_path / "foreign.h5")

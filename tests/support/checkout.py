@@ -1,4 +1,4 @@
-"""A copy of the project's files, as they are now, to run DVC in."""
+"""Copy the project's files in their current state, to run DVC in the copy."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def copy_project(folder, *, without=()):
-    """Copy every file git knows or would take, less those named, into `folder`."""
+    """Copy all tracked and unignored files into `folder`, except those in `without`."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, names.split("\0")):

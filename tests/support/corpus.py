@@ -1,4 +1,4 @@
-"""A corpus of numbers: manifest, features and texts as the stages before training leave them."""
+"""A synthetic corpus: manifest, features and texts as the stages before training write them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,14 @@ CLASSES = ("angry", "happy", "sad")
 SOURCES = Sources({"frame": (), "face": ("mine",), "audio": ("mine",), "text": ()})
 
 
-def wild_class(clip_id):
-    """What an unlabelled clip is of."""
+def true_class(clip_id):
+    """Return the true class of an unlabelled clip."""
     return CLASSES[int(clip_id.rpartition("_")[2]) % 3]
 
 
 @dataclass(frozen=True)
-class MadeCorpus:
-    """Paths as the stages take them."""
+class CorpusPaths:
+    """The clips and the paths that stages take."""
 
     manifest: Path
     text: Path
@@ -33,11 +33,11 @@ class MadeCorpus:
 def make_corpus(
     folder, *, test_split=True, speakers=10, each=9, wild=1, silent=(), change=lambda clip: clip
 ):
-    """Each source tells two of three classes apart; every eighth clip has no face.
+    """Write a corpus in which each source separates two of three classes.
 
-    `wild` is how many unlabelled clips there are, of the three classes in turn: what they are of is
-    in their features alone. Clips named in `silent` have no source. `change` may alter a clip of
-    the manifest after those were made.
+    Every eighth clip has no face. `wild` is the number of unlabelled clips, of the three classes in
+    turn, which only their features show. Clips named in `silent` have no features. `change` alters
+    a clip of the manifest after the features are written.
     """
     rng = np.random.default_rng(0)
     clips = []
@@ -59,20 +59,25 @@ def make_corpus(
     clips += [
         Clip(f"wild_{number}", speaker="w", group="w", split="unlabelled") for number in range(wild)
     ]
-    told = {"face": {"angry": 0, "happy": 1, "sad": 1}, "audio": {"angry": 0, "happy": 0, "sad": 1}}
-    for branch, side in told.items():
+    separated = {
+        "face": {"angry": 0, "happy": 1, "sad": 1},
+        "audio": {"angry": 0, "happy": 0, "sad": 1},
+    }
+    for modality, side in separated.items():
         layout = Layout((4,))
-        with StoreWriter(folder / f"features/{branch}/mine.h5", layout, {"member": "made"}) as out:
+        with StoreWriter(
+            folder / f"features/{modality}/mine.h5", layout, {"encoder": "made"}
+        ) as out:
             for i, clip in enumerate(clips):
-                if (branch == "face" and i % 8 == 5) or clip.clip_id in silent:
+                if (modality == "face" and i % 8 == 5) or clip.clip_id in silent:
                     out.append(clip.clip_id, no_rows(layout, "empty", "no face found"))
                     continue
                 rows = rng.normal(0, 1, (1 + i % 3, 4)).astype("float32")
-                rows[:, 0] += 6 * side.get(clip.label or wild_class(clip.clip_id), 0)
+                rows[:, 0] += 6 * side.get(clip.label or true_class(clip.clip_id), 0)
                 out.append(clip.clip_id, Rows(rows, np.arange(len(rows)) / 10))
     clips = [change(clip) for clip in clips]
     write_manifest(clips, folder / "manifest.csv")
     texts = [EnrichedText(clip_id=clip.clip_id, raw="well", enriched="well", polarity=0.0,
                     provider="lexicon", prompt_version="1") for clip in clips]  # fmt: skip
     write_texts(texts, folder / "text.jsonl")
-    return MadeCorpus(folder / "manifest.csv", folder / "text.jsonl", folder / "features", clips)
+    return CorpusPaths(folder / "manifest.csv", folder / "text.jsonl", folder / "features", clips)

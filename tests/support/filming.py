@@ -1,4 +1,4 @@
-"""Makes clips whose every frame carries its number, so that a test sees which frame it got."""
+"""Write videos in which every frame shows its number, so that a test can identify frames."""
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -15,7 +15,7 @@ TICK = Fraction(1, FRAMES_PER_SECOND)
 
 
 def numbered(number: int, width: int = 320, height: int = 240) -> NDArray[np.uint8]:
-    """A picture with `number` written in stripes, least bit left, on a top that is brighter."""
+    """Return an image with `number` as vertical stripes, least significant bit left."""
     bits = [number >> bit & 1 for bit in range(BITS)]
     stripes = np.where(bits, 200, 30)[np.arange(width) * BITS // width]
     picture = np.repeat(np.tile(stripes, (height, 1))[..., None], 3, axis=2)
@@ -52,7 +52,7 @@ def film(
     sound_codec: str = "aac",
     container: dict[str, str] | None = None,
 ) -> Path:
-    """Write numbered frames, and `sound` (channels, samples); `stamps` count 25ths of a second."""
+    """Write numbered frames and `sound` (channels, samples); `stamps` are in 25ths of a second."""
     index_first = {"movflags": "faststart"} if path.suffix in (".mp4", ".mov") else {}
     with av.open(path, "w", options=container or index_first) as out:
         voice: Any = None
@@ -73,10 +73,10 @@ def film(
             out.mux(video.encode(None))
         if sound is not None:
             packed = np.ascontiguousarray(sound.T).reshape(1, -1)
-            heard = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
-            heard.sample_rate = rate
-            heard.pts = 0
-            out.mux(voice.encode(heard))
+            audio = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
+            audio.sample_rate = rate
+            audio.pts = 0
+            out.mux(voice.encode(audio))
             out.mux(voice.encode(None))
     return path
 
@@ -88,12 +88,12 @@ def remux(
     container: dict[str, str] | None = None,
     rotation: int = 0,
 ) -> Path:
-    """Copy the packets of a video into another file, changed on the way, turned to be shown so."""
-    with av.open(source) as given, av.open(target, "w", options=container or {}) as out:
-        stream = out.add_stream_from_template(given.streams.video[0])
+    """Copy the packets of a video, altered by `change`, with a display rotation in degrees."""
+    with av.open(source) as original, av.open(target, "w", options=container or {}) as out:
+        stream = out.add_stream_from_template(original.streams.video[0])
         if rotation:
             stream.set_display_rotation(rotation)
-        for packet in given.demux(video=0):
+        for packet in original.demux(video=0):
             if packet.dts is not None:
                 packet.stream = stream
                 change(packet, stream)

@@ -1,4 +1,4 @@
-"""A small HTTP server that speaks OpenAI's protocol, and fails on it in every way it is told to."""
+"""A scripted fake of an OpenAI-compatible server, which can fail in every way."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ KEY = "sk-canary-5f1d2a7e9b"
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked: the number-th of all, from 1 on."""
+    """One request; `number` counts all requests from 1."""
 
     number: int
     path: str
@@ -23,20 +23,20 @@ class Request:
     body: dict[str, Any]
 
     @property
-    def told(self) -> str:
-        """The user's first message, where the transcript stands."""
+    def user_message(self) -> str:
+        """The first user message, which contains the transcript."""
         content: str = self.body["messages"][1]["content"]
         return content
 
     @property
-    def again(self) -> bool:
-        """Whether this is about an earlier reply."""
+    def is_retry(self) -> bool:
+        """Whether the request sends back an invalid reply."""
         return len(self.body["messages"]) > 2
 
 
 @dataclass(frozen=True)
 class Response:
-    """What is sent back, after some seconds; `cut` closes the connection within the body."""
+    """A response after `seconds`; `cut` disconnects within the body, `drip` sends slowly."""
 
     body: bytes
     status: int = 200
@@ -50,43 +50,43 @@ Script = Callable[[Request], Response]
 
 
 def answer(**changes: Any) -> dict[str, Any]:
-    """An answer without fault, or with the faults given."""
-    shares = {"neutral": 0.1, "angry": 0.7, "happy": 0.0, "sad": 0.2}
-    good = {"cues": ["hate"], "paraphrase": "I cannot stand it.", "probabilities": shares}
-    return {**good, **changes}
+    """Return a valid answer, changed by `changes`."""
+    probabilities = {"neutral": 0.1, "angry": 0.7, "happy": 0.0, "sad": 0.2}
+    valid = {"cues": ["hate"], "paraphrase": "I cannot stand it.", "probabilities": probabilities}
+    return {**valid, **changes}
 
 
-def says(text: str, *, status: int = 200, **changes: Any) -> Response:
-    """A completion; `changes` replace its parts."""
-    completion = {
-        "id": "1", "object": "chat.completion", "created": 1, "model": "double-1",
+def completion(text: str, *, status: int = 200, **changes: Any) -> Response:
+    """Return a completion with this text; `changes` replace its fields."""
+    body = {
+        "id": "1", "object": "chat.completion", "created": 1, "model": "fake-1",
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text},
                      "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
     }  # fmt: skip
-    body = json.dumps({**completion, **changes}).encode()
-    return Response(body, status, {"Content-Type": "application/json"})
+    content = json.dumps({**body, **changes}).encode()
+    return Response(content, status, {"Content-Type": "application/json"})
 
 
-def good(_: Request) -> Response:
-    """Answer as asked."""
-    return says(json.dumps(answer()))
+def valid_reply(_: Request) -> Response:
+    """Reply with a valid answer."""
+    return completion(json.dumps(answer()))
 
 
-def refuses(status: int, message: str = "no", **headers: str) -> Response:
-    """An error as such servers word it."""
+def error_response(status: int, message: str = "no", **headers: str) -> Response:
+    """Return an error in the format of such servers."""
     body = json.dumps({"error": {"message": message, "type": "invalid_request_error"}})
     return Response(body.encode(), status, {"Content-Type": "application/json", **headers})
 
 
-class Double:
-    """The server: `script` decides on each response; what came is kept in `requests`."""
+class FakeServer:
+    """The server: `script` returns each response; `requests` records all requests."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.requests: list[Request] = []
-        self.most_at_once = 0
-        self._at_once = 0
+        self.max_concurrent = 0
+        self._concurrent = 0
         self._lock = threading.Lock()
         outer = self
 
@@ -102,7 +102,7 @@ class Double:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign] # who asks may go
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign] # a client may disconnect
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
@@ -118,12 +118,12 @@ class Double:
                 number, handler.path, dict(handler.headers), json.loads(body or b"{}")
             )
             self.requests.append(request)
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
+            self._concurrent += 1
+            self.max_concurrent = max(self.max_concurrent, self._concurrent)
         response = self.script(request)
         time.sleep(response.seconds)
         with self._lock:
-            self._at_once -= 1
+            self._concurrent -= 1
         handler.send_response(response.status)
         for name, value in response.headers.items():
             handler.send_header(name, value)
@@ -133,19 +133,19 @@ class Double:
             handler.wfile.write(response.body[: len(response.body) // 2])
             handler.close_connection = True
             return
-        pieces = [response.body]
+        chunks = [response.body]
         if response.drip:
-            pieces = [response.body[i : i + 1] for i in range(len(response.body))]
-        for piece in pieces:
-            handler.wfile.write(piece)
+            chunks = [response.body[i : i + 1] for i in range(len(response.body))]
+        for chunk in chunks:
+            handler.wfile.write(chunk)
             if response.drip:
                 time.sleep(0.05)
 
 
 @contextmanager
-def double(script: Script = good) -> Iterator[Double]:
-    """Run a double while the block does."""
-    server = Double(script)
+def fake_server(script: Script = valid_reply) -> Iterator[FakeServer]:
+    """Run a fake server within the block."""
+    server = FakeServer(script)
     server._thread.start()
     try:
         yield server

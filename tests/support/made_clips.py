@@ -1,4 +1,4 @@
-"""Clips of random rows, models that fuse them, and a look at what a part of a model is given."""
+"""Batches of random clips, fusion models for them, and the inputs of parts of a model."""
 
 import torch
 
@@ -8,10 +8,10 @@ from ecmf.training.model import build
 CLASSES = 4
 
 
-def made_batch(steps, dims=None, seed=0):
+def make_batch(steps, dims=None, seed=0):
     """Draw rows; `{"audio/a": [3, 0]}`: the first clip has three steps of it, the second none.
 
-    `dims` says how wide the rows of a source are; the others are 3, 4, 5, … numbers wide.
+    `dims` sets the widths of some sources; the default widths are 3, 4, 5, …
     """
     generator = torch.Generator().manual_seed(seed)
     rows, masks = {}, {}
@@ -25,29 +25,29 @@ def made_batch(steps, dims=None, seed=0):
 
 
 def without(batch, name, clips=slice(None)):
-    """Take a source away from all clips, or from these."""
+    """Remove a source from all clips, or from `clips`."""
     masks = {key: mask.clone() for key, mask in batch.masks.items()}
     masks[name][clips] = False
     rows = {key: values * masks[key][..., None] for key, values in batch.rows.items()}
     return Batch(rows, masks)
 
 
-def made_target(clips):
-    """Classes in turn, and no valence."""
+def make_target(clips):
+    """Make a target of classes in turn, without valence."""
     classes = torch.arange(clips) % CLASSES
     return Target(torch.eye(CLASSES)[classes], torch.full((clips,), torch.nan))
 
 
-def made_fusion(member, batch, /, **options):
-    """Build the member for the sources of the batch, as it is in evaluation."""
-    shapes = [SourceShape(name, rows.shape[-1]) for name, rows in batch.rows.items()]
-    return build(member, options, shapes, CLASSES, seed=1).fusion.eval()
+def make_fusion(name, batch, /, **options):
+    """Build the fusion model for the sources of the batch, in evaluation mode."""
+    shapes = [SourceShape(key, rows.shape[-1]) for key, rows in batch.rows.items()]
+    return build(name, options, shapes, CLASSES, seed=1).fusion.eval()
 
 
-def seen_by(module, model, *given):
-    """Return what goes into `module` while the model reads what it is given."""
-    seen = []
-    handle = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    model(*given)
+def captured_input(module, model, *inputs):
+    """Run the model and return the input of `module`, one of its parts."""
+    captured = []
+    handle = module.register_forward_pre_hook(lambda _, args: captured.append(args[0]))
+    model(*inputs)
     handle.remove()
-    return seen[0]
+    return captured[0]

@@ -1,4 +1,4 @@
-"""A csv file as a list of rows."""
+"""Read a csv file as a list of rows."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Networks of a few random weights, saved as ONNX files as exporters write them."""
+"""Tiny networks with random weights, saved as ONNX files as exporters write them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,26 +14,27 @@ from ecmf.storage.files import sha256
 Side = int | str | None
 
 BANDS, FRAMES = 8, 12
-"""Of the tiny front end, and of a window of the network behind it."""
+"""Bands of a frame of the tiny front end; frames per window of the network after it."""
 
-FIELD, HOP = 400, 160
-"""Samples of a frame, and from one to the next."""
+FRAME_LENGTH, HOP_LENGTH = 400, 160
+"""Samples per frame, and from one frame to the next."""
 
 DYNAMIC_RANGE = 60.0
 
 
-def pictures(
+def image_network(
     path: Path,
     *,
     channels: int = 3,
-    edge: Side = 16,
+    image_size: Side = 16,
     batch: Side = "batch",
     layout: str = "NCHW",
     padding: int = 1,
 ) -> dict[str, Any]:
-    """A network of pictures: `map`, 4 numbers for each of 8 x 8 places, and `row`, 6 numbers."""
+    """Write a network of images with outputs `map`, (4, 8, 8) per image, and `row`, (6,)."""
     rng = np.random.default_rng(0)
-    sides = [batch, channels, edge, edge] if layout == "NCHW" else [batch, edge, edge, channels]
+    size = [image_size, image_size]
+    sides = [batch, channels, *size] if layout == "NCHW" else [batch, *size, channels]
     first, last = ("input", "map") if layout == "NCHW" else ("planes", "planes_map")
     pads = [padding] * 4
     nodes = [
@@ -43,11 +44,11 @@ def pictures(
         helper.make_node("Flatten", ["means"], ["flat"]),
         helper.make_node("MatMul", ["flat", "weights"], ["row"]),
     ]
-    places: list[Side] = ["height", "width"] if edge is None else [8, 8]
+    map_size: list[Side] = ["height", "width"] if image_size is None else [8, 8]
     if layout == "NHWC":
         nodes.insert(0, helper.make_node("Transpose", ["input"], ["planes"], perm=[0, 3, 1, 2]))
         nodes.append(helper.make_node("Transpose", [last], ["map"], perm=[0, 2, 3, 1]))
-    outputs = {"map": [batch, 4, *places] if layout == "NCHW" else [batch, *places, 4]}
+    outputs = {"map": [batch, 4, *map_size] if layout == "NCHW" else [batch, *map_size, 4]}
     weights = {
         "kernel": rng.normal(size=(4, channels, 3, 3)),
         "weights": rng.normal(size=(4, 6)),
@@ -57,12 +58,14 @@ def pictures(
 
 
 def expressions(folder: Path) -> dict[str, Any]:
-    """Options of a network made in `folder`."""
-    return {**pictures(folder / "expressions.onnx"), "output": "row"}
+    """Write a network into `folder` and return its options."""
+    return {**image_network(folder / "expressions.onnx"), "output": "row"}
 
 
-def recogniser(path: Path, *, edge: int = 112, own_scale: bool = False) -> dict[str, Any]:
-    """A network of faces: 3 x edge x edge -> 9 numbers; with `own_scale` it takes 0 to 255."""
+def face_network(
+    path: Path, *, image_size: int = 112, takes_raw_pixels: bool = False
+) -> dict[str, Any]:
+    """Write a network from (3, size, size) to 9 numbers; raw pixels are 0 to 255."""
     rng = np.random.default_rng(1)
     node = helper.make_node
     nodes = [
@@ -71,58 +74,59 @@ def recogniser(path: Path, *, edge: int = 112, own_scale: bool = False) -> dict[
         node("MatMul", ["flat", "weights"], ["683"]),
     ]
     nodes[:0] = [
-        node("Sub", ["input.1", "middle"], ["moved"], name="Sub_0" if own_scale else "no_0"),
-        node("Mul", ["moved", "share"], ["scaled"], name="Mul_1" if own_scale else "no_1"),
+        node("Sub", ["input.1", "mean"], ["centred"], name="Sub_0" if takes_raw_pixels else "no_0"),
+        node("Mul", ["centred", "scale"], ["scaled"], name="Mul_1" if takes_raw_pixels else "no_1"),
     ]
     weights = {
-        "weights": rng.normal(size=(3 * (edge // 14) ** 2, 9)),
-        "middle": np.array(127.5 if own_scale else 0.0),
-        "share": np.array(1 / 128 if own_scale else 1.0),
+        "weights": rng.normal(size=(3 * (image_size // 14) ** 2, 9)),
+        "mean": np.array(127.5 if takes_raw_pixels else 0.0),
+        "scale": np.array(1 / 128 if takes_raw_pixels else 1.0),
     }
-    sides: dict[str, Sequence[Side]] = {"input.1": ["None", 3, edge, edge]}
+    sides: dict[str, Sequence[Side]] = {"input.1": ["None", 3, image_size, image_size]}
     write(path, nodes, sides, {"683": [1, 9]}, weights)
     return {"model": str(path), "sha256": sha256(path)}
 
 
-def pack(folder: Path) -> dict[str, Any]:
-    """Options of a pack in `folder`: a recognition network, and two of other kinds."""
-    pictures(folder / "places.onnx", edge=112)
-    recogniser(folder / "age.onnx", edge=98)
-    return {**recogniser(folder / "recogniser.onnx"), "model": str(folder)}
+def model_pack(folder: Path) -> dict[str, Any]:
+    """Write a recognition network and two networks of other kinds; return the pack's options."""
+    image_network(folder / "places.onnx", image_size=112)
+    face_network(folder / "age.onnx", image_size=98)
+    return {**face_network(folder / "recogniser.onnx"), "model": str(folder)}
 
 
 def front_end(
-    path: Path, *, floored: bool = True, levelled: bool = False, centred: bool = False
+    path: Path, *, has_floor: bool = True, subtracts_mean: bool = False, pads: bool = False
 ) -> Path:
-    """Samples -> the power of 8 filters in dB; like a real one `floored` below the loudest.
+    """Write a front end from samples to the power of 8 filters in dB.
 
-    Or `levelled`: less its mean over all it is given; or `centred`: padded on both sides.
+    By default it has a floor below the maximum of its input, like real ones. Or it subtracts the
+    mean over its input, or pads its input on both sides.
     """
     rng = np.random.default_rng(2)
     node = helper.make_node
-    pads = [FIELD // 2] * 2 if centred else [0, 0]
+    padding = [FRAME_LENGTH // 2] * 2 if pads else [0, 0]
     nodes = [
         node("Unsqueeze", ["input", "one"], ["row"]),
-        node("Conv", ["row", "filters"], ["filtered"], strides=[HOP], pads=pads),
+        node("Conv", ["row", "filters"], ["filtered"], strides=[HOP_LENGTH], pads=padding),
         node("Mul", ["filtered", "filtered"], ["power"]),
-        node("Max", ["power", "least"], ["some"]),
-        node("Log", ["some"], ["natural"]),
+        node("Max", ["power", "epsilon"], ["positive"]),
+        node("Log", ["positive"], ["natural"]),
         node("Mul", ["natural", "decibels"], ["levels"]),
-        node("ReduceMax", ["levels"], ["loudest"], keepdims=0),
-        node("Sub", ["loudest", "range"], ["floor"]),
+        node("ReduceMax", ["levels"], ["maximum"], keepdims=0),
+        node("Sub", ["maximum", "range"], ["floor"]),
         node("Max", ["levels", "floor"], ["floored"]),
         node("ReduceMean", ["levels"], ["mean"], keepdims=0),
-        node("Sub", ["levels", "mean"], ["levelled"]),
+        node("Sub", ["levels", "mean"], ["centred"]),
     ]
-    chosen = "levelled" if levelled else "floored" if floored else "levels"
+    result = "centred" if subtracts_mean else "floored" if has_floor else "levels"
     nodes += [
-        node("Transpose", [chosen], ["frames"], perm=[0, 2, 1]),
+        node("Transpose", [result], ["frames"], perm=[0, 2, 1]),
         node("Unsqueeze", ["frames", "one"], ["output"]),
     ]
     weights = {
         "one": np.array([1], "int64"),
-        "filters": rng.normal(size=(BANDS, 1, FIELD)) / FIELD**0.5,
-        "least": np.array(1e-10),
+        "filters": rng.normal(size=(BANDS, 1, FRAME_LENGTH)) / FRAME_LENGTH**0.5,
+        "epsilon": np.array(1e-10),
         "decibels": np.array(10 / np.log(10)),
         "range": np.array(DYNAMIC_RANGE),
     }
@@ -131,8 +135,8 @@ def front_end(
     return path
 
 
-def windows(path: Path, *, batch: Side = "batch") -> Path:
-    """Windows of frames -> 5 numbers each."""
+def window_network(path: Path, *, batch: Side = "batch") -> Path:
+    """Write a network from windows of frames to 5 numbers each."""
     rng = np.random.default_rng(3)
     nodes = [
         helper.make_node("Flatten", ["input"], ["flat"]),
@@ -149,8 +153,8 @@ def windows(path: Path, *, batch: Side = "batch") -> Path:
 
 
 def speech(folder: Path, **changes: Any) -> dict[str, Any]:
-    """Options of a front end and a network made in `folder`."""
-    first, second = front_end(folder / "front_end.onnx"), windows(folder / "windows.onnx")
+    """Write a front end and a network into `folder` and return their options."""
+    first, second = front_end(folder / "front_end.onnx"), window_network(folder / "windows.onnx")
     return {
         "front_end": str(first),
         "front_end_sha256": sha256(first),
@@ -170,8 +174,8 @@ def write(
     outputs: dict[str, Sequence[Side]],
     weights: dict[str, NDArray[Any]],
 ) -> None:
-    """Save a graph; floats become float32."""
-    made = {
+    """Write a graph; floats become float32."""
+    arrays = {
         name: array.astype("float32") if array.dtype.kind == "f" else array
         for name, array in weights.items()
     }
@@ -180,7 +184,7 @@ def write(
         "tiny",
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in outputs.items()],
-        [numpy_helper.from_array(array, name) for name, array in made.items()],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.checker.check_model(model)

@@ -1,4 +1,4 @@
-"""Networks that hear, a few thousand random weights each, saved as the real ones are published."""
+"""Tiny speech networks with random weights, saved as the real ones are published."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ from transformers import (
 from ecmf.storage.files import sha256
 
 BLOCKS = 4
-CONVOLVED: Mapping[str, Any] = {
+WAVEFORM_SHAPE: Mapping[str, Any] = {
     "hidden_size": 16,
     "num_hidden_layers": BLOCKS,
     "num_attention_heads": 2,
@@ -36,7 +36,7 @@ CONVOLVED: Mapping[str, Any] = {
     "num_conv_pos_embeddings": 32,
     "num_conv_pos_embedding_groups": 2,
 }
-"""Kernels and strides are the real ones: 400 samples to a step, 320 from one to the next."""
+"""Kernels and strides are the real ones: a step depends on 400 samples, 320 are the hop."""
 
 BASE: Mapping[str, Any] = {"feat_extract_norm": "group", "do_stable_layer_norm": False}
 LARGE: Mapping[str, Any] = {
@@ -46,15 +46,15 @@ LARGE: Mapping[str, Any] = {
 }
 
 
-def saved(folder: Path, model: Any, extractor: Any) -> dict[str, Any]:
+def save(folder: Path, model: Any, extractor: Any) -> dict[str, Any]:
     """Save a model whose every weight is random, none left at 0 or 1; return its options."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weights in model.parameters():
             weights += 0.1 * torch.randn(weights.shape, generator=generator)
-        for name, learned in model.named_buffers():
+        for name, buffer in model.named_buffers():
             if name.endswith("running_mean"):
-                learned += 1
+                buffer += 1
     model.save_pretrained(folder)
     extractor.save_pretrained(folder)
     return options(folder)
@@ -64,25 +64,29 @@ def options(folder: Path) -> dict[str, Any]:
     return {"folder": str(folder), "sha256": sha256(folder)}
 
 
-def convolved(config: Any, model: Any, style: Mapping[str, Any]) -> Callable[..., dict[str, Any]]:
+def waveform_network(
+    config: Any, model: Any, style: Mapping[str, Any]
+) -> Callable[..., dict[str, Any]]:
     def build(folder: Path, **extractor: Any) -> dict[str, Any]:
         torch.manual_seed(0)
         large = style.get("feat_extract_norm") != "group"
         settings = {"do_normalize": True, "return_attention_mask": large, **extractor}
-        made = model(config(**{**CONVOLVED, **style}))
-        return saved(folder, made, Wav2Vec2FeatureExtractor(**settings))
+        network = model(config(**{**WAVEFORM_SHAPE, **style}))
+        return save(folder, network, Wav2Vec2FeatureExtractor(**settings))
 
     return build
 
 
-hubert_base = convolved(HubertConfig, HubertModel, BASE)
-hubert_large = convolved(HubertConfig, HubertModel, LARGE)
-hubert_batch_norm = convolved(HubertConfig, HubertModel, {**LARGE, "conv_pos_batch_norm": True})
-wav2vec2_base = convolved(Wav2Vec2Config, Wav2Vec2Model, BASE)
-wav2vec2_large = convolved(Wav2Vec2Config, Wav2Vec2Model, LARGE)
-wavlm_base = convolved(WavLMConfig, WavLMModel, BASE)
-wavlm_large = convolved(WavLMConfig, WavLMModel, LARGE)
-data2vec = convolved(
+hubert_base = waveform_network(HubertConfig, HubertModel, BASE)
+hubert_large = waveform_network(HubertConfig, HubertModel, LARGE)
+hubert_batch_norm = waveform_network(
+    HubertConfig, HubertModel, {**LARGE, "conv_pos_batch_norm": True}
+)
+wav2vec2_base = waveform_network(Wav2Vec2Config, Wav2Vec2Model, BASE)
+wav2vec2_large = waveform_network(Wav2Vec2Config, Wav2Vec2Model, LARGE)
+wavlm_base = waveform_network(WavLMConfig, WavLMModel, BASE)
+wavlm_large = waveform_network(WavLMConfig, WavLMModel, LARGE)
+data2vec = waveform_network(
     Data2VecAudioConfig,
     Data2VecAudioModel,
     {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 7, "feat_extract_norm": "layer"},
@@ -90,7 +94,7 @@ data2vec = convolved(
 
 
 def whisper(folder: Path, **settings: Any) -> dict[str, Any]:
-    """Hears 2 s at once where the published ones hear 30."""
+    """Save a Whisper that takes 2 s, while published ones take 30."""
     torch.manual_seed(0)
     config = WhisperConfig(
         num_mel_bins=16, d_model=16, encoder_layers=BLOCKS, decoder_layers=1,
@@ -99,11 +103,11 @@ def whisper(folder: Path, **settings: Any) -> dict[str, Any]:
         pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
     )  # fmt: skip
     extractor = WhisperFeatureExtractor(feature_size=16, chunk_length=2, **settings)
-    return saved(folder, WhisperModel(config), extractor)
+    return save(folder, WhisperModel(config), extractor)
 
 
 def ast(folder: Path) -> dict[str, Any]:
-    """Hears 2 s at once where the published ones hear 10."""
+    """Save an AST that takes 2 s, while published ones take 10."""
     torch.manual_seed(0)
     config = ASTConfig(
         hidden_size=16, num_hidden_layers=BLOCKS, num_attention_heads=2, intermediate_size=32,
@@ -112,10 +116,10 @@ def ast(folder: Path) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some of the published 128 filters are empty
         extractor = ASTFeatureExtractor(max_length=204)
-    return saved(folder, ASTModel(config), extractor)
+    return save(folder, ASTModel(config), extractor)
 
 
-ALL: Mapping[str, Callable[..., dict[str, Any]]] = {
+NETWORKS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "hubert_base": hubert_base,
     "hubert_large": hubert_large,
     "hubert_batch_norm": hubert_batch_norm,

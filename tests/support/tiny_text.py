@@ -1,4 +1,4 @@
-"""Small networks of text with their own tokenizers, random but always the same, as folders."""
+"""Tiny text networks with their own tokenizers, of fixed random weights, saved as folders."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -9,12 +9,12 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-SPOKEN = [
+TRAINING_TEXTS = [
     "Kids are talking by the door. Dogs are sitting by the door!",
     "I can't believe you did that again, and on my birthday? No. Yes, I am so happy for you.",
     "naïve, 你好, 我很高兴, 他走了 — it rains and the weather is what it was.",
 ]
-"""What the tokenizers are trained on: common words become one token, others several."""
+"""Training data of the tokenizers: common words become one token, others several."""
 
 SHAPE = {
     "hidden_size": 32,
@@ -37,9 +37,9 @@ def _bert(folder: Path, tokenizer: Any, **more: int) -> Path:
 
 
 def sentences(folder: Path) -> Path:
-    """BERT as sentence-transformers keeps it, made for texts of 24 tokens.
+    """BERT as sentence-transformers saves it, with a limit of 24 tokens.
 
-    As all-MiniLM-L6-v2's, the file of its tokenizer still holds other lengths, of its training.
+    Like that of all-MiniLM-L6-v2, the tokenizer's file still holds other lengths, of its training.
     """
     settings = {"max_seq_length": 24, "do_lower_case": False}
     (folder / "sentence_bert_config.json").write_text(json.dumps(settings))
@@ -57,7 +57,7 @@ def fnet(folder: Path) -> Path:
 
 
 def roberta(folder: Path) -> Path:
-    """RoBERTa, which numbers positions from behind the padding token on: it has 66 for 64."""
+    """RoBERTa, which counts positions from the padding token on: 66 positions for 64 tokens."""
     specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     vocabulary, merges = _pairs(specials, pre_tokenizers.ByteLevel(add_prefix_space=False))
     tokenizer = transformers.RobertaTokenizer(vocab=vocabulary, merges=merges)
@@ -68,7 +68,7 @@ def roberta(folder: Path) -> Path:
 
 
 def llama(folder: Path) -> Path:
-    """Llama with a head for writing: <s> before a text, and no token for padding."""
+    """Llama with a language-model head: <s> before a text, and no padding token."""
     specials = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
     vocabulary, merges = _pairs(specials, pre_tokenizers.Metaspace())
     tokenizer = transformers.LlamaTokenizer(vocab=vocabulary, merges=merges, add_bos_token=True)
@@ -78,23 +78,23 @@ def llama(folder: Path) -> Path:
 
 
 def qwen2(folder: Path) -> Path:
-    """Qwen2, with a head for writing; nothing is put around a text."""
+    """Qwen2 with a language-model head; a text has no special tokens."""
     return _qwen(folder, transformers.Qwen2Config, transformers.Qwen2ForCausalLM)
 
 
 def qwen3(folder: Path) -> Path:
-    """Qwen3: as Qwen2, with queries and keys normed."""
+    """Qwen3: like Qwen2, with normalised queries and keys."""
     return _qwen(folder, transformers.Qwen3Config, transformers.Qwen3Model, head_dim=8)
 
 
 def qwen3_experts(folder: Path) -> Path:
-    """Qwen3 with 16 experts, two of which read a token."""
+    """Qwen3 with 16 experts, two per token."""
     config, network = transformers.Qwen3MoeConfig, transformers.Qwen3MoeModel
     experts = {"num_experts": 16, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
     return _qwen(folder, config, network, head_dim=8, **experts)
 
 
-KINDS: dict[str, Callable[[Path], Path]] = {
+NETWORKS: dict[str, Callable[[Path], Path]] = {
     "bert": bert,
     "sentences": sentences,
     "fnet": fnet,
@@ -107,19 +107,19 @@ KINDS: dict[str, Callable[[Path], Path]] = {
 
 
 def word_pieces() -> Any:
-    """A tokenizer as BERT's."""
+    """Train a tokenizer like that of BERT."""
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words = Tokenizer(models.WordPiece(unk_token=specials[1]))
     words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     words.train_from_iterator(
-        [text.lower() for text in SPOKEN],
+        [text.lower() for text in TRAINING_TEXTS],
         trainers.WordPieceTrainer(vocab_size=300, special_tokens=specials, show_progress=False),
     )
     return transformers.BertTokenizer(vocab=words.get_vocab())
 
 
 def save(folder: Path, tokenizer: Any, network: Any, config: Any, **more: Any) -> Path:
-    """Draw the weights of a network, larger than is usual at first, and save both."""
+    """Save a tokenizer and a network with random weights, larger than usual initial ones."""
     torch.manual_seed(0)
     config.initializer_range = 0.3
     tokenizer.save_pretrained(folder)
@@ -135,7 +135,7 @@ def _qwen(folder: Path, config: Any, network: Any, **more: int) -> Path:
 
 
 def _pairs(specials: Sequence[str], words: Any) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """A vocabulary of byte pairs, and how they merge."""
+    """Train byte pair encoding: the vocabulary and the merges."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = words
     of_bytes = isinstance(words, pre_tokenizers.ByteLevel)
@@ -145,6 +145,6 @@ def _pairs(specials: Sequence[str], words: Any) -> tuple[dict[str, int], list[tu
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet() if of_bytes else [],
         show_progress=False,
     )
-    tokenizer.train_from_iterator(SPOKEN, trainer)
+    tokenizer.train_from_iterator(TRAINING_TEXTS, trainer)
     model = json.loads(tokenizer.to_str())["model"]
-    return model["vocab"], [(one, two) for one, two in model["merges"]]
+    return model["vocab"], [(a, b) for a, b in model["merges"]]

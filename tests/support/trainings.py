@@ -1,4 +1,4 @@
-"""The stages from labels to scores, called on a made corpus, and what they wrote."""
+"""Run the stages from labels to scores on a synthetic corpus, and read their outputs."""
 
 import json
 
@@ -14,11 +14,11 @@ PARAMS = TrainFusion(
     model="ecmf",
     options={"ecmf": {"width": 16}},
     folds=3,
-    test_folds=2,
+    outer_folds=2,
     seeds=(0, 1),
     epochs=8,
     patience=4,
-    batch=16,
+    batch_size=16,
     learning_rate=0.01,
     modality_dropout=0.1,
     mixup=0.0,
@@ -58,7 +58,7 @@ def model_of(folder):
 
 
 def train_and_evaluate(folder, params=PARAMS, **evaluation):
-    """A corpus made in `folder`, trained with one worker and a cache there; and its report."""
+    """Train and evaluate a corpus in `folder`, with one worker and a cache of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ECMF_CACHE", str(folder / "cache"))
         patch.setenv("ECMF_WORKERS", "1")

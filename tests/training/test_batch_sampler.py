@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from ecmf.training.batch_sampler import batched, count_batches
+from ecmf.training.batch_sampler import count_batches, draw_batches
 
 
 def cut(clips, size, lengths=None, seed=0):
     lengths = np.ones(max(clips) + 1, "int64") if lengths is None else lengths
-    return batched(np.asarray(clips), lengths, size, np.random.default_rng(seed))
+    return draw_batches(np.asarray(clips), lengths, size, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize(("clips", "size"), [(1, 8), (8, 8), (9, 8), (1000, 7)])

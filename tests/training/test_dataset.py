@@ -43,7 +43,7 @@ def test_a_row_that_is_not_real_reaches_the_model_as_zeros():
     _, dataset = made()
     model = model_for(dataset)
     batch = dataset.batch(torch.tensor([0, 1, 2]))
-    scaled = model.scaled(batch)
+    scaled = model.standardise(batch)
     for name, mask in batch.masks.items():
         assert not scaled.rows[name][~mask].any()
     assert not batch.masks["face/a"].all() and batch.rows["face/a"][~batch.masks["face/a"]].any()
@@ -53,13 +53,13 @@ def test_scaling_leaves_the_batch_as_it_is():
     _, dataset = made()
     batch = dataset.batch(torch.tensor([0, 1, 2]))
     before = {name: rows.clone() for name, rows in batch.rows.items()}
-    model_for(dataset).scaled(batch)
+    model_for(dataset).standardise(batch)
     assert all(torch.equal(rows, before[name]) for name, rows in batch.rows.items())
 
 
 def test_scaled_rows_have_mean_0_and_deviation_1():
     _, dataset = made()
-    scaled = model_for(dataset).scaled(dataset.batch(torch.arange(4)))
+    scaled = model_for(dataset).standardise(dataset.batch(torch.arange(4)))
     rows = scaled.rows["face/a"][scaled.masks["face/a"]]
     torch.testing.assert_close(rows.mean(dim=0), torch.zeros(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(rows.std(dim=0, correction=0), torch.ones(4), atol=1e-4, rtol=0)

@@ -6,13 +6,13 @@ import torch
 from ecmf.fusion.base import SourceShape
 from ecmf.params import TrainFusion
 from ecmf.training.model import build
-from ecmf.training.optimizers import make_average, make_optimiser, make_schedule, step
+from ecmf.training.optimizers import make_optimizer, make_schedule, make_weight_ema, take_step
 
 
 def rates(**change):
     params = TrainFusion(epochs=10, learning_rate=0.1, **change)
     layer = torch.nn.Linear(2, 2)
-    optimiser = make_optimiser(layer, params)
+    optimiser = make_optimizer(layer, params)
     schedule = make_schedule(optimiser, 5, params)
     found = []
     for _ in range(50):
@@ -44,7 +44,7 @@ def test_no_gradient_is_longer_than_it_may_be():
     for clip in (0.0, 0.5):
         layer = torch.nn.Linear(3, 3)
         params = TrainFusion(gradient_clip=clip)
-        step(layer, 100 * layer(torch.ones(1, 3)).sum(), make_optimiser(layer, params), params)
+        take_step(layer, 100 * layer(torch.ones(1, 3)).sum(), make_optimizer(layer, params), params)
         gradients = torch.cat([parameter.grad.flatten() for parameter in layer.parameters()])
         lengths.append(gradients.norm().item())
     assert lengths[0] > 100 and lengths[1] == pytest.approx(0.5, rel=1e-3)
@@ -52,8 +52,8 @@ def test_no_gradient_is_longer_than_it_may_be():
 
 def test_averaged_weights_follow_the_weights_as_slowly_as_set():
     model = build("concat", {}, [SourceShape("audio/a", 3)], 2, seed=0)
-    assert make_average(model, TrainFusion(average=0.0)) is None
-    averaged = make_average(model, TrainFusion(average=0.9))
+    assert make_weight_ema(model, TrainFusion(weight_ema=0.0)) is None
+    averaged = make_weight_ema(model, TrainFusion(weight_ema=0.9))
     weight = model.fusion.classifier.weight
     expected = weight.detach().clone()
     averaged.update_parameters(model)

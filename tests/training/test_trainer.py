@@ -17,7 +17,7 @@ from ecmf.evaluation import prediction
 from ecmf.storage.store import Layout, Rows
 from ecmf.storage.store_writer import StoreWriter
 from ecmf.training import cross_validation
-from ecmf.training.model_metadata import read_card
+from ecmf.training.model_metadata import read_metadata
 from ecmf.training.targets import Targets
 from ecmf.training.trainer import predict
 
@@ -29,24 +29,24 @@ def trained(tmp_path_factory):
     return train_and_evaluate(tmp_path_factory.mktemp("trained"))
 
 
-def test_it_learns_what_no_source_tells_alone(trained):
+def test_it_learns_what_no_source_alone_predicts(trained):
     _, _, report = trained
     assert report["test"]["waf"] > 0.9
 
 
-def test_the_card_says_classes_sources_and_every_run(trained):
+def test_the_metadata_lists_classes_sources_and_every_run(trained):
     _, folder, _ = trained
-    card = yaml.safe_load((folder / "fusion/card.yaml").read_text())
-    assert card["classes"] == list(CLASSES)
-    assert [source["name"] for source in card["sources"]] == ["face/mine", "audio/mine"]
-    assert card["sources"][0]["provenance"] == {"member": "made"}
-    (member,) = card["members"]
-    runs_of = member["runs"]
+    metadata = yaml.safe_load((folder / "fusion/card.yaml").read_text())
+    assert metadata["classes"] == list(CLASSES)
+    assert [source["name"] for source in metadata["sources"]] == ["face/mine", "audio/mine"]
+    assert metadata["sources"][0]["provenance"] == {"encoder": "made"}
+    (member,) = metadata["members"]
+    runs = member["runs"]
     assert member["name"] == "ecmf" and member["parameters"] > 1000
-    assert {run["seed"] for run in runs_of} == {0, 1} and len(runs_of) == 6
-    assert all(run["test_groups"] == ["s0", "s1"] for run in runs_of)
+    assert {run["seed"] for run in runs} == {0, 1} and len(runs) == 6
+    assert all(run["test_groups"] == ["s0", "s1"] for run in runs)
     weights = sorted(path.stem for path in (folder / "fusion/ecmf").glob("*.safetensors"))
-    assert weights == sorted(run["name"] for run in runs_of)
+    assert weights == sorted(run["name"] for run in runs)
 
 
 def test_the_same_inputs_make_the_same_files_whatever_the_number_of_workers(
@@ -62,17 +62,17 @@ def test_the_same_inputs_make_the_same_files_whatever_the_number_of_workers(
     assert {"evaluation.json", "training.json", "predictions.csv", "confusion.png"} <= set(ours)
 
 
-def test_a_killed_training_goes_on_where_it_stopped(trained, tmp_path, monkeypatch):
+def test_a_killed_training_resumes_where_it_stopped(trained, tmp_path, monkeypatch):
     corpus, folder, _ = trained
     fit, fitted = cross_validation.fit, []
 
-    def dies_at_the_third(*arguments):
+    def fail_at_the_third(*arguments):
         if len(fitted) == 2:
             raise KeyboardInterrupt
         fitted.append(arguments)
         return fit(*arguments)
 
-    monkeypatch.setattr(cross_validation, "fit", dies_at_the_third)
+    monkeypatch.setattr(cross_validation, "fit", fail_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         train(corpus, tmp_path)
     assert not (tmp_path / "fusion").exists()
@@ -84,7 +84,7 @@ def test_a_killed_training_goes_on_where_it_stopped(trained, tmp_path, monkeypat
     assert model_of(tmp_path) == model_of(folder)
 
 
-def test_trainings_nobody_came_back_for_are_forgotten_after_a_week(trained, tmp_path):
+def test_cached_trainings_are_deleted_after_a_week(trained, tmp_path):
     corpus, _, _ = trained
     old = tmp_path / "cache/train_fusion/0123"
     old.mkdir(parents=True)
@@ -94,24 +94,24 @@ def test_trainings_nobody_came_back_for_are_forgotten_after_a_week(trained, tmp_
     assert list((tmp_path / "cache/train_fusion").iterdir())
 
 
-def test_what_waits_in_the_cache_is_not_taken_for_anything_else(trained, tmp_path):
+def test_every_input_of_a_training_changes_its_key_in_the_cache(trained, tmp_path):
     corpus, _, _ = trained
     paths = SOURCES.paths(corpus.features)
     other = {**paths, "face/mine": tmp_path / "other.h5"}
     other["face/mine"].write_bytes(paths["face/mine"].read_bytes() + b"1")
-    targets, turned = (
+    targets, others = (
         Targets(np.eye(3, dtype="float32")[[i]], np.ones(1, "float32")) for i in (0, 1)
     )
     clip = corpus.clips[0]
     moved = [type(clip)(**{**vars(clip), "group": "elsewhere"}), *corpus.clips[1:]]
-    given = (
-        (other, corpus.clips, targets), (paths, moved, targets), (paths, corpus.clips, turned),
+    changed = (
+        (other, corpus.clips, targets), (paths, moved, targets), (paths, corpus.clips, others),
     )  # fmt: skip
     assert (
         len(
             {
                 cross_validation.training_hash(cross_validation.inputs_hash(*arguments), PARAMS)
-                for arguments in given
+                for arguments in changed
             }
         )
         == 3
@@ -171,9 +171,9 @@ def test_a_candidate_is_predicted_like_an_unlabelled_clip_and_scored_nowhere(tes
         report = evaluate(corpus, folder)
         tested = [clip for clip in corpus.clips if clip.split == "test" or not test_split]
         assert report["test"]["clips"] == sum(bool(clip.label) for clip in tested)
-        asked = read_table(folder / "predictions.csv")[-1]
-        assert (asked["clip_id"], asked["split"], asked["label"]) == ("wild_0", split, "")
-        assert asked["predicted"] in CLASSES
+        row = read_table(folder / "predictions.csv")[-1]
+        assert (row["clip_id"], row["split"], row["label"]) == ("wild_0", split, "")
+        assert row["predicted"] in CLASSES
         written[split] = files_of(folder) | model_of(folder)
     for name, content in written["unlabelled"].items():
         if name not in ("manifest.csv", "labels.csv"):
@@ -181,7 +181,7 @@ def test_a_candidate_is_predicted_like_an_unlabelled_clip_and_scored_nowhere(tes
             assert written["candidate"][name] == expected, name
 
 
-def test_the_confusion_counts_classes_and_tells_no_clip_its_label(trained):
+def test_the_rows_of_the_confusion_reveal_no_clips_label(trained):
     _, folder, _ = trained
     lines = [(row["actual"], row["predicted"]) for row in read_table(folder / "confusion.csv")]
     tested = [row for row in read_table(folder / "predictions.csv") if row["split"] == "test"]
@@ -191,30 +191,30 @@ def test_the_confusion_counts_classes_and_tells_no_clip_its_label(trained):
 
 
 @pytest.mark.parametrize("test_split", [True, False])
-def test_no_model_speaks_of_a_clip_it_learned_from(test_split, tmp_path, monkeypatch):
+def test_no_model_predicts_a_clip_it_was_trained_on(test_split, tmp_path, monkeypatch):
     corpus = make_corpus(tmp_path, test_split=test_split)
     params = PARAMS.model_copy(update={"seeds": (0,), "epochs": 1})
     train(corpus, tmp_path, params)
-    asked = []
+    predicted = []
     monkeypatch.setattr(
-        prediction, "predict", lambda *given: asked.append(given[2]) or predict(*given)
+        prediction, "predict", lambda *args: predicted.append(args[2]) or predict(*args)
     )
     evaluate(corpus, tmp_path)
-    plan = cross_validation.plan(corpus.clips, params)
-    assert len(asked) == len(plan)
-    for clips, run in zip(asked, plan, strict=True):
+    runs = cross_validation.plan_runs(corpus.clips, params)
+    assert len(predicted) == len(runs)
+    for clips, run in zip(predicted, runs, strict=True):
         assert not set(clips) & set(run.fold.train)
         assert set(clips) | set(run.fold.train) == set(range(len(corpus.clips)))
 
 
 def test_labels_of_the_test_split_do_not_reach_the_training(trained, tmp_path):
-    def turned(clip):
+    def with_wrong_label(clip):
         if clip.split != "test":
             return clip
         return type(clip)(**{**vars(clip), "label": CLASSES[(CLASSES.index(clip.label) + 1) % 3]})
 
     _, folder, report = trained
-    corpus = make_corpus(tmp_path, change=turned)
+    corpus = make_corpus(tmp_path, change=with_wrong_label)
     train(corpus, tmp_path)
     assert model_of(tmp_path) == model_of(folder)
     assert evaluate(corpus, tmp_path)["test"]["waf"] < 0.2 < report["test"]["waf"]
@@ -227,8 +227,8 @@ def test_a_corpus_without_test_split_is_scored_fold_by_fold(tmp_path):
     assert report["protocol"] == "2 test folds by group"
     assert report["test"]["clips"] == sum(bool(clip.label) for clip in corpus.clips)
     assert report["test"]["waf"] > 0.85
-    card = yaml.safe_load((tmp_path / "fusion/card.yaml").read_text())
-    tested = [set(run["test_groups"]) for run in card["members"][0]["runs"] if run["fold"] == 0]
+    metadata = yaml.safe_load((tmp_path / "fusion/card.yaml").read_text())
+    tested = [set(run["test_groups"]) for run in metadata["members"][0]["runs"] if run["fold"] == 0]
     assert not tested[0] & tested[1] and len(tested[0] | tested[1]) == 10
 
 
@@ -249,8 +249,8 @@ def test_inputs_are_standardised_as_chosen(standardise, tmp_path):
 def test_only_the_chosen_branches_are_read(tmp_path):
     corpus = make_corpus(tmp_path)
     train(corpus, tmp_path, PARAMS.model_copy(update={"branches": ("audio",), "seeds": (0,)}))
-    card = yaml.safe_load((tmp_path / "fusion/card.yaml").read_text())
-    assert [source["name"] for source in card["sources"]] == ["audio/mine"]
+    metadata = yaml.safe_load((tmp_path / "fusion/card.yaml").read_text())
+    assert [source["name"] for source in metadata["sources"]] == ["audio/mine"]
     assert evaluate(corpus, tmp_path)["test"]["waf"] < 0.9
 
 
@@ -258,21 +258,25 @@ def test_features_of_another_encoder_are_refused_by_name(trained, tmp_path):
     _, folder, _ = trained
     other = make_corpus(tmp_path)
     layout = Layout((4,))
-    with StoreWriter(other.features / "face/mine.h5", layout, {"member": "another"}) as out:
+    with StoreWriter(other.features / "face/mine.h5", layout, {"encoder": "another"}) as out:
         for clip in other.clips:
             out.append(clip.clip_id, Rows(np.ones((1, 4), "float32"), np.zeros(1)))
     (tmp_path / "fusion").symlink_to(folder / "fusion")
     with pytest.raises(
-        StoreError, match="features face/mine with member 'made', these have 'another'"
+        StoreError, match="features face/mine with encoder 'made', these have 'another'"
     ):
         evaluate(other, tmp_path)
 
 
 def test_another_set_of_sources_is_refused_by_name(trained):
     _, folder, _ = trained
-    card = read_card(folder / "fusion")
-    with pytest.raises(StoreError, match="trained on face/mine, audio/mine, these are face/mine:"):
-        card.check_sources([Source("face/mine", np.ones((1, 4), "float32"), np.array([0, 1]), {})])
+    metadata = read_metadata(folder / "fusion")
+    with pytest.raises(
+        StoreError, match="trained on face/mine, audio/mine, but the features are face/mine:"
+    ):
+        metadata.check_sources(
+            [Source("face/mine", np.ones((1, 4), "float32"), np.array([0, 1]), {})]
+        )
 
 
 def test_speakers_must_be_known_to_standardise_by_them(tmp_path):
@@ -286,13 +290,13 @@ def test_a_branch_without_encoders_is_refused(tmp_path):
         train(make_corpus(tmp_path), tmp_path, PARAMS.model_copy(update={"branches": ("frame",)}))
 
 
-def test_a_clip_of_weight_zero_is_not_learned_from(trained):
+def test_a_clip_of_weight_zero_is_not_trained_on(trained):
     _, folder, _ = trained
     lines = (folder / "labels.csv").read_text().splitlines()
     assert lines[-1].startswith("wild_0,,0,0,0,0,unlabelled")
 
 
-def test_class_weights_and_every_regularisation_train(tmp_path):
+def test_it_learns_with_class_weights_and_every_regularisation(tmp_path):
     corpus = make_corpus(tmp_path)
     change = {
         "class_weights": True, "label_smoothing": 0.1, "modality_dropout": 0.5, "mixup": 0.8,
@@ -302,26 +306,26 @@ def test_class_weights_and_every_regularisation_train(tmp_path):
     assert evaluate(corpus, tmp_path)["test"]["waf"] > 0.8
 
 
-def test_pseudo_labelled_clips_are_learned_from_and_still_predicted(tmp_path):
-    found = {}
+def test_pseudo_labelled_clips_are_trained_on_and_still_predicted(tmp_path):
+    models = {}
     for rounds in (0, 1):
         folder = tmp_path / str(rounds)
         folder.mkdir()
         corpus = make_corpus(folder, wild=9)
-        pseudo = {"rounds": rounds, "threshold": 0.4, "least_gain": -1.0}
+        pseudo = {"rounds": rounds, "threshold": 0.4, "min_gain": -1.0}
         train(corpus, folder, refiner="vote", folds=3, fusion="concat", pseudo_labels=pseudo)
         evaluate(corpus, folder)
-        found[rounds] = model_of(folder)
+        models[rounds] = model_of(folder)
         wild = read_table(folder / "predictions.csv")[-9:]
         assert all(row["predicted"] for row in wild)
         added = [row for row in read_table(folder / "labels.csv") if row["decision"] == "added"]
-        assert bool(added) == bool(rounds)  # there it is said which predictions repeat a lesson
+        assert bool(added) == bool(rounds)  # marks the predictions that repeat a pseudo-label
         assert {row["clip_id"] for row in added} <= {row["clip_id"] for row in wild}
         assert all(float(row["weight"]) > 0 for row in added)
-    assert found[0] != found[1]
+    assert models[0] != models[1]
 
 
-def test_a_training_that_diverges_stops_and_says_what_to_do(tmp_path):
+def test_a_training_that_diverges_stops_with_a_remedy(tmp_path):
     corpus = make_corpus(tmp_path)
     with pytest.raises(
         ParamsError, match=r"the loss of epoch \d+ is .*: the training has diverged"

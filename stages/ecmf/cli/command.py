@@ -1,4 +1,4 @@
-"""A command of the command line: print the text it returns, turn a UserError into one message."""
+"""Print the text that a subcommand returns, and a UserError as one line."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from ecmf.errors import UserError
 
 
 class Command(click.Command):
-    """Print what the command returns; a UserError is one line on stderr and exit code 1."""
+    """A subcommand that returns text; a UserError is one line on stderr and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

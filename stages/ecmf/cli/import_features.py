@@ -1,8 +1,8 @@
-"""Features made elsewhere -> files for `imported`: `python stages/import_features.py <layout> ...`.
+"""Convert external features for the encoder `imported`: `ecmf import <format> <path> ...`.
 
-Run by hand, once per file or folder of features; what it writes is named in `params.yaml` by path
-and SHA-256, and the lines to do so are printed. Every clip of the manifest that has no features,
-and all features of no clip, are listed beside with their reason.
+Run it once per file or folder of features. It prints the parameters that add the written archives
+to `params.yaml`, by path and SHA-256. Clips without features and features of unknown clips are
+listed beside each archive, with the reason.
 """
 
 import re
@@ -16,8 +16,8 @@ from ecmf import registry
 from ecmf.cli.command import Command
 from ecmf.data.manifest import read_manifest
 from ecmf.errors import CorpusError, ParamsError
-from ecmf.importing.base import ForeignSource, Layout, Renaming
-from ecmf.importing.importer import Imported, import_source
+from ecmf.importing.base import ExternalFeatures, FeatureFormat, IdMapping
+from ecmf.importing.importer import ImportResult, import_encoder
 from ecmf.params import BRANCHES, Branch
 from ecmf.storage.files import sha256
 
@@ -29,70 +29,71 @@ STAGES: Mapping[Branch, str] = {
     "text": "encode_text",
 }
 WORD = re.compile(r"[\w./-]+")
-"""What DVC's grammar of overrides (Hydra's) takes without quotes."""
+"""Characters that need no quotes in DVC's grammar of overrides (Hydra's)."""
 
 
 def import_features(
-    layout: str,
+    format_name: str,
     path: Path,
     manifest: Path,
     folder: Path,
-    wanted: Mapping[str, Branch],
-    renamings: Sequence[Renaming] = (),
+    branches: Mapping[str, Branch],
+    id_mappings: Sequence[IdMapping] = (),
 ) -> str:
-    """Write the sources at `path` into `folder`; return what came of it and the parameters to use.
+    """Write the features at `path` into `folder`; return a summary and the parameters to use.
 
-    `wanted` says which encoders to take, and for which branch; empty, all whose branch is told by
-    the layout. `renamings` replace those of the layout.
+    `branches` maps each encoder to import to its branch; if empty, all encoders are imported, and
+    the format has to record their branch. `id_mappings` replace those of the format.
 
     Raises:
-        ParamsError: an encoder is not there, or its branch is not known; lists those there are. Or
-            two would stand under one name in the table of a branch; nothing is written.
+        ParamsError: an encoder or its branch is unknown, or two would have one name in the table of
+            a branch; nothing is written.
     """
-    member: Layout = registry.load(FAMILY, layout).Layout()
+    reader: FeatureFormat = registry.load(FAMILY, format_name).FeatureFormat()
     clips = read_manifest(manifest)
-    sources = list(member.sources(path))
-    branches = _branches(sources, wanted, path)
-    _refuse_one_name_for_two(branches, path)
-    said, use = [], []
-    for source in sources:
-        if source.encoder in branches:
-            imported = import_source(source, clips, renamings or member.renamings, folder)
-            said.append(imported.summary())
-            use.append(f"  -S {shlex.quote(_override(branches[source.encoder], imported))}")
+    encoders = list(reader.read(path))
+    branches = _branches(encoders, branches, path)
+    _check_unique_names(branches, path)
+    lines, overrides = [], []
+    for features in encoders:
+        if features.encoder in branches:
+            result = import_encoder(features, clips, id_mappings or reader.id_mappings, folder)
+            lines.append(result.summary())
+            overrides.append(f"  -S {shlex.quote(_override(branches[features.encoder], result))}")
         else:
-            said.append(f"{source.encoder}: not taken")
-    return "\n".join([*said, "next: dvc exp run \\", " \\\n".join(use)])
+            lines.append(f"{features.encoder}: not imported")
+    return "\n".join([*lines, "next: dvc exp run \\", " \\\n".join(overrides)])
 
 
 def _branches(
-    sources: Sequence[ForeignSource], wanted: Mapping[str, Branch], path: Path
+    encoders: Sequence[ExternalFeatures], chosen: Mapping[str, Branch], path: Path
 ) -> Mapping[str, Branch]:
-    names = [source.encoder for source in sources]
+    names = [features.encoder for features in encoders]
     for name in names:
         if not re.fullmatch(r"[^/\\\0]+", name) or not name.isprintable() or name.startswith("."):
-            raise CorpusError(f"{path}: {name!r} becomes a file name: rename it")
-    for name in wanted:
+            raise CorpusError(f"{path}: {name!r} cannot be used as a file name: rename it")
+    for name in chosen:
         if name not in names:
             raise ParamsError(
-                f"{path} has no {name!r}: it has {', '.join(names)}.{registry.hint(name, names)}"
+                f"{path} has no {name!r}: it has {', '.join(names)}."
+                + registry.did_you_mean(name, names)
             )
-    if wanted:
-        return wanted
-    told = {source.encoder: source.branch for source in sources if source.branch is not None}
-    if len(told) < len(sources):
+    if chosen:
+        return chosen
+    recorded = {one.encoder: one.branch for one in encoders if one.branch is not None}
+    if len(recorded) < len(encoders):
         raise ParamsError(
-            f"{path} has {', '.join(names)}: say of each that you want which branch it is for, "
-            f"with --take {BRANCHES[2]}={names[0]}, one of {', '.join(BRANCHES)}"
+            f"{path} has {', '.join(names)}, without their branches ({', '.join(BRANCHES)}): name "
+            f"each encoder to import and its branch, e.g. --take {BRANCHES[2]}={names[0]}"
         )
-    return told
+    return recorded
 
 
-def _refuse_one_name_for_two(branches: Mapping[str, Branch], path: Path) -> None:
-    """Refuse, with ParamsError: the second line would put its encoder in the place of the first."""
-    taken: dict[tuple[Branch, str], str] = {}
+def _check_unique_names(branches: Mapping[str, Branch], path: Path) -> None:
+    """Check that no encoder would replace another one in `params.yaml`."""
+    encoder_of: dict[tuple[Branch, str], str] = {}
     for encoder, branch in branches.items():
-        other = taken.setdefault((branch, _name(encoder)), encoder)
+        other = encoder_of.setdefault((branch, _name(encoder)), encoder)
         if other != encoder:
             raise ParamsError(
                 f"{path}: {other!r} and {encoder!r} would both be encoder {_name(encoder)!r} of "
@@ -107,31 +108,31 @@ def _name(encoder: str) -> str:
     return name if name[:1].isalpha() else f"imported_{name}".strip("_")
 
 
-def _override(branch: Branch, imported: Imported) -> str:
-    """Write the entry of the table as DVC reads it."""
-    path = str(imported.archive)
+def _override(branch: Branch, result: ImportResult) -> str:
+    """Format the entry of the table as an override of DVC."""
+    path = str(result.archive)
     if not WORD.fullmatch(path):
         path = '"{}"'.format(path.replace("\\", "\\\\").replace('"', '\\"'))
-    entry = f"{{member: imported, path: {path}, sha256: {sha256(imported.archive)}}}"
-    return f"+{STAGES[branch]}.encoders.{_name(imported.encoder)}={entry}"
+    entry = f"{{encoder: imported, path: {path}, sha256: {sha256(result.archive)}}}"
+    return f"+{STAGES[branch]}.encoders.{_name(result.encoder)}={entry}"
 
 
-def _taken(given: Sequence[str]) -> dict[str, Branch]:
-    wanted: dict[str, Branch] = {}
-    for take in given:
+def _parse_take(options: Sequence[str]) -> dict[str, Branch]:
+    branches: dict[str, Branch] = {}
+    for take in options:
         branch, _, name = take.partition("=")
         if branch not in BRANCHES or not name:
             raise ParamsError(
                 f"--take {take!r}: write <branch>=<encoder>, with a branch of {', '.join(BRANCHES)}"
             )
-        if name in wanted:
-            raise ParamsError(f"--take {take!r}: {name} is taken already, for {wanted[name]}")
-        wanted[name] = branch
-    return wanted
+        if name in branches:
+            raise ParamsError(f"--take {take!r}: {name} was already taken for {branches[name]}")
+        branches[name] = branch
+    return branches
 
 
 @click.command("import", cls=Command)
-@click.argument("layout")
+@click.argument("format_name", metavar="FORMAT")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
@@ -139,32 +140,32 @@ def _taken(given: Sequence[str]) -> dict[str, Branch]:
     "--take",
     multiple=True,
     metavar="BRANCH=ENCODER",
-    help="An encoder to take, and its branch; may be repeated.",
+    help="Import this encoder, for this branch; may be repeated.",
 )
 @click.option(
     "--id",
-    "renamings",
+    "id_mappings",
     nargs=2,
     multiple=True,
     metavar="PATTERN TEMPLATE",
-    help="Ids that match this regular expression are clips of that name, as '(.+)_x' '\\1'.",
+    help="Map ids that match a regular expression to clip ids, e.g. '(.+)_x' '\\1'.",
 )
 def command(
-    layout: str,
+    format_name: str,
     path: Path,
     manifest: Path,
     folder: Path,
     take: Sequence[str],
-    renamings: Sequence[tuple[str, str]],
+    id_mappings: Sequence[tuple[str, str]],
 ) -> str:
-    r"""Convert the features at PATH into files for the encoder `imported`, in FOLDER.
+    """Convert the features at PATH into files for the encoder `imported`, in FOLDER.
 
-    LAYOUT is a file in stages/ecmf/feature_formats/: mertools, mmsa. MANIFEST lists the clips.
+    FORMAT is a file in stages/ecmf/feature_formats/: mertools, mmsa. MANIFEST lists the clips.
 
     \b
     Example:
       ecmf import mertools /features data/manifests/mer2025.csv data/imported \\
         --take audio=chinese-hubert-large-UTT
-    """
-    wanted, renamed = _taken(take), [Renaming(*pair) for pair in renamings]
-    return import_features(layout, path, manifest, folder, wanted, renamed)
+    """  # noqa: D301
+    mappings = [IdMapping(*pair) for pair in id_mappings]
+    return import_features(format_name, path, manifest, folder, _parse_take(take), mappings)

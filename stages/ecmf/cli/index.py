@@ -1,7 +1,7 @@
-"""Write the manifest of a corpus: `python stages/index_corpus.py <corpus> <folder> [--name NAME]`.
+"""Write the manifest of a corpus: `ecmf index <corpus> <folder> [--name NAME]`.
 
-Run by hand, once per corpus: the manifest is kept in git and is the root of the pipeline. Only that
-of a gated corpus, which nobody may pass on, is kept out of git and in the cache of DVC.
+Run it once per corpus: the manifest is versioned in git and is the root of the pipeline. Only that
+of a gated corpus, which may not be redistributed, is stored in the cache of DVC instead.
 """
 
 import re
@@ -13,51 +13,54 @@ import click
 
 from ecmf import registry
 from ecmf.cli.command import Command
-from ecmf.data.corpus_index import index
+from ecmf.data.corpus_index import collect_clips
 from ecmf.data.manifest import SPLITS, Clip, classes_of, write_manifest
-from ecmf.data.splits import hold_out
+from ecmf.data.splits import hold_out_test
 from ecmf.errors import ParamsError
 
 MANIFESTS = Path("data/manifests")
 RAW = Path("data/raw")
 HOLD_OUT_SEED = 0
-"""The draw is written down in the manifest; another seed would only invite to choose one."""
+"""Fixed, so that the split cannot be chosen by its scores; the manifest records the draw."""
 
-WORTH_HAVING = ("video", "transcript", "speaker", "label")
+REPORTED_COLUMNS = ("video", "transcript", "speaker", "label")
 
 
-def index_corpus(corpus: str, folder: Path, name: str, held_out: float | None = None) -> str:
+def index_corpus(corpus: str, folder: Path, name: str, test_fraction: float | None = None) -> str:
     """Write data/manifests/<name>.csv of the clips in `folder`; return a summary.
 
-    `held_out` is the share of the training clips that becomes a test split (`splits.hold_out`).
+    `test_fraction` of the training clips become a test split, see `splits.hold_out_test`.
+
+    Raises:
+        ParamsError: `name` cannot be used, or git would see a gated corpus.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ParamsError(f"--name {name!r}: use letters, digits, - and _ only")
     if name != corpus and name in registry.names("corpora"):
         raise ParamsError(
-            f"--name {name!r} is another corpus, with its own classes: choose another"
+            f"--name {name!r} is the name of another corpus, with its own classes: choose another"
         )
     gated: bool = registry.load("corpora", corpus).Corpus.gated
     if gated:
-        _refuse_what_git_would_see(corpus, folder, name)
-    clips = index(corpus, folder)
-    if held_out is not None:
-        clips = hold_out(clips, held_out, HOLD_OUT_SEED)
+        _check_git_ignores(corpus, folder, name)
+    clips = collect_clips(corpus, folder)
+    if test_fraction is not None:
+        clips = hold_out_test(clips, test_fraction, HOLD_OUT_SEED)
     manifest = MANIFESTS / f"{name}.csv"
     write_manifest(clips, manifest)
-    said = [f"{manifest}: {summary(clips, classes_of(manifest, clips))}"]
+    lines = [f"{manifest}: {summary(clips, classes_of(manifest, clips))}"]
     if gated:
-        said += [
-            f"{corpus} is gated: its clips, its labels and files made from them may not be passed",
-            "on. Git ignores them; never add them by force, nor push them to a DVC remote that",
-            "others can read. What may be committed is the fingerprint of the manifest:",
+        lines += [
+            f"{corpus} is gated: its clips, its labels and files made from them may not be",
+            "redistributed. Git ignores them: do not add them by force, nor push them to a DVC",
+            "remote that others can read. Commit only the checksum of the manifest:",
             f"next: dvc add {manifest} && git add {manifest}.dvc",
         ]
-    return "\n".join([*said, f"next: dvc exp run -S corpus={name}"])
+    return "\n".join([*lines, f"next: dvc exp run -S corpus={name}"])
 
 
-def _refuse_what_git_would_see(corpus: str, folder: Path, name: str) -> None:
-    """Keep a gated corpus where .gitignore covers it: manifests by their name, clips by place."""
+def _check_git_ignores(corpus: str, folder: Path, name: str) -> None:
+    """Check that .gitignore covers a gated corpus: its manifest by name, its clips by folder."""
     if not name.startswith(corpus):
         raise ParamsError(
             f"--name {name!r}: {corpus} is gated, and git ignores only manifests whose name begins "
@@ -72,7 +75,7 @@ def _refuse_what_git_would_see(corpus: str, folder: Path, name: str) -> None:
 
 
 def summary(clips: Sequence[Clip], classes: Sequence[str]) -> str:
-    """Say in a few lines how many clips there are per split and class, and what they lack."""
+    """Return the clips per split and class, and the clips without a column, in a few lines."""
     speakers = {clip.speaker for clip in clips if clip.speaker}
     lines = [f"{len(clips)} clips, {len(speakers)} speakers, {len(classes)} classes"]
     for split in SPLITS:
@@ -80,30 +83,30 @@ def summary(clips: Sequence[Clip], classes: Sequence[str]) -> str:
         counts = ", ".join(f"{name} {labels[name]}" for name in classes if labels[name])
         if labels:
             lines.append(f"  {split}: {labels.total()} clips" + (f" ({counts})" if counts else ""))
-    for column in WORTH_HAVING:
+    for column in REPORTED_COLUMNS:
         without = sum(not getattr(clip, column) for clip in clips)
         if without:
-            lines.append(f"  {without} clips name no {column}")
+            lines.append(f"  {without} clips without {column}")
     return "\n".join(lines)
 
 
 @click.command("index", cls=Command)
 @click.argument("corpus")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--name", help="Name of the manifest, if not that of the corpus.")
+@click.option("--name", help="Name of the manifest; default: that of the corpus.")
 @click.option(
     "--hold-out",
     type=float,
-    metavar="SHARE",
-    help="Make a test split of this share of the training clips, by group, where there is none.",
+    metavar="FRACTION",
+    help="Make a test split of this fraction of the training clips, by group.",
 )
 def command(corpus: str, folder: Path, name: str | None, hold_out: float | None) -> str:
-    r"""Write data/manifests/<name>.csv of the clips in FOLDER; nothing is copied.
+    """Write data/manifests/<name>.csv of the clips in FOLDER; nothing is copied.
 
     CORPUS is a file in stages/ecmf/corpora/: folder, meld, mer2025, ravdess, sample.
 
     \b
     Example:
       ecmf index folder data/raw/mine --name mine --hold-out 0.2
-    """
+    """  # noqa: D301
     return index_corpus(corpus, folder, name or corpus, hold_out)

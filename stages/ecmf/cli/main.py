@@ -1,4 +1,4 @@
-"""The command `ecmf`: one subcommand per file of this folder that is run by hand.
+"""The command `ecmf`, with one subcommand per task that is run by hand.
 
 A subcommand is imported when it is called, so that `ecmf --help` does not wait for torch.
 """
@@ -10,14 +10,14 @@ import click
 
 COMMANDS = {
     "index": ("index", "Write the manifest of a corpus."),
-    "import": ("import_features", "Convert features made elsewhere for the encoder `precomputed`."),
+    "import": ("import_features", "Convert features made elsewhere for the encoder `imported`."),
     "preset": ("preset", "Print a set of parameters as arguments of `dvc exp run`."),
     "sweep": ("sweep", "Search parameters of train_fusion."),
-    "submit": ("submit", "Write or check the file that MER2025 asks for."),
+    "submit": ("submit", "Write or check a MER2025 submission."),
     "scores": ("scores", "Show the scores of the last evaluation."),
     "cache": ("cache", "List, verify or prune the cache of results per clip."),
 }
-"""Name of a subcommand -> its module and its line in `ecmf --help`."""
+"""Module of each subcommand, and its line in `ecmf --help`."""
 
 
 class LazyGroup(click.Group):
@@ -43,5 +43,5 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Run what the pipeline does not: index a corpus, import features, search, submit."""
+    """Run tasks outside the pipeline: index a corpus, import features, search, submit."""
     logging.basicConfig(format="%(levelname)s: %(message)s")

@@ -1,7 +1,7 @@
-"""A set of parameters as arguments of DVC: `dvc exp run $(python stages/preset.py mer2025)`.
+"""Print a preset as arguments of DVC: `dvc exp run $(ecmf preset mer2025)`.
 
-A preset's table of encoders replaces the one in `params.yaml`; every other value of it replaces its
-own; what it does not name stays. Arguments after it win. Without a name the presets are listed.
+A table of encoders in a preset replaces the whole table in `params.yaml`; any other value replaces
+the value of the same key. All other keys are unchanged. Later `-S` arguments override the preset.
 """
 
 import re
@@ -20,16 +20,16 @@ PRESETS = Path(__file__).resolve().parents[1] / "presets"
 PARAMS = Path("params.yaml")
 TABLE = "encoders"
 WORD = re.compile(r"[\w./:@-]+")
-"""What neither a shell nor DVC's grammar of overrides (Hydra's) takes for anything else."""
+"""Characters that need no quotes in a shell nor in DVC's grammar of overrides (Hydra's)."""
 
 
 def names() -> list[str]:
-    """Presets one can choose from."""
+    """List the presets."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
 def listing() -> str:
-    """One line per preset: its name and what it is for."""
+    """Return one line per preset: its name and its purpose."""
     lines = {
         name: (PRESETS / f"{name}.yaml").read_text("utf-8").splitlines()[0] for name in names()
     }
@@ -37,58 +37,61 @@ def listing() -> str:
 
 
 def overrides(name: str, params: dict[str, Any]) -> list[str]:
-    """Return the changes a preset makes to `params`, each as `-S` takes it, without any blank.
+    """Return the changes of a preset to `params`, as arguments of `-S` without spaces.
 
     Raises:
-        ParamsError: there is no such preset, or `params` has not what it changes.
+        ParamsError: there is no such preset, or `params` lacks a key that it changes.
     """
     if name not in names():
         raise ParamsError(
-            f"no preset {name!r}: choose one of {', '.join(names())}.{registry.hint(name, names())}"
+            f"no preset {name!r}: choose one of {', '.join(names())}."
+            + registry.did_you_mean(name, names())
         )
     return list(_changes(yaml.safe_load((PRESETS / f"{name}.yaml").read_text("utf-8")), params, ""))
 
 
-def _changes(wanted: dict[str, Any], there: Any, path: str) -> Iterator[str]:
-    for key, value in wanted.items():
-        where = f"{path}{key}"
-        if not isinstance(there, dict) or key not in there:
-            raise ParamsError(f"{PARAMS} has no {where}: a preset changes what is there")
+def _changes(preset: dict[str, Any], params: Any, path: str) -> Iterator[str]:
+    for key, value in preset.items():
+        dotted = f"{path}{key}"
+        if not isinstance(params, dict) or key not in params:
+            raise ParamsError(f"{PARAMS} has no key {dotted}: a preset changes only existing keys")
         if key == TABLE:
-            # Additions first: a table that is empty in between is none any more.
-            yield from (f"++{where}.{name}={_written(entry)}" for name, entry in value.items())
-            yield from (f"~{where}.{name}" for name in there[key] if name not in value)
-            # An entry of the same name is merged with by `++`: what it alone has is taken out.
-            for name in value.keys() & there[key].keys():
-                for option in there[key][name].keys() - value[name].keys():
-                    yield f"~{where}.{name}.{option}"
+            # Additions first: DVC drops a table that becomes empty.
+            yield from (f"++{dotted}.{name}={_to_override(entry)}" for name, entry in value.items())
+            yield from (f"~{dotted}.{name}" for name in params[key] if name not in value)
+            # `++` merges with an entry of the same name, so its other options are removed.
+            for name in value.keys() & params[key].keys():
+                for option in params[key][name].keys() - value[name].keys():
+                    yield f"~{dotted}.{name}.{option}"
         elif isinstance(value, dict):
-            yield from _changes(value, there[key], f"{where}.")
+            yield from _changes(value, params[key], f"{dotted}.")
         else:
-            yield f"{where}={_written(value)}"
+            yield f"{dotted}={_to_override(value)}"
 
 
-def _written(value: Any) -> str:
+def _to_override(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{_written(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{_to_override(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(map(_written, value)) + "]"
+        return "[" + ",".join(map(_to_override, value)) + "]"
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
     if not WORD.fullmatch(str(value)):
-        raise ParamsError(f"a preset cannot hold {value!r}: use letters, digits and . / : @ - _")
+        raise ParamsError(
+            f"a preset cannot hold {value!r}: use only letters, digits and . / : @ - _"
+        )
     return str(value)
 
 
 @click.command("preset", cls=Command)
 @click.argument("name", required=False)
 def command(name: str | None) -> str:
-    r"""Print the preset NAME as arguments of `dvc exp run`; without NAME, list the presets.
+    """Print the preset NAME as arguments of `dvc exp run`; without NAME, list the presets.
 
     \b
     Example:
       dvc exp run $(ecmf preset small)
-    """
+    """  # noqa: D301
     if name is None:
         return listing()
     if not PARAMS.is_file():

@@ -1,8 +1,7 @@
-"""Predictions -> the file that MER2025 asks for: `name,discrete`, a line per candidate.
+"""Write or check a MER2025 submission: `ecmf submit <manifest> metrics/predictions.csv <out.csv>`.
 
-By hand: `python stages/write_submission.py <manifest> metrics/predictions.csv <out.csv>`, or with
-`--check FILE` alone to hold a file against the rules. Candidates are the clips of that split, in
-the order of the manifest, in which they were asked for. The file is neither packed nor handed in.
+The file has a line `name,discrete` per clip of the split `candidate`, in the order of the manifest.
+It is neither packed nor uploaded.
 """
 
 import csv
@@ -17,7 +16,7 @@ from ecmf.data.manifest import Clip, classes_of, read_manifest
 from ecmf.errors import CorpusError, MissingFileError
 from ecmf.evaluation import mer2025_submission
 from ecmf.evaluation.tables import PREDICTED, SOURCES
-from ecmf.storage.files import replacing
+from ecmf.storage.files import atomic_write
 
 COLUMNS = ("clip_id", "split", PREDICTED, SOURCES)
 
@@ -25,50 +24,51 @@ Row = dict[str, str]
 
 
 def write_submission(manifest: Path, predictions: Path, submission: Path) -> str:
-    """Write what is predicted of the candidates, read it back by the rules, say what it holds.
+    """Write the predictions of the candidates, check the file, and return a summary.
 
     Raises:
         CorpusError: the corpus has no candidates, one of them has no prediction, or the predictions
             are of another manifest.
-        MissingFileError: there is no manifest, or there are no predictions.
+        MissingFileError: the manifest or the predictions are missing.
     """
     clips = read_manifest(manifest)
     candidates = _candidates(clips, manifest)
     rows = _read_predictions(predictions)
-    _refuse_another_manifest(clips, rows, manifest, predictions)
-    asked = [row for row in rows if row["split"] == "candidate"]
-    if silent := [row["clip_id"] for row in asked if not row[PREDICTED]]:
+    _check_same_manifest(clips, rows, manifest, predictions)
+    predicted = [row for row in rows if row["split"] == "candidate"]
+    if missing := [row["clip_id"] for row in predicted if not row[PREDICTED]]:
         raise CorpusError(
-            f"{predictions} has no prediction of {len(silent)} candidates, {silent[0]!r} for one: "
+            f"{predictions} has no prediction of {len(missing)} candidates, e.g. {missing[0]!r}: "
             "`dvc repro evaluate_fusion` predicts all of them"
         )
-    with replacing(submission) as part:
-        answers = [(row["clip_id"], row[PREDICTED]) for row in asked]
-        part.write_bytes(mer2025_submission.written(answers))
+    with atomic_write(submission) as part:
+        answers = [(row["clip_id"], row[PREDICTED]) for row in predicted]
+        part.write_bytes(mer2025_submission.to_csv(answers))
         classes = classes_of(manifest, clips)
-        said = mer2025_submission.check(part.read_bytes(), candidates, classes, str(submission))
-    if blind := sum(row[SOURCES] == "0" for row in asked):
-        said += f", {blind} of them predicted without any source"
-    return f"{submission}: {said}"
+        summary = mer2025_submission.check(part.read_bytes(), candidates, classes, str(submission))
+    if without := sum(row[SOURCES] == "0" for row in predicted):
+        summary += f", {without} of them predicted without any source"
+    return f"{submission}: {summary}"
 
 
 def check_submission(manifest: Path, submission: Path) -> str:
-    """Hold a file against the rules and say what it holds.
+    """Check a submission, and return a summary.
 
     Raises:
-        CorpusError: it breaks a rule; names all it breaks. Or the corpus has no candidates.
-        MissingFileError: there is no such file, or no manifest.
+        CorpusError: it breaks a rule (all errors are listed), or the corpus has no candidates.
+        MissingFileError: the submission or the manifest is missing.
     """
     clips = read_manifest(manifest)
     candidates = _candidates(clips, manifest)
     if not submission.is_file():
         raise MissingFileError(
-            f"no {submission} to check: `ecmf submit {manifest} "
-            f"metrics/predictions.csv {submission}` writes it"
+            f"no {submission} to check: write it with `ecmf submit {manifest} "
+            f"metrics/predictions.csv {submission}`"
         )
     classes = classes_of(manifest, clips)
-    said = mer2025_submission.check(submission.read_bytes(), candidates, classes, str(submission))
-    return f"{submission}: {said}"
+    content = submission.read_bytes()
+    summary = mer2025_submission.check(content, candidates, classes, str(submission))
+    return f"{submission}: {summary}"
 
 
 def _candidates(clips: Sequence[Clip], manifest: Path) -> list[str]:
@@ -77,27 +77,27 @@ def _candidates(clips: Sequence[Clip], manifest: Path) -> list[str]:
         counts = Counter(clip.split for clip in clips)
         splits = ", ".join(f"{count} {split}" for split, count in counts.items())
         raise CorpusError(
-            f"{manifest} has no clip of the split candidate, but {splits}: only a corpus that asks "
-            "for predictions, as mer2025 does, has something to hand in"
+            f"{manifest} has no clip of the split candidate, but {splits}: only a corpus with "
+            "candidates, as mer2025, can be submitted"
         )
     return candidates
 
 
 def _read_predictions(path: Path) -> list[Row]:
     if not path.is_file():
-        raise MissingFileError(f"no predictions {path}: `dvc repro evaluate_fusion` makes them")
+        raise MissingFileError(f"no predictions {path}: run `dvc repro evaluate_fusion`")
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
         if missing:
             raise CorpusError(
-                f"{path} has no column {', '.join(missing)}: give the metrics/predictions.csv that "
-                "`dvc repro evaluate_fusion` writes"
+                f"{path} has no column {', '.join(missing)}: give metrics/predictions.csv, as "
+                "written by `dvc repro evaluate_fusion`"
             )
         return list(reader)
 
 
-def _refuse_another_manifest(
+def _check_same_manifest(
     clips: Sequence[Clip], rows: Sequence[Row], manifest: Path, predictions: Path
 ) -> None:
     expected = [(clip.clip_id, clip.split) for clip in clips]
@@ -105,15 +105,15 @@ def _refuse_another_manifest(
     if found == expected:
         return
     pairs = enumerate(zip(found, expected, strict=False), 1)
-    differs = (
-        f"line {number} has {ours[0]!r} of {ours[1]}, there it is {theirs[0]!r} of {theirs[1]}"
-        for number, (ours, theirs) in pairs
-        if ours != theirs
+    differences = (
+        f"line {number} has {got[0]!r} of {got[1]}, the manifest {want[0]!r} of {want[1]}"
+        for number, (got, want) in pairs
+        if got != want
     )
-    lengths = f"{len(found)} clips, there are {len(expected)}"
+    lengths = f"{len(found)} clips, the manifest has {len(expected)}"
     raise CorpusError(
-        f"{predictions} is of another manifest than {manifest}: {next(differs, lengths)}. Run "
-        f"`dvc repro evaluate_fusion` with corpus {manifest.stem}"
+        f"{predictions} is of another manifest than {manifest}: {next(differences, lengths)}. "
+        f"Run `dvc repro evaluate_fusion` with corpus {manifest.stem}"
     )
 
 
@@ -127,13 +127,13 @@ def _refuse_another_manifest(
 def command(
     manifest: Path, predictions: Path | None, submission: Path | None, check: Path | None
 ) -> str:
-    r"""Write the PREDICTIONS of MANIFEST's candidates to SUBMISSION, or check a file.
+    """Write the PREDICTIONS of MANIFEST's candidates to SUBMISSION, or check a file.
 
     \b
     Example:
       ecmf submit data/manifests/mer2025.csv metrics/predictions.csv submission.csv
       ecmf submit data/manifests/mer2025.csv --check submission.csv
-    """
+    """  # noqa: D301
     if check is not None and predictions is None:
         return check_submission(manifest, check)
     if check is not None or predictions is None or submission is None:

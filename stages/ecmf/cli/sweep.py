@@ -1,10 +1,10 @@
-"""Search parameters of `train_fusion`: `python stages/sweep_fusion.py [--space KEY=RANGE ...]`.
+"""Search hyper-parameters of `train_fusion`: `ecmf sweep [--space KEY=RANGE ...]`.
 
-Run by hand after `dvc repro`: it reads the features and labels that stand there, and validation
-folds alone; no label of the test split is looked at. The best is written as a preset, and trained
-again beside the unchanged parameters on fresh seeds, for the best of a search flatters. Without a
-test split, the first test fold is set apart as one: the other test folds of a later evaluation are
-then of clips that were searched on, and flatter a little too (`index_corpus.py --hold-out` helps).
+Run it after `dvc repro`: it reads the features and labels, and scores on validation folds; labels
+of the test split are hidden. The best trial is written as a preset, and is compared with the
+unchanged parameters on fresh seeds, because its score in the search is biased upwards. Without a
+test split, the first outer fold is held out as one. The other outer folds of a later evaluation
+then contain clips of the search, a small bias that `ecmf index --hold-out` avoids.
 """
 
 import logging
@@ -20,16 +20,16 @@ from ecmf.data.manifest import classes_of, read_manifest
 from ecmf.errors import ParamsError
 from ecmf.params import Params, load_params
 from ecmf.training.targets import read_targets
-from ecmf.tuning.objective import Ground, again, blind
+from ecmf.tuning.objective import Objective, compare_on_fresh_seeds, hide_test_labels
 from ecmf.tuning.report import (
-    MADE_BY_A_SWEEP,
-    compared,
+    PRESET_HEADER,
+    comparison_table,
+    describe_gain,
     draw_trials,
-    gain,
     write_preset,
     write_trials,
 )
-from ecmf.tuning.search import best, search
+from ecmf.tuning.search import best_trial, search
 from ecmf.tuning.search_space import read_space
 
 PARAMS = Path("params.yaml")
@@ -37,54 +37,58 @@ MANIFESTS = Path("data/manifests")
 LABELS = Path("data/labels.csv")
 FEATURES = Path("data/features")
 TABLE = Path("metrics/sweep.csv")
-PICTURE = Path("metrics/sweep.png")
+PLOT = Path("metrics/sweep.png")
 PRESET = Path(__file__).resolve().parents[1] / "presets" / "swept.yaml"
 
 
 def sweep_fusion(space: list[str], trials: int, seed: int, fresh: int, preset: Path) -> str:
-    """Search, write table, picture and preset, train again; return what is to be said of it."""
-    _refuse_to_overwrite(preset)
+    """Search, write table, plot and preset, compare on fresh seeds; return a summary.
+
+    Raises:
+        ParamsError: the space is invalid, or `preset` was not written by a sweep.
+    """
+    _check_overwrite(preset)
     params = load_params(PARAMS)
     written = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))["train_fusion"]
-    drawn = read_space(space, params.train_fusion, written)
-    ground = _ground(params, seed)
-    tried = search(ground, drawn, trials, seed)
-    write_trials(tried, TABLE)
-    draw_trials(tried, drawn, PICTURE)
-    found = best(tried)
+    distributions = read_space(space, params.train_fusion, written)
+    objective = _objective(params, seed)
+    finished = search(objective, distributions, trials, seed)
+    write_trials(finished, TABLE)
+    draw_trials(finished, distributions, PLOT)
+    best = best_trial(finished)
     seeds = range(seed + 1, seed + 1 + fresh)
-    now, swept = again(ground, found.values, seeds)
+    unchanged, swept = compare_on_fresh_seeds(objective, best.values, seeds)
     purpose = (
         f"train_fusion with {params.train_fusion.model} on {params.corpus}, the best of {trials} "
-        f"trials; on {fresh} fresh seeds {gain(now, swept)}."
+        f"trials; on {fresh} fresh seeds {describe_gain(unchanged, swept)}."
     )
-    write_preset(found.values, purpose, preset)
-    counted = Counter(trial.state for trial in tried)
+    write_preset(best.values, purpose, preset)
+    states = Counter(trial.state for trial in finished)
     return "\n".join(
         [
-            "trials: " + ", ".join(f"{count} {state}" for state, count in counted.items()),
-            f"best is trial {found.number}, WAF {found.score:.3f} on the folds it was chosen by: "
-            + ", ".join(f"{key} {value}" for key, value in found.values.items()),
-            compared(now, swept, seeds),
-            f"written: {TABLE}, {PICTURE}, {preset}",
+            "trials: " + ", ".join(f"{count} {state}" for state, count in states.items()),
+            f"best: trial {best.number}, WAF {best.score:.3f} on the folds it was chosen by: "
+            + ", ".join(f"{key} {value}" for key, value in best.values.items()),
+            comparison_table(unchanged, swept, seeds),
+            f"written: {TABLE}, {PLOT}, {preset}",
         ]
     )
 
 
-def _ground(params: Params, seed: int) -> Ground:
+def _objective(params: Params, seed: int) -> Objective:
     manifest = MANIFESTS / f"{params.corpus}.csv"
     clips = read_manifest(manifest)
     targets = read_targets(LABELS, clips, classes_of(manifest, clips))
-    blinded, without = blind(clips, targets, params.train_fusion, seed)
-    return Ground(params.sources.paths(FEATURES), blinded, without, params.train_fusion)
+    clips, targets = hide_test_labels(clips, targets, params.train_fusion, seed)
+    return Objective(params.sources.paths(FEATURES), clips, targets, params.train_fusion)
 
 
-def _refuse_to_overwrite(preset: Path) -> None:
-    """Say so before hours of search, not after."""
+def _check_overwrite(preset: Path) -> None:
+    """Check before hours of search that the preset may be written."""
     if preset.suffix != ".yaml":
-        raise ParamsError(f"--preset {preset}: a preset is a file .yaml")
-    if preset.is_file() and not preset.read_text(encoding="utf-8").startswith(MADE_BY_A_SWEEP):
-        raise ParamsError(f"--preset {preset}: it was not made by a sweep; choose another name")
+        raise ParamsError(f"--preset {preset}: choose a name that ends in .yaml")
+    if preset.is_file() and not preset.read_text(encoding="utf-8").startswith(PRESET_HEADER):
+        raise ParamsError(f"--preset {preset}: not written by a sweep: choose another name")
 
 
 @click.command("sweep", cls=Command)
@@ -94,24 +98,24 @@ def _refuse_to_overwrite(preset: Path) -> None:
     metavar="KEY=RANGE",
     help="learning_rate=log:1e-4:1e-2, mixup=0:0.8, options.ecmf.width=64,128; may be repeated.",
 )
-@click.option("--trials", type=click.IntRange(1), default=40, help="How many sets are drawn.")
-@click.option("--seed", type=int, default=0, help="Of the draws, the folds, the weights.")
+@click.option("--trials", type=click.IntRange(1), default=40, help="Number of trials.")
+@click.option("--seed", type=int, default=0, help="Seed of draws, folds and weights.")
 @click.option(
     "--fresh",
     type=click.IntRange(2),
     default=5,
-    help="Seeds the best is trained again with; one has no interval.",
+    help="Fresh seeds for the comparison; at least two, for an interval.",
 )
 @click.option(
-    "--preset", type=click.Path(path_type=Path), default=PRESET, help="Where the best is written."
+    "--preset", type=click.Path(path_type=Path), default=PRESET, help="File for the best trial."
 )
 def command(space: Sequence[str], trials: int, seed: int, fresh: int, preset: Path) -> str:
-    r"""Search parameters of train_fusion on validation folds, and write the best as a preset.
+    """Search parameters of train_fusion on validation folds; write the best as a preset.
 
     \b
     Example:
       ecmf sweep --space learning_rate=log:1e-4:1e-2 --trials 40
       dvc exp run $(ecmf preset swept)
-    """
+    """  # noqa: D301
     logging.getLogger().setLevel(logging.INFO)
     return sweep_fusion(list(space), trials, seed, fresh, preset)

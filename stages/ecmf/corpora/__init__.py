@@ -1,4 +1,4 @@
-"""Layouts of published corpora; one file reads one layout and yields its clips.
+"""Read the layouts of published corpora; each file reads one layout and yields its clips.
 
-What all of them share, the manifest and the splits, is in `data`.
+The manifest and the splits, which all of them share, are in `data`.
 """

@@ -1,9 +1,8 @@
-"""Any folder with a `clips.csv` in it: one line per clip, files named relative to the folder.
+"""Read any folder with a `clips.csv`: one row per clip, with paths relative to the folder.
 
-Columns: clip_id, one or more of video, audio and transcript, and as far as they are known language,
-speaker, group, dialogue, split, label, valence and one `annotator_<name>` per annotator. A group
-not given is the speaker, or else the clip itself; a split not given is train, or unlabelled where
-there is no label.
+Columns: clip_id, one or more of video, audio and transcript, and optionally language, speaker,
+group, dialogue, split, label, valence and one `annotator_<name>` per annotator. The group defaults
+to the speaker, or else to the clip itself; the split to train, or to unlabelled without a label.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,18 +10,18 @@ from pathlib import Path
 from typing import ClassVar
 
 from ecmf import registry
-from ecmf.data.manifest import ANNOTATOR_PREFIX, COLUMNS, Clip
-from ecmf.errors import CorpusError, MissingFileError
-from ecmf.storage.csv_rows import is_number, read_rows
+from ecmf.data.manifest import ANNOTATOR_PREFIX, COLUMNS, Clip, raise_errors
+from ecmf.errors import MissingFileError
+from ecmf.storage.csv_rows import is_number, read_csv
 
-LIST = "clips.csv"
-KNOWN = [column for column in COLUMNS if column != "sha256"]
-SAYING = ("video", "audio", "transcript")
-"""Columns of which a list needs one."""
+TABLE = "clips.csv"
+KNOWN_COLUMNS = [column for column in COLUMNS if column != "sha256"]
+CONTENT_COLUMNS = ("video", "audio", "transcript")
+"""Columns of which at least one is required."""
 
 
 class Corpus:
-    """Clips listed by hand or by a script; the labels found are the classes."""
+    """Clips listed by hand or by a script; the classes are the labels in the table."""
 
     classes: ClassVar[tuple[str, ...]] = ()
     gated: ClassVar[bool] = False
@@ -32,53 +31,53 @@ class Corpus:
 
         Raises:
             MissingFileError: there is no `clips.csv`.
-            CorpusError: it is no UTF-8 csv, a column is unknown or missing, a line has too many or
-                too few fields, a valence is no number, two labels differ in case only.
+            CorpusError: it is not a UTF-8 csv, a column is unknown or missing, a row has too many
+                or too few fields, a valence is not a number, or two labels differ only in case.
         """
-        table = folder / LIST
+        table = folder / TABLE
         if not table.is_file():
             raise MissingFileError(
-                f"no {LIST} in {folder}: list the clips there, with the columns clip_id, one "
-                f"of {', '.join(SAYING)}, and any of {', '.join(KNOWN[4:])}, "
+                f"no {TABLE} in {folder}: list the clips there, with the columns clip_id, one "
+                f"of {', '.join(CONTENT_COLUMNS)}, and any of {', '.join(KNOWN_COLUMNS[4:])}, "
                 f"{ANNOTATOR_PREFIX}<name>"
             )
-        rows = read_rows(table, _header_faults)
-        faults = _faults(rows)
-        if faults:
-            raise CorpusError("\n  ".join([f"{table}: {len(faults)} faults", *faults]))
+        rows = read_csv(table, _header_errors)
+        raise_errors(table, _row_errors(rows))
         yield from map(_clip, rows)
 
 
-def _header_faults(header: Sequence[str]) -> list[str]:
-    faults = []
+def _header_errors(header: Sequence[str]) -> list[str]:
+    errors = []
     if "clip_id" not in header:
-        faults.append("no column clip_id")
-    if not set(SAYING) & set(header):
-        faults.append(f"no column {', '.join(SAYING[:-1])} or {SAYING[-1]}")
-    faults.extend(
-        f"unknown column {name!r}: rename it, or take it out.{registry.hint(name, KNOWN)}"
+        errors.append("no column clip_id")
+    if not set(CONTENT_COLUMNS) & set(header):
+        errors.append(f"no column {', '.join(CONTENT_COLUMNS[:-1])} or {CONTENT_COLUMNS[-1]}")
+    errors.extend(
+        f"unknown column {name!r}: rename or remove it.{registry.did_you_mean(name, KNOWN_COLUMNS)}"
         for name in header
-        if name not in KNOWN and not name.startswith(ANNOTATOR_PREFIX)
+        if name not in KNOWN_COLUMNS and not name.startswith(ANNOTATOR_PREFIX)
     )
-    return faults
+    return errors
 
 
-def _faults(rows: list[dict[str, str]]) -> list[str]:
-    faults = []
+def _row_errors(rows: list[dict[str, str]]) -> list[str]:
+    errors = []
     spelling: dict[str, str] = {}
     for row in rows:
         clip_id, label, valence = row["clip_id"], row.get("label", ""), row.get("valence", "")
         first = spelling.setdefault(label.casefold(), label)
         if label != first:
-            faults.append(f"clip {clip_id!r}: label {label!r} was {first!r} before: spell it alike")
+            errors.append(
+                f"clip {clip_id!r}: label {label!r} was {first!r} before: use one spelling"
+            )
         if valence and not is_number(valence):
-            faults.append(f"clip {clip_id!r}: valence {valence!r} is not a number")
-    return faults
+            errors.append(f"clip {clip_id!r}: valence {valence!r} is not a number")
+    return errors
 
 
 def _clip(row: dict[str, str]) -> Clip:
-    annotators = {name: said for name, said in row.items() if name.startswith(ANNOTATOR_PREFIX)}
-    known = {name: said for name, said in row.items() if name not in annotators}
-    known["group"] = known.get("group") or known.get("speaker") or known["clip_id"]
-    known["split"] = known.get("split") or ("train" if known.get("label") else "unlabelled")
-    return Clip(**known, annotators=annotators)  # type: ignore[arg-type]
+    annotators = {name: label for name, label in row.items() if name.startswith(ANNOTATOR_PREFIX)}
+    fields = {name: value for name, value in row.items() if name not in annotators}
+    fields["group"] = fields.get("group") or fields.get("speaker") or fields["clip_id"]
+    fields["split"] = fields.get("split") or ("train" if fields.get("label") else "unlabelled")
+    return Clip(**fields, annotators=annotators)  # type: ignore[arg-type]

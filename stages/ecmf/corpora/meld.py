@@ -1,20 +1,20 @@
-"""MELD (Poria et al. 2019, arXiv 1810.02508) in the layout it is published in: 13,708 lines.
+"""Read MELD (Poria et al. 2019, arXiv 1810.02508) in its published layout: 13,708 utterances.
 
-    train_sent_emo.csv           9,989 lines of dialogue, one per row: its emotion and its speaker
-    dev_sent_emo.csv             1,109 lines
-    test_sent_emo.csv            2,610 lines
+    train_sent_emo.csv           9,989 utterances, one per row, with emotion and speaker
+    dev_sent_emo.csv             1,109 utterances
+    test_sent_emo.csv            2,610 utterances
     train_splits/                dia<dialogue>_utt<utterance>.mp4, if the videos are unpacked
     dev_splits_complete/
     output_repeated_splits_test/
 
-A line whose video is not there is a clip of text alone. Dialogues are counted anew in each table,
-so clips are named `train_dia0_utt1`; a dialogue is a group, and its lines stand in the order of
-their numbers, with gaps where the publishers took lines out. Sentiment, season and time in the
+An utterance without a video becomes a clip of text only. Each table numbers its dialogues from
+zero, so clips are named `train_dia0_utt1`. A dialogue is a group; its utterances are in the order
+of their numbers, with gaps where the publishers removed some. Sentiment, season and time in the
 episode are not read.
 
-Some copies of the tables were made by reading Windows-1252 as Latin-1, which turns the sign ’ into
-the control character U+0092. Those are turned back; everything else stays as it was published. The
-tables are under GPL-3.0, and so is a manifest made of them.
+Some copies of the tables were made by reading Windows-1252 as Latin-1, which turns the character ’
+into the control character U+0092. These are restored; everything else stays as published. The
+tables are under GPL-3.0, and so is a manifest derived from them.
 """
 
 import codecs
@@ -27,13 +27,13 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from ecmf import registry
-from ecmf.data.manifest import Clip, Split
-from ecmf.errors import CorpusError, MissingFileError
-from ecmf.storage.csv_rows import read_tables
+from ecmf.data.manifest import Clip, Split, raise_errors
+from ecmf.errors import MissingFileError
+from ecmf.storage.csv_rows import read_csv_files
 
 
 class Part(NamedTuple):
-    """Where an official split stands: its table and its videos, and how its ids begin."""
+    """An official split: its table, the folder of its videos, and the prefix of its clip ids."""
 
     split: Split
     table: str
@@ -50,15 +50,15 @@ COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
 NUMBERS = ("Dialogue_ID", "Utterance_ID")
 NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 PUBLISHED: dict[Split, int] = {"train": 9_989, "val": 1_109, "test": 2_610}
-"""Lines of the whole set: any other number is a part of it."""
+"""Utterances of the complete set."""
 
-MISREAD = {
-    code: sign
+CP1252_FIXES = {
+    code: character
     for code in range(0x80, 0xA0)
-    # Windows-1252 has no sign for five of these bytes: they stay what they are.
-    if (sign := codecs.decode(bytes([code]), "cp1252", "ignore"))
+    # Windows-1252 defines no character for five of these bytes: they are left as they are.
+    if (character := codecs.decode(bytes([code]), "cp1252", "ignore"))
 }
-"""Control characters no text holds -> the sign whose Windows-1252 byte was read as one."""
+"""Control character -> the character whose Windows-1252 byte was read as Latin-1."""
 
 Row = Mapping[str, str]
 
@@ -66,7 +66,7 @@ log = logging.getLogger(__name__)
 
 
 class Corpus:
-    """Seven emotions in the order of the field, neutral first."""
+    """Seven emotions in the order common in the literature, neutral first."""
 
     classes: ClassVar[tuple[str, ...]] = (
         "neutral",
@@ -80,42 +80,40 @@ class Corpus:
     gated: ClassVar[bool] = False
 
     def clips(self, folder: Path) -> Iterator[Clip]:
-        """Yield the lines of train, dev and test, dialogue by dialogue, as they were said.
+        """Yield the utterances of train, dev and test by dialogue, in the order of speech.
 
         Raises:
-            MissingFileError: a table is absent; names all that are.
-            CorpusError: a table has other columns or broken lines, a number is none, a line stands
-                twice, an emotion is unknown; names every fault.
+            MissingFileError: tables are absent; the message names all of them.
+            CorpusError: a table lacks a column or has malformed rows, a number is invalid, an
+                utterance appears twice, or an emotion is unknown; the message lists every error.
         """
         absent = [part.table for part in PARTS if not (folder / part.table).is_file()]
         if absent:
             raise MissingFileError(
-                f"no {', '.join(absent)} in {folder}: it must hold MELD as it is published, the "
-                "three tables side by side"
+                f"no {', '.join(absent)} in {folder}: the folder must hold the three tables "
+                "of MELD in their published layout"
             )
-        tables = read_tables(folder, {part.table: COLUMNS for part in PARTS})
-        faults = [fault for part in PARTS for fault in _faults(part, tables[part.table])]
-        if faults:
-            raise CorpusError("\n  ".join([f"{folder}: {len(faults)} faults", *faults]))
-        found = [_clip(part, row, folder) for part in PARTS for row in _said(tables[part.table])]
-        _report(folder, found, tables)
-        yield from found
+        tables = read_csv_files(folder, {part.table: COLUMNS for part in PARTS})
+        errors = [error for part in PARTS for error in _row_errors(part, tables[part.table])]
+        raise_errors(folder, errors)
+        clips = [_clip(part, row, folder) for part in PARTS for row in _sorted(tables[part.table])]
+        _warn(folder, clips, tables)
+        yield from clips
 
 
-def _faults(part: Part, rows: list[dict[str, str]]) -> Iterator[str]:
-    seen = Counter(_name(row) for row in rows)
-    for name, count in seen.items():
+def _row_errors(part: Part, rows: list[dict[str, str]]) -> Iterator[str]:
+    for name, count in Counter(map(_name, rows)).items():
         if count > 1:
-            yield f"{part.table}: {name} stands {count} times: keep one row"
+            yield f"{part.table}: {name} appears {count} times: keep one row"
     for row in rows:
         for column in NUMBERS:
             if not NUMBER.fullmatch(row[column]):
-                yield f"{part.table}: {_name(row)}: {column} {row[column]!r} is no whole number"
+                yield f"{part.table}: {_name(row)}: {column} {row[column]!r} is not a whole number"
         emotion = row["Emotion"]
         if emotion not in Corpus.classes:
             yield (
                 f"{part.table}: {_name(row)}: unknown emotion {emotion!r}, the classes are "
-                f"{', '.join(Corpus.classes)}.{registry.hint(emotion, Corpus.classes)}"
+                f"{', '.join(Corpus.classes)}.{registry.did_you_mean(emotion, Corpus.classes)}"
             )
 
 
@@ -123,7 +121,7 @@ def _name(row: Row) -> str:
     return f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
 
 
-def _said(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+def _sorted(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return sorted(rows, key=lambda row: tuple(int(row[column]) for column in NUMBERS))
 
 
@@ -133,9 +131,9 @@ def _clip(part: Part, row: Row, folder: Path) -> Clip:
     return Clip(
         clip_id=f"{part.name}_{_name(row)}",
         video=video if (folder / video).is_file() else "",
-        transcript=row["Utterance"].translate(MISREAD),
+        transcript=row["Utterance"].translate(CP1252_FIXES),
         language="en",
-        speaker=row["Speaker"].translate(MISREAD),
+        speaker=row["Speaker"].translate(CP1252_FIXES),
         group=dialogue,
         dialogue=dialogue,
         split=part.split,
@@ -143,18 +141,18 @@ def _clip(part: Part, row: Row, folder: Path) -> Clip:
     )
 
 
-def _report(folder: Path, clips: list[Clip], tables: Mapping[str, list[dict[str, str]]]) -> None:
-    """Say what is legal but seldom meant."""
+def _warn(folder: Path, clips: list[Clip], tables: Mapping[str, list[dict[str, str]]]) -> None:
+    """Log a warning for what is valid but seldom intended."""
     if Counter(clip.split for clip in clips) != PUBLISHED:
-        log.warning("%s: %d lines: this is a part of MELD", folder, len(clips))
+        log.warning("%s: %d utterances: this is only a part of MELD", folder, len(clips))
     misread = sum(
-        bool({*map(ord, row["Utterance"] + row["Speaker"])} & MISREAD.keys())
+        bool({*map(ord, row["Utterance"] + row["Speaker"])} & CP1252_FIXES.keys())
         for row in chain.from_iterable(tables.values())
     )
     without = sum(not clip.video for clip in clips)
-    for count, what in (
-        (misread, "lines with control characters for signs such as ’: put right"),
-        (without if without < len(clips) else 0, "lines without a video: text alone"),
+    for count, message in (
+        (misread, "utterances with control characters for characters such as ’: restored"),
+        (without if without < len(clips) else 0, "utterances without a video: read as text only"),
     ):
         if count:
-            log.warning("%s: %d %s", folder, count, what)
+            log.warning("%s: %d %s", folder, count, message)

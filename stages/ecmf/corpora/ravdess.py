@@ -1,11 +1,11 @@
-"""RAVDESS speech: wav, flac or mp4 under their official names, anywhere below the folder.
+"""Read RAVDESS speech: wav, flac or mp4 under their official names, anywhere below the folder.
 
-A name says modality-channel-emotion-intensity-statement-repetition-actor, e.g.
+A file name encodes modality-channel-emotion-intensity-statement-repetition-actor, e.g.
 `03-01-05-02-01-01-07` (Livingstone & Russo 2018, Zenodo 1188976). The corpus has no test split: all
-clips are for training, and a model is scored by folds that keep an actor together.
+clips are for training, and a model is scored by cross-validation with one actor per group.
 
-Of a performance that lies there in several modalities one clip is made: of the video with sound if
-there is one, else of the silent video and the sound on its own. Songs are left out, with a note.
+A performance present in several modalities is one clip: the video with sound if there is one, else
+the silent video and the separate audio. Songs are left out, with a warning.
 """
 
 import logging
@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from ecmf.data.manifest import Clip
-from ecmf.errors import CorpusError
+from ecmf.data.manifest import Clip, raise_errors
 
 SUFFIXES = {".wav", ".flac", ".mp4"}
 AUDIO_VIDEO, VIDEO, AUDIO = "01", "02", "03"
@@ -25,7 +24,7 @@ NAME = re.compile(
     r"(?P<modality>0[1-3])-(?P<performance>(?P<channel>0[12])-(?P<emotion>0[1-8])-0[12]"
     r"-(?P<statement>0[12])-0[12]-(?P<actor>0[1-9]|1\d|2[0-4]))"
 )
-HOW_NAMES_LOOK = "modality-channel-emotion-intensity-statement-repetition-actor, two digits each"
+NAME_FORMAT = "modality-channel-emotion-intensity-statement-repetition-actor, two digits each"
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +48,15 @@ class Corpus:
         """Yield one clip per performance, ordered by actor and then by name.
 
         Raises:
-            CorpusError: a wav, flac or mp4 has another name, or a name stands twice.
+            CorpusError: a wav, flac or mp4 has another name, or a name appears twice.
         """
         performances: dict[str, dict[str, Path]] = {}
-        faults, songs = [], 0
+        errors, songs = [], 0
         for path in sorted(_recordings(folder)):
             name = NAME.fullmatch(path.stem)
             if name is None:
-                faults.append(
-                    f"{str(path)!r} is not named {HOW_NAMES_LOOK}: rename it or move it out"
+                errors.append(
+                    f"{str(path)!r} is not named {NAME_FORMAT}: rename it or move it elsewhere"
                 )
                 continue
             if name["channel"] == SONG:
@@ -66,20 +65,19 @@ class Corpus:
             files = performances.setdefault(name["performance"], {})
             first = files.setdefault(name["modality"], path)
             if first != path:
-                faults.append(f"{str(path)!r} is there already as {str(first)!r}: keep one of them")
+                errors.append(f"{str(path)!r} duplicates {str(first)!r}: keep one of them")
             if (name["modality"] == AUDIO) == (path.suffix.lower() == ".mp4"):
-                faults.append(f"{str(path)!r}: modality {name['modality']} is not a {path.suffix}")
-        if faults:
-            raise CorpusError("\n  ".join([f"{folder}: {len(faults)} faults", *faults]))
+                errors.append(f"{str(path)!r}: modality {name['modality']} is not a {path.suffix}")
+        raise_errors(folder, errors)
         if songs:
-            log.warning("%s: %d songs left out, only speech is a clip", folder, songs)
+            log.warning("%s: %d songs left out, only speech is read", folder, songs)
         yield from sorted(
             map(_clip, performances.values()), key=lambda clip: (clip.speaker, clip.clip_id)
         )
 
 
 def _recordings(folder: Path) -> Iterator[Path]:
-    """Relative paths of the recordings; hidden files (`._*` in archives made on a Mac) are none."""
+    """Yield the relative paths of recordings, without hidden files (`._*` in macOS archives)."""
     for path in folder.rglob("*"):
         if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
             yield path.relative_to(folder)

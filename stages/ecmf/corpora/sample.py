@@ -1,4 +1,4 @@
-"""The corpus `make_sample` makes: the six emotions of MER2025, listed in its own `clips.csv`."""
+"""Read the synthetic corpus of `make_sample`: a `clips.csv` with the six emotions of MER2025."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from ecmf.corpora import folder
 
 
 class Corpus(folder.Corpus):
-    """A folder with a `clips.csv`, whose classes stand in the order of the MER2025 code."""
+    """A folder with a `clips.csv`, with its classes in the order of the official MER2025 code."""
 
     classes: ClassVar[tuple[str, ...]] = (
         "neutral",

@@ -1,4 +1,4 @@
-"""Follow one face through the frames of a clip and crop it.
+"""Track the main face through the frames of a clip and crop it.
 
-The networks that find faces in a frame are in `detectors`.
+The networks that find faces in an image are in `detectors`.
 """

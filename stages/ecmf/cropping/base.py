@@ -1,4 +1,4 @@
-"""What every face detector promises."""
+"""Interface of a face detector."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from ecmf.media import RGB
 
 @dataclass(frozen=True)
 class Face:
-    """One face: the edges of its box in pixels, and how sure the detector is.
+    """One face: the edges of its bounding box in pixels, and the detector's confidence score.
 
-    0 is the left or upper edge of the picture; a box may reach beyond the picture. Scores of
-    different detectors are not on one scale; larger is surer.
+    0 is the left or upper edge of the image; a box may reach beyond the image. Scores of different
+    detectors are not on one scale; larger is more confident.
     """
 
     left: float
@@ -23,26 +23,26 @@ class Face:
 
     @property
     def width(self) -> float:
-        """From the left to the right edge, in pixels."""
+        """Width of the box in pixels."""
         return self.right - self.left
 
     @property
     def height(self) -> float:
-        """From the upper to the lower edge, in pixels."""
+        """Height of the box in pixels."""
         return self.bottom - self.top
 
 
 class Detector(Protocol):
-    """A picture in, its faces out. `provenance` fixes the numbers beyond the options."""
+    """Find faces in images. `provenance` is everything beyond the options that determines them."""
 
     default_confidence: ClassVar[float]
-    """The score that is asked of a face where the parameters say nothing."""
+    """Minimum score of a face where the parameters set none."""
 
     uses_device: ClassVar[bool]
-    """True: it runs on a GPU where one is asked for. False: always on the processor."""
+    """Whether it runs on the GPU if one is requested; else always on the CPU."""
 
     provenance: Mapping[str, Any]
 
-    def __call__(self, picture: RGB, minimum_confidence: float) -> list[Face]:
-        """Find every face with a score of `minimum_confidence` or more, the surest first."""
+    def __call__(self, image: RGB, minimum_confidence: float) -> list[Face]:
+        """Find every face with a score of at least `minimum_confidence`, highest score first."""
         ...

@@ -1,4 +1,4 @@
-"""The pictures of one clip -> square crops of its main person's face, as JPEG files."""
+"""Crop the face of the main person from the frames of a clip, as square JPEG files."""
 
 import functools
 import json
@@ -9,40 +9,40 @@ import numpy as np
 
 from ecmf import registry
 from ecmf.cropping.base import Detector, Face
-from ecmf.cropping.face_tracker import follow
-from ecmf.media import RGB, Pictures
+from ecmf.cropping.face_tracker import track_main_face
+from ecmf.media import RGB, Images
 from ecmf.params import CropFaces
 from ecmf.storage.jpeg import decode_jpeg, encode_jpeg
 from ecmf.storage.store import Layout, Result, Rows, no_rows
 
-LAYOUT = Layout(jpeg=True, columns={"box": (4,), "score": ()})
-"""A row per crop. `box` is left, top, right, bottom in pixels of the frame, as it was detected."""
+FACES = Layout(jpeg=True, columns={"box": (4,), "score": ()})
+"""A row per crop. `box` is left, top, right, bottom in pixels of the frame, as detected."""
 
-ENOUGH = 0.5
-"""A clip whose face is found in a smaller share of its frames is flagged."""
+MIN_FACE_FRACTION = 0.5
+"""A clip with the face in a smaller fraction of its frames is flagged."""
 
 
-def crop(picture: RGB, face: Face, margin: float, edge: int) -> RGB:
-    """Cut a face out of a picture: the square around its box, `margin` sides wider on each side.
+def crop(image: RGB, face: Face, margin: float, pixels: int) -> RGB:
+    """Crop the square around the box of a face, widened by `margin` sides on each side.
 
-    What lies outside the picture repeats its border, so that a face keeps its proportions there.
+    Outside the image its border is repeated, so that a face keeps its proportions there.
 
     Returns:
-        (edge, edge, 3)
+        (pixels, pixels, 3)
     """
     side = max(1, round(max(face.width, face.height) * (1 + 2 * margin)))
     left = round((face.left + face.right - side) / 2)
     top = round((face.top + face.bottom - side) / 2)
-    rows = np.clip(np.arange(top, top + side), 0, picture.shape[0] - 1)
-    columns = np.clip(np.arange(left, left + side), 0, picture.shape[1] - 1)
-    square = picture[rows[:, None], columns]
-    interpolation = cv2.INTER_AREA if side > edge else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(square, (edge, edge), interpolation=interpolation), np.uint8)
+    rows = np.clip(np.arange(top, top + side), 0, image.shape[0] - 1)
+    columns = np.clip(np.arange(left, left + side), 0, image.shape[1] - 1)
+    square = image[rows[:, None], columns]
+    interpolation = cv2.INTER_AREA if side > pixels else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(square, (pixels, pixels), interpolation=interpolation), np.uint8)
 
 
 @dataclass(frozen=True)
 class FaceCropper:
-    """A clip's pictures in, its face crops out. The detector is built where it first runs."""
+    """Crop the faces of clips, with a detector built in the worker process that runs it."""
 
     params: CropFaces
 
@@ -54,50 +54,49 @@ class FaceCropper:
 
     @property
     def minimum_confidence(self) -> float:
-        """The score asked of a face: the parameter, or the detector's own default."""
-        given = self.params.minimum_confidence
-        return self.detector.default_confidence if given is None else given
+        """Minimum score of a face: the parameter, or the default of the detector."""
+        minimum = self.params.minimum_confidence
+        return self.detector.default_confidence if minimum is None else minimum
 
-    def __call__(self, pictures: Pictures) -> Rows:
-        """Crop the face of the one person who is followed through the clip.
+    def __call__(self, clip: Images) -> Rows:
+        """Crop the face of the main person, tracked through the clip.
 
         Returns:
-            A row per picture in which the person was seen, with the picture's time; no row, and the
-            reason, where no face was found; flagged where it was found in few pictures only.
+            A row per frame with that face, and the time of the frame. Without any face no row and
+            a reason; flagged if fewer than MIN_FACE_FRACTION of the frames have it.
         """
         detector, minimum = self.detector, self.minimum_confidence
-        images = pictures.images
-        followed = follow([detector(image, minimum) for image in images])
-        seen = [(number, face) for number, face in enumerate(followed) if face]
-        facts = {"frames": float(len(images)), "faces": float(len(seen))}
-        if not seen:
+        images = clip.images
+        tracked = track_main_face([detector(image, minimum) for image in images])
+        faces = [(index, face) for index, face in enumerate(tracked) if face]
+        facts = {"frames": float(len(images)), "faces": float(len(faces))}
+        if not faces:
             reason = f"no face found in {len(images)} frames" if len(images) else "no frames"
-            return no_rows(LAYOUT, "empty", reason, facts)
+            return no_rows(FACES, "empty", reason, facts)
         params = self.params
-        crops = [crop(images[number], face, params.margin, params.edge) for number, face in seen]
-        few = len(seen) < ENOUGH * len(images)
+        crops = [crop(images[i], face, params.margin, params.crop_pixels) for i, face in faces]
+        boxes = [(face.left, face.top, face.right, face.bottom) for _, face in faces]
+        few = len(faces) < MIN_FACE_FRACTION * len(images)
         return Rows(
-            values=[encode_jpeg(face, params.jpeg_quality) for face in crops],
-            times=pictures.times[[number for number, _ in seen]],
+            values=[encode_jpeg(image, params.jpeg_quality) for image in crops],
+            times=clip.times[[index for index, _ in faces]],
             columns={
-                "box": np.array(
-                    [(face.left, face.top, face.right, face.bottom) for _, face in seen], "float32"
-                ),
-                "score": np.array([face.score for _, face in seen], "float32"),
+                "box": np.array(boxes, "float32"),
+                "score": np.array([face.score for _, face in faces], "float32"),
             },
             facts=facts,
             state="flagged" if few else "whole",
-            reason=f"a face in {len(seen)} of {len(images)} frames only" if few else "",
+            reason=f"a face in {len(faces)} of {len(images)} frames only" if few else "",
         )
 
     def crop_stored(self, clip: tuple[str, Rows]) -> Result:
-        """Do the same for a clip of a store of frames, given as its id and rows."""
+        """Crop the faces of a clip of a frame store, from its id and rows."""
         clip_id, rows = clip
-        images = [decode_jpeg(picture) for picture in rows.values]
-        return (self(Pictures(clip_id, images, rows.times)),)
+        images = [decode_jpeg(file) for file in rows.values]
+        return (self(Images(clip_id, images, rows.times)),)
 
 
 @functools.cache
-def _detector(member: str, options: str) -> Detector:
-    detector: Detector = registry.create("detectors", "Detector", member, json.loads(options))
+def _detector(name: str, options: str) -> Detector:
+    detector: Detector = registry.build("detectors", "Detector", name, json.loads(options))
     return detector

@@ -1,7 +1,7 @@
-"""The faces of successive pictures -> the one person of the clip.
+"""Link the faces of successive frames into tracks and choose the track of the main person.
 
-Faces are linked by where they are, not by who they are: nobody is recognised. After a cut to
-another person at the same place of the picture, the track goes on with that person.
+Faces are linked by position, not by identity: nobody is recognised. After a cut to another person
+at the same place of the frame, the track goes on with that person.
 """
 
 from collections.abc import Sequence
@@ -9,67 +9,67 @@ from dataclasses import dataclass, field
 
 from ecmf.cropping.base import Face
 
-MAXIMUM_STEP = 1.0
-"""How far a face may move from one sight to the next, in sides of its box.
+MAX_CENTRE_SHIFT = 1.0
+"""Largest shift of a face's centre between two detections, in sides of its box.
 
-Pictures may be a third of a second apart, in which a lively speaker leans by most of a face's
-width; two people side by side are farther apart than this."""
+Frames may be a third of a second apart, in which a lively speaker leans by most of a face's width;
+two people side by side are farther apart than this."""
 
-MAXIMUM_GROWTH = 2.0
-"""By which factor a face may grow or shrink from one sight to the next."""
+MAX_SIZE_RATIO = 2.0
+"""Largest factor by which a face grows or shrinks between two detections."""
 
 
 @dataclass
 class _Track:
     faces: dict[int, Face] = field(default_factory=dict)
-    """Number of the picture -> the face in it."""
+    """Face by the index of its frame."""
 
     @property
     def last(self) -> Face:
         return next(reversed(self.faces.values()))
 
     @property
-    def presence(self) -> float:
-        """The area of all its faces: large for who is near and seen for long."""
+    def area_sum(self) -> float:
+        """Sum of the areas of its faces: large for a person who is near and visible for long."""
         return sum(face.width * face.height for face in self.faces.values())
 
 
-def follow(pictures: Sequence[Sequence[Face]]) -> list[Face | None]:
-    """Return the face of the clip's main person in each picture, or None where it is not seen.
+def track_main_face(frames: Sequence[Sequence[Face]]) -> list[Face | None]:
+    """Return the face of the clip's main person in each frame, or None where it is not detected.
 
-    Each picture in turn: the pair of a track and a face that lie nearest are one person, then the
-    next nearest, until none is near enough; a face that is left begins a track. A person who is
-    missed for some pictures is found again where they were last seen. The main person is the one
-    with the largest presence, area times pictures; scores do not vote, since their scales differ.
+    Frame by frame, the nearest pair of a track and a face is linked, then the next nearest, until
+    none is near enough; every face that is left starts a track. A person who is missed in some
+    frames is linked again where last seen. The main person is the track with the largest sum of
+    areas; scores play no part, since their scales differ.
 
     Args:
-        pictures: The faces of each picture, in order of time.
+        frames: The faces of each frame, in order of time.
     """
     tracks: list[_Track] = []
-    for number, faces in enumerate(pictures):
-        free = list(range(len(faces)))
-        waiting = list(range(len(tracks)))
+    for index, faces in enumerate(frames):
+        free_faces = list(range(len(faces)))
+        free_tracks = list(range(len(tracks)))
         pairs = sorted(
-            (step, track, face)
-            for track in waiting
-            for face in free
-            if (step := _step(tracks[track].last, faces[face])) is not None
+            (distance, track, face)
+            for track in free_tracks
+            for face in free_faces
+            if (distance := _link_distance(tracks[track].last, faces[face])) is not None
         )
         for _, track, face in pairs:
-            if track in waiting and face in free:
-                waiting.remove(track)
-                free.remove(face)
-                tracks[track].faces[number] = faces[face]
-        tracks += [_Track({number: faces[face]}) for face in free]
-    main = max(tracks, key=lambda track: track.presence, default=_Track())
-    return [main.faces.get(number) for number in range(len(pictures))]
+            if track in free_tracks and face in free_faces:
+                free_tracks.remove(track)
+                free_faces.remove(face)
+                tracks[track].faces[index] = faces[face]
+        tracks += [_Track({index: faces[face]}) for face in free_faces]
+    main = max(tracks, key=lambda track: track.area_sum, default=_Track())
+    return [main.faces.get(index) for index in range(len(frames))]
 
 
-def _step(before: Face, after: Face) -> float | None:
-    """Return how far a face moved, in sides of its box, or None if this is somebody else."""
+def _link_distance(before: Face, after: Face) -> float | None:
+    """Return the shift of the centre in sides of the box, or None if the faces cannot be linked."""
     side_before, side_after = (max(face.width, face.height) for face in (before, after))
-    growth = max(side_before, side_after) / min(side_before, side_after)
+    ratio = max(side_before, side_after) / min(side_before, side_after)
     across = (after.left + after.right - before.left - before.right) / 2
     down = (after.top + after.bottom - before.top - before.bottom) / 2
-    step = float((across**2 + down**2) ** 0.5) / ((side_before + side_after) / 2)
-    return step if step < MAXIMUM_STEP and growth <= MAXIMUM_GROWTH else None
+    shift = float((across**2 + down**2) ** 0.5) / ((side_before + side_after) / 2)
+    return shift if shift < MAX_CENTRE_SHIFT and ratio <= MAX_SIZE_RATIO else None

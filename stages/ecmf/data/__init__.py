@@ -1,4 +1,4 @@
-"""What a corpus is: its manifest, its splits, the features and labels of its clips.
+"""Define a corpus: its manifest, its splits, and the features and labels of its clips.
 
-How each published corpus lies on disk is in `corpora`; media files are opened in `decoding`.
+The layouts of published corpora are in `corpora`; media files are opened in `decoding`.
 """

@@ -1,4 +1,4 @@
-"""What every corpus promises."""
+"""Define the interface of a corpus."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,13 +8,13 @@ from ecmf.data.manifest import Clip
 
 
 class Corpus(Protocol):
-    """A folder on disk in, its clips out.
+    """List the clips of a folder on disk.
 
-    `classes` is the corpus's own order of its emotions, or empty where the labels found decide.
-    `gated` says that its licence lets nobody pass it on: its manifest, which holds its labels, is
-    kept out of git (`ecmf index`, `.gitignore`).
-    The member names files relative to the folder; `indexing.py` checks that they exist and stay
-    inside it, hashes them and makes their paths those of the manifest.
+    `classes` is the corpus's own order of its emotions, or empty where the labels in the folder
+    define them. `gated` is true if the licence forbids redistribution: the manifest, which holds
+    the labels, is then kept out of git (`ecmf index`, `.gitignore`).
+    A plugin gives paths relative to the folder. `corpus_index.collect_clips` checks that the files
+    exist and lie inside it, hashes them and converts the paths to those of the manifest.
     """
 
     classes: ClassVar[tuple[str, ...]]

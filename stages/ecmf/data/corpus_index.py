@@ -1,7 +1,7 @@
-"""A corpus's folder in, its checked and hashed clips out: the list a manifest is written from.
+"""Collect the clips of a corpus's folder, checked and hashed, to write a manifest from.
 
-Nothing is decoded here: whether a file can be played is found out, clip by clip, by `decode_video`.
-But every byte is read once, for its hash: a corpus takes as long as its disk needs to read it.
+Media files are not decoded: `decode_video` finds out, clip by clip, whether a file can be played.
+Every byte is read once, for its hash, so indexing takes as long as the disk needs to read a corpus.
 """
 
 import os
@@ -16,71 +16,61 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ecmf import registry
-from ecmf.data.manifest import Clip, check
+from ecmf.data.manifest import Clip, find_errors, raise_errors
 from ecmf.errors import CorpusError, MissingFileError
 from ecmf.storage.files import sha256
 
-LONGEST_ID = 200
+MAX_ID_BYTES = 200
 """Bytes of a clip id in UTF-8: file systems allow 255 for a name, suffixes included."""
 
 CLIPS_PER_TASK = 64
-"""Clips a thread hashes in one go: handing over each small file costs more than reading it."""
+"""Clips a thread hashes per task: dispatching a single small file costs more than reading it."""
 
 IsInside = Callable[[Path], bool]
-"""Whether a folder, its links followed, lies in that of the corpus."""
+"""Return whether a folder, its links followed, lies in the folder of the corpus."""
 
 
-def index(corpus: str, folder: Path) -> list[Clip]:
-    """Return the clips of `folder`, read by the member `corpus` of `corpora/`, hashes filled in.
+def collect_clips(corpus: str, folder: Path) -> list[Clip]:
+    """Return the clips of `folder`, read by the plugin `corpus` of `corpora/`, with their hashes.
 
-    Paths are those of the manifest: from the project's root (the current folder) where the corpus
-    lies inside it, absolute where it does not.
+    Paths are relative to the project's root (the current folder) if the corpus lies inside it, and
+    absolute otherwise.
 
     Raises:
-        ParamsError: there is no such corpus; lists those there are.
+        ParamsError: there is no such corpus; the message lists those available.
         MissingFileError: there is no such folder.
-        CorpusError: a file is absent, unreadable or outside the folder, an id is unsafe or stands
-            twice, a label is unknown; names every fault.
+        CorpusError: a file is absent, unreadable or outside the folder, an id is unsafe or
+            duplicate, or a label is unknown; the message lists every error.
     """
-    member = registry.load("corpora", corpus).Corpus()
+    plugin = registry.load("corpora", corpus).Corpus()
     if not folder.is_dir():
-        raise MissingFileError(f"no folder {folder}: name the one that holds the clips of {corpus}")
-    named = list(member.clips(folder))
-    if not named:
-        raise CorpusError(f"{folder}: no clip of corpus {corpus!r} in it")
+        raise MissingFileError(f"no folder {folder}: give the one that holds the clips of {corpus}")
+    clips = list(plugin.clips(folder))
+    if not clips:
+        raise CorpusError(f"{folder} holds no clip of corpus {corpus!r}")
     root = folder.resolve()
     # Many files share a folder: following the links of each path is most of the work on MER2025.
     is_inside = cache(lambda parent: parent.resolve().is_relative_to(root))
-    faults = [fault for clip in named for fault in _faults(clip, folder, is_inside)]
-    clips, unreadable = _hashed(named, folder) if not faults else (named, [])
-    reports = []
-    if faults or unreadable:
-        reports.append(
-            "\n  ".join([f"{folder}: {len(faults + unreadable)} faults", *faults, *unreadable])
-        )
-    try:
-        check(clips, member.classes or sorted({clip.label for clip in clips}), str(folder))
-    except CorpusError as error:
-        reports.append(str(error))
-    if reports:
-        raise CorpusError("\n".join(reports))
+    errors = [error for clip in clips for error in _clip_errors(clip, folder, is_inside)]
+    if not errors:
+        clips, errors = _with_hashes(clips, folder)
+    errors += find_errors(clips, plugin.classes or sorted({clip.label for clip in clips}))
+    raise_errors(folder, errors)
     return clips
 
 
-def _faults(clip: Clip, folder: Path, is_inside: IsInside) -> Iterator[str]:
+def _clip_errors(clip: Clip, folder: Path, is_inside: IsInside) -> Iterator[str]:
     where = f"clip {clip.clip_id!r}"
     if not _is_safe(clip.clip_id):
         yield (
             f"{where}: ids become file names, so no separator, no unprintable character, no "
-            f"leading dot and at most {LONGEST_ID} bytes: rename it"
+            f"leading dot and at most {MAX_ID_BYTES} bytes are allowed: rename it"
         )
-    sources = clip.sources
-    if not sources and not clip.transcript:
-        yield f"{where}: it names no video and no audio and has no transcript: give one of them"
-    for source in sources:
-        fault = _file_fault(source, folder, is_inside)
-        if fault:
-            yield f"{where}: {str(source)!r} {fault}"
+    if not clip.sources and not clip.transcript:
+        yield f"{where} has no video, no audio and no transcript: give one of them"
+    for path in clip.sources:
+        if error := _file_error(path, folder, is_inside):
+            yield f"{where}: {str(path)!r} {error}"
 
 
 def _is_safe(clip_id: str) -> bool:
@@ -88,62 +78,62 @@ def _is_safe(clip_id: str) -> bool:
         clip_id.isprintable()
         and not clip_id.startswith(".")
         and not {"/", "\\"} & set(clip_id)
-        and len(clip_id.encode()) <= LONGEST_ID
+        and len(clip_id.encode()) <= MAX_ID_BYTES
     )
 
 
-def _file_fault(source: Path, folder: Path, is_inside: IsInside) -> str:
-    if not str(source).isprintable():
+def _file_error(relative: Path, folder: Path, is_inside: IsInside) -> str:
+    if not str(relative).isprintable():
         return "has an unprintable character: rename the file"
-    if source.is_absolute():
+    if relative.is_absolute():
         return f"is absolute: write it relative to {folder}"
-    path = folder / source
+    path = folder / relative
     try:
-        if _is_file_itself(path) and is_inside(path.parent):
+        if _is_regular_file(path) and is_inside(path.parent):
             return ""
         target = path.resolve()
         if not target.is_relative_to(folder.resolve()):
-            return f"leads out of {folder}, to {target}: copy the file into the folder"
+            return f"leads out of {folder} to {target}: copy the file into the folder"
         if not target.exists():
-            return f"is not in {folder}: add the file, or take the clip out"
+            return f"is not in {folder}: add the file, or remove the clip"
         if not target.is_file():
-            return "is not a plain file: name the file itself"
-    except (OSError, RuntimeError) as error:  # a loop of symlinks, a folder that may not be entered
-        return f"cannot be reached ({error}): mend the link or its permissions"
+            return "is not a regular file: name the file itself"
+    except (OSError, RuntimeError) as error:  # a loop of symlinks, a folder without permission
+        return f"cannot be reached ({error}): repair the link or its permissions"
     return ""
 
 
-def _is_file_itself(path: Path) -> bool:
-    """Say whether a plain file stands there; a link to one is none, and so is what is not there."""
+def _is_regular_file(path: Path) -> bool:
+    """Return whether `path` is a regular file, not a link to one."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
         return False
 
 
-def _hashed(clips: Sequence[Clip], folder: Path) -> tuple[list[Clip], list[str]]:
-    """Fill in hashes and the manifest's paths; hashlib lets go of the GIL, so threads do."""
+def _with_hashes(clips: Sequence[Clip], folder: Path) -> tuple[list[Clip], list[str]]:
+    """Fill in the hashes and the manifest's paths; threads suffice, for hashlib frees the GIL."""
     root = Path(os.path.abspath(folder))  # noqa: PTH100  (resolve() would follow a linked corpus)
     project = f"{Path.cwd().as_posix().rstrip('/')}/"
-    faults = []
+    errors = []
 
-    def finished(clip: Clip) -> Clip:
+    def with_hash(clip: Clip) -> Clip:
         digest = ""
         try:
             if clip.sources:
-                digest = sha256(*(root / source for source in clip.sources))
+                digest = sha256(*(root / path for path in clip.sources))
         except OSError as error:
-            faults.append(f"clip {clip.clip_id!r}: cannot be read ({error}): mend its permissions")
+            errors.append(f"clip {clip.clip_id!r} cannot be read ({error}): check its permissions")
         video, audio = (
             path and (root / path).as_posix().removeprefix(project)
             for path in (clip.video, clip.audio)
         )
         return replace(clip, video=video, audio=audio, sha256=digest)
 
-    def all_finished(first: int) -> list[Clip]:
-        return [finished(clip) for clip in clips[first : first + CLIPS_PER_TASK]]
+    def hash_task(first: int) -> list[Clip]:
+        return [with_hash(clip) for clip in clips[first : first + CLIPS_PER_TASK]]
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
-        made = chain.from_iterable(threads.map(all_finished, range(0, len(clips), CLIPS_PER_TASK)))
-        progress = tqdm(made, "hashing", total=len(clips), unit="clip", disable=None)
-        return list(progress), sorted(faults)
+        hashed = chain.from_iterable(threads.map(hash_task, range(0, len(clips), CLIPS_PER_TASK)))
+        progress = tqdm(hashed, "hashing", total=len(clips), unit="clip", disable=None)
+        return list(progress), sorted(errors)

@@ -1,7 +1,6 @@
-"""The record of one clip's text, raw and enriched, and the file of all of them: `data/text.jsonl`.
+"""Read and write the raw and enriched text of every clip: `data/text.jsonl`.
 
-One JSON object per line, in manifest order, whoever the provider was: what was said, what was added
-to it, and by whom, can be read back for every clip.
+The file has one JSON object per line, in manifest order, in the same form for every provider.
 """
 
 import json
@@ -17,71 +16,70 @@ from ecmf.storage.store import State
 
 
 def _encodable(text: str) -> str:
-    text.encode()  # half a surrogate pair, as a model may answer with, would break the file
+    text.encode()  # half a surrogate pair, which a model may write, cannot be stored as UTF-8
     return text
 
 
-Words = Annotated[str, AfterValidator(_encodable)]
-Share = Annotated[float, Field(ge=0, le=1)]
+EncodableText = Annotated[str, AfterValidator(_encodable)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class Line(BaseModel):
-    """One line of a dialogue: who said it, if that is known, and what."""
+class Utterance(BaseModel):
+    """One utterance of a dialogue and its speaker, if known."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    speaker: Words = ""
-    text: Words
+    speaker: EncodableText = ""
+    text: EncodableText
 
 
 class EnrichedText(BaseModel):
-    """What is said in one clip, and what was added.
+    """Transcript of one clip and its enrichment.
 
-    `raw` is the transcript as the manifest has it, `enriched` the text that `encode_text` reads in
-    the view of that name, `context` the lines said before it, the latest last, as far as the
-    parameters ask for them. `cues` and `paraphrase`, what is felt said in other words, come from
-    the provider, `facts` from measurement, all in words; `measured` holds the numbers the facts
-    speak of. `polarity` is null where the provider has no opinion, `probabilities` (class -> share)
-    is empty where it has none on the classes.
+    `raw` is the transcript of the manifest. `enriched` is the text that `encode_text` reads in the
+    view of that name. `context` holds the preceding utterances, the latest last; params.yaml sets
+    how many. `cues` and `paraphrase` (the emotion in other words) come from the provider, `facts`
+    are the nonverbal cues, worded from the values in `measured`. `polarity` is null if the provider
+    gives none, `probabilities` (class -> probability) is empty if it gives none.
 
-    `model` is what a server calls the language model that answered, `prompt_sha256` the hash of all
-    that it was asked: with them the raw reply is found in the cache.
+    `model` is the server's name of the language model, `prompt_sha256` the hash of the prompt; they
+    locate the raw replies in the cache.
 
-    `state` is whole; empty, if nothing was said; flagged, if it is usable with the `reason` given;
-    or failed, if the provider gave no answer: `enriched` is then the raw text with the facts.
+    `state` is whole; empty, without a transcript; flagged, if usable with the stated `reason`; or
+    failed, without a valid reply: `enriched` is then the raw text with the nonverbal cues.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    clip_id: Words
-    raw: Words
-    enriched: Words
-    context: tuple[Line, ...] = ()
-    cues: tuple[Words, ...] = ()
-    paraphrase: Words = ""
-    facts: tuple[Words, ...] = ()
+    clip_id: EncodableText
+    raw: EncodableText
+    enriched: EncodableText
+    context: tuple[Utterance, ...] = ()
+    cues: tuple[EncodableText, ...] = ()
+    paraphrase: EncodableText = ""
+    facts: tuple[EncodableText, ...] = ()
     measured: dict[str, float] = {}
     polarity: Annotated[float, Field(ge=-1, le=1)] | None = None
-    probabilities: dict[str, Share] = {}
-    provider: Words
-    prompt_version: Words
-    model: Words = ""
-    prompt_sha256: Words = ""
+    probabilities: dict[str, Probability] = {}
+    provider: EncodableText
+    prompt_version: EncodableText
+    model: EncodableText = ""
+    prompt_sha256: EncodableText = ""
     state: State = "whole"
-    reason: Words = ""
+    reason: EncodableText = ""
 
 
 def compose(raw: str, cues: Sequence[str], facts: Sequence[str]) -> str:
-    """Put cues and facts in brackets after what is said: `I hate it! (negative: hate; loud voice)`.
+    """Append cues and nonverbal cues (`facts`): `I hate it! (negative: hate; loud voice)`.
 
-    Without a transcript the brackets stand alone; without cues and facts the text is the raw one.
+    Without a transcript the brackets stand alone; without cues the raw text is returned.
     """
     added = "; ".join([*cues, *facts])
     return f"{raw} ({added})".lstrip() if added else raw
 
 
 def write_texts(records: Sequence[EnrichedText], path: Path) -> None:
-    """Write one line per record, all of them or nothing; the same records make the same bytes."""
+    """Write one line per record, atomically; equal records give equal bytes."""
     lines = (
         json.dumps(record.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)
         for record in records
@@ -90,25 +88,25 @@ def write_texts(records: Sequence[EnrichedText], path: Path) -> None:
 
 
 def read_texts(path: Path) -> list[EnrichedText]:
-    """All records, in manifest order.
+    """Read all records, in manifest order.
 
     Raises:
         MissingFileError: there is no such file.
-        StoreError: a line is no record; says which and why.
+        StoreError: a line is not a valid record; the message gives its number and the error.
     """
     if not path.is_file():
-        raise MissingFileError(f"no texts {path}: `dvc repro enrich_text` makes them")
+        raise MissingFileError(f"no texts {path}: run `dvc repro enrich_text`")
     records = []
-    # Not splitlines(): JSON leaves signs in a text as they are that Unicode calls ends of a line.
+    # Not splitlines(): JSON does not escape all the characters that Unicode defines as line ends.
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line:
             continue
         try:
             records.append(EnrichedText.model_validate_json(line))
         except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"])) or "line"
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "line"
             raise StoreError(
-                f"{path}, line {number}: {where}: {fault['msg']}; delete the file and run again"
+                f"{path}, line {number}: {where}: {first['msg']}; delete the file and run again"
             ) from error
     return records

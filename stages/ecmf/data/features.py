@@ -1,4 +1,4 @@
-"""The features of all sources, ragged and in memory, in the order of the manifest."""
+"""Load the features of all sources into memory, as ragged arrays in the order of the manifest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ecmf.errors import StoreError
 from ecmf.media import Vectors
 from ecmf.storage.store import Store
 
-SMALLEST_DEVIATION = 1e-6
+MIN_STD = 1e-6
 """Keeps a constant column constant instead of dividing by zero."""
 
 
@@ -20,8 +20,8 @@ SMALLEST_DEVIATION = 1e-6
 class Source:
     """One encoder's features of every clip.
 
-    `values` is (rows, dim); clip i owns rows starts[i] to starts[i + 1], perhaps none. `provenance`
-    says which encoder made them.
+    `values` is (rows, dim); clip i owns rows starts[i] to starts[i + 1], possibly none.
+    `provenance` identifies the encoder.
     """
 
     name: str
@@ -31,16 +31,16 @@ class Source:
 
     @property
     def dim(self) -> int:
-        """Width of a row."""
+        """Number of columns."""
         return int(self.values.shape[1])
 
     @property
     def present(self) -> NDArray[np.bool_]:
-        """Which clips have a row, (clips,)."""
+        """Return whether each clip has a row, (clips,)."""
         return np.diff(self.starts) > 0
 
     def clip_means(self) -> Vectors:
-        """Mean of each clip's rows, (clips, dim); zeros where `present` is false."""
+        """Return the mean of each clip's rows, (clips, dim); zeros where `present` is false."""
         counts = np.diff(self.starts)
         owner = np.repeat(np.arange(len(counts)), counts)
         sums = np.zeros((len(counts), self.dim), "float64")
@@ -49,7 +49,7 @@ class Source:
 
 
 def load_sources(paths: Mapping[str, Path], clip_ids: Sequence[str]) -> list[Source]:
-    """Read the store of each source, name -> path.
+    """Read the store of each source; `paths` maps its name to the file.
 
     Raises:
         StoreError: a store does not hold exactly these clips in this order.
@@ -57,11 +57,11 @@ def load_sources(paths: Mapping[str, Path], clip_ids: Sequence[str]) -> list[Sou
     return [_load(name, path, clip_ids) for name, path in paths.items()]
 
 
-def per_speaker(source: Source, speakers: Sequence[str]) -> Source:
-    """Standardise the rows of each speaker by that speaker's own mean and deviation.
+def standardise_per_speaker(source: Source, speakers: Sequence[str]) -> Source:
+    """Standardise the rows of each speaker by that speaker's own mean and standard deviation.
 
-    It looks at all clips of a speaker, also at those to be predicted, though at no label: results
-    belong to another setting than without it, and are reported apart.
+    The statistics cover all clips of a speaker, including those to be predicted, but no label. The
+    results are transductive: report them separately from those without it.
     """
     owner = np.repeat(np.asarray(speakers), np.diff(source.starts))
     values = np.empty_like(source.values)
@@ -69,7 +69,7 @@ def per_speaker(source: Source, speakers: Sequence[str]) -> Source:
         own = owner == speaker
         rows = source.values[own]
         if len(rows):
-            values[own] = (rows - rows.mean(axis=0)) / (rows.std(axis=0) + SMALLEST_DEVIATION)
+            values[own] = (rows - rows.mean(axis=0)) / (rows.std(axis=0) + MIN_STD)
     return Source(source.name, values, source.starts, source.provenance)
 
 
@@ -78,7 +78,7 @@ def _load(name: str, path: Path, clip_ids: Sequence[str]) -> Source:
         if list(store) != list(clip_ids):
             raise StoreError(
                 f"{path} holds {len(store)} clips that are not the {len(clip_ids)} of the manifest "
-                "in its order: `dvc repro` makes it anew"
+                "in its order: run `dvc repro` to write it again"
             )
-        values = np.asarray(store.all_values(), "float32")  # a network in half precision gives half
+        values = np.asarray(store.all_values(), "float32")  # float16 from a half-precision network
         return Source(name, values, store.starts, store.provenance)

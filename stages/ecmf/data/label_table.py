@@ -1,4 +1,4 @@
-"""What each clip is to be taken for, and why: `data/labels.csv`."""
+"""Read and write the refined label of each clip and its reason: `data/labels.csv`."""
 
 import csv
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecmf.errors import CorpusError, MissingFileError
-from ecmf.storage.files import write_table
+from ecmf.storage.files import write_csv
 
 SOFT_PREFIX = "soft_"
 COLUMNS = ["clip_id", "label", "weight", "decision", "reason", "sources"]
@@ -14,12 +14,12 @@ COLUMNS = ["clip_id", "label", "weight", "decision", "reason", "sources"]
 
 @dataclass(frozen=True)
 class Label:
-    """One line of the table.
+    """One row of the table.
 
-    `soft` is a probability per class, in the corpus's order; zeros for a clip without label.
-    `weight` is how much the clip counts in training; 0 leaves it out. `decision` names what was
-    done with the given label (or the split of a clip that has none), `reason` why, `sources` what
-    every source said, as `name=class` separated by `; `.
+    `soft` holds a probability per class, in the corpus's order; zeros for a clip without a label.
+    `weight` is the clip's weight in training; 0 excludes it. `decision` names the action taken on
+    the manifest's label (or the split of a clip without one), `reason` its reason. `sources` lists
+    the class predicted by every label source, as `name=class` separated by `; `.
     """
 
     clip_id: str
@@ -31,42 +31,43 @@ class Label:
     sources: str = ""
 
 
-def given_label(clip_id: str, label: str, classes: Sequence[str], decision: str) -> Label:
-    """Take the label as it stands; an empty one weighs nothing."""
+def hard_label(clip_id: str, label: str, classes: Sequence[str], decision: str) -> Label:
+    """Return a row with a one-hot label of weight 1; an empty label has weight 0."""
     soft = tuple(float(name == label) for name in classes)
     return Label(clip_id, label, soft, float(bool(label)), decision)
 
 
 def write_labels(labels: Sequence[Label], classes: Sequence[str], path: Path) -> None:
-    """Write the table with one column `soft_<class>` per class."""
-    lines = [[*COLUMNS[:2], *(SOFT_PREFIX + name for name in classes), *COLUMNS[2:]]]
+    """Write the table, with one column `soft_<class>` per class."""
+    rows = [[*COLUMNS[:2], *(SOFT_PREFIX + name for name in classes), *COLUMNS[2:]]]
     for label in labels:
-        soft = (format(share, ".6g") for share in label.soft)
+        soft = (format(probability, ".6g") for probability in label.soft)
         weight = format(label.weight, ".6g")
-        said = [label.decision, label.reason, label.sources]
-        lines.append([label.clip_id, label.label, *soft, weight, *said])
-    write_table(path, lines)
+        explanation = [label.decision, label.reason, label.sources]
+        rows.append([label.clip_id, label.label, *soft, weight, *explanation])
+    write_csv(path, rows)
 
 
 def read_labels(path: Path, clip_ids: Sequence[str], classes: Sequence[str]) -> list[Label]:
     """Read the table.
 
     Raises:
-        MissingFileError: there is none.
-        CorpusError: it speaks of other clips or other classes.
+        MissingFileError: there is no such file.
+        CorpusError: the table has other clips or other classes.
     """
     if not path.is_file():
-        raise MissingFileError(f"no labels {path}: `dvc repro` makes them")
+        raise MissingFileError(f"no labels {path}: run `dvc repro refine_labels`")
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        found = tuple(
+        columns = tuple(
             name.removeprefix(SOFT_PREFIX)
             for name in reader.fieldnames or ()
             if name.startswith(SOFT_PREFIX)
         )
-        if found != tuple(classes):
+        if columns != tuple(classes):
             raise CorpusError(
-                f"{path} has the classes {', '.join(found)}, not {', '.join(classes)}"
+                f"{path} has the classes {', '.join(columns)}, not {', '.join(classes)}: "
+                "run `dvc repro`"
             )
         labels = [
             Label(
@@ -82,6 +83,7 @@ def read_labels(path: Path, clip_ids: Sequence[str], classes: Sequence[str]) -> 
         ]
     if [label.clip_id for label in labels] != list(clip_ids):
         raise CorpusError(
-            f"{path} does not hold the {len(clip_ids)} clips of the manifest in its order"
+            f"{path} does not hold the {len(clip_ids)} clips of the manifest in its order: "
+            "run `dvc repro`"
         )
     return labels

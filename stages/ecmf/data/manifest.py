@@ -1,4 +1,4 @@
-"""The list of clips every stage walks, in one order: `data/manifests/<corpus>.csv`."""
+"""Read and write the manifest, a corpus's clips in fixed order: `data/manifests/<corpus>.csv`."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -8,32 +8,32 @@ from typing import Literal, get_args
 
 from ecmf import registry
 from ecmf.errors import CorpusError, MissingFileError
-from ecmf.storage.files import write_table
+from ecmf.storage.files import write_csv
 
 Split = Literal["train", "val", "test", "candidate", "unlabelled"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-WITHOUT_LABEL: tuple[Split, ...] = ("candidate", "unlabelled")
-"""Splits nobody learns from or is scored on; their clips are only predicted.
+UNLABELLED_SPLITS: tuple[Split, ...] = ("candidate", "unlabelled")
+"""Splits that are neither trained nor scored on; their clips are only predicted.
 
-Candidates are those that predictions are asked for: whoever hands these in takes them in the order
-of the manifest, which is the order they were asked for in.
+Candidates are the clips of a challenge's test set. The manifest keeps the order of the challenge's
+own list, so that a submission can follow the manifest.
 """
 
 ANNOTATOR_PREFIX = "annotator_"
-"""Columns with this prefix hold what one annotator said of each clip, or nothing."""
+"""Prefix of a column that holds one annotator's label of each clip, or nothing."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One line of the manifest. An empty string is what the corpus does not have.
+    """Hold one row of the manifest. An empty string means that the corpus has no such value.
 
     `video` and `audio` are paths from the project's root, absolute if the corpus lies outside; a
-    clip with neither is its transcript alone.
-    `group` is what must not be cut by a split: the speaker, the dialogue or the film.
-    `dialogue` names a conversation, whose clips stand in the order in which they were said.
-    `sha256` is the content of the video, or of the audio, or of both one after the other; empty for
-    neither.
+    clip with neither has a transcript only.
+    `group` is the unit that no split may divide: the speaker, the dialogue or the film.
+    `dialogue` names a conversation; its clips are listed in the order of speech.
+    `sha256` is the hash of the video, of the audio, or of both concatenated; empty for neither.
+    `annotators` maps the column of each annotator to the label.
     """
 
     clip_id: str
@@ -52,7 +52,7 @@ class Clip:
 
     @property
     def sources(self) -> list[Path]:
-        """The clip's files: video, audio, or both."""
+        """Paths of the clip's files: video, audio, or both."""
         return [Path(path) for path in (self.video, self.audio) if path]
 
 
@@ -60,27 +60,27 @@ COLUMNS = [column.name for column in fields(Clip) if column.name != "annotators"
 
 
 def read_manifest(path: Path) -> list[Clip]:
-    """All clips of a corpus, in the order of the file.
+    """Read all clips of a corpus, in the order of the file.
 
     Raises:
-        MissingFileError: there is no such manifest; says how to make one.
-        CorpusError: columns are missing, an id stands twice, a split or a label is unknown, a clip
-            of train, val or test has no label, a candidate has one.
+        MissingFileError: there is no such manifest.
+        CorpusError: columns are missing, an id is duplicate, a split or a label is unknown, a clip
+            of train, val or test has no label, or a candidate has one.
     """
     if not path.is_file():
-        raise MissingFileError(f"no manifest {path}: make it with `ecmf index <corpus> <folder>`")
+        raise MissingFileError(f"no manifest {path}: write it with `ecmf index <corpus> <folder>`")
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         missing = set(COLUMNS) - set(reader.fieldnames or [])
         if missing:
             raise CorpusError(f"{path} has no column {', '.join(sorted(missing))}")
         clips = [_clip(row) for row in reader]
-    check(clips, classes_of(path, clips), str(path))
+    raise_errors(path, find_errors(clips, classes_of(path, clips)))
     return clips
 
 
 def write_manifest(clips: Sequence[Clip], path: Path) -> None:
-    """Write the clips as csv, one column per annotator after the fixed ones."""
+    """Write the clips as csv, with one column per annotator after the fixed ones."""
     annotators = sorted({name for clip in clips for name in clip.annotators})
     lines = [
         [
@@ -89,13 +89,13 @@ def write_manifest(clips: Sequence[Clip], path: Path) -> None:
         ]
         for clip in clips
     ]
-    write_table(path, [[*COLUMNS, *annotators], *lines])
+    write_csv(path, [[*COLUMNS, *annotators], *lines])
 
 
 def classes_of(path: Path, clips: Iterable[Clip]) -> tuple[str, ...]:
-    """Return the classes in the order of every vector of probabilities.
+    """Return the classes in the order that every vector of probabilities has.
 
-    A manifest named after a member of `corpora/` has the member's order; any other one has its
+    A manifest named after a plugin of `corpora/` has the plugin's order; any other manifest has its
     labels in alphabetical order.
     """
     if path.stem in registry.names("corpora"):
@@ -105,35 +105,40 @@ def classes_of(path: Path, clips: Iterable[Clip]) -> tuple[str, ...]:
     return tuple(sorted({clip.label for clip in clips if clip.label}))
 
 
-def check(clips: Sequence[Clip], classes: Sequence[str], where: str) -> None:
-    """Refuse clips that contradict each other or the classes; names all of them in one error."""
-    faults = []
+def find_errors(clips: Sequence[Clip], classes: Sequence[str]) -> list[str]:
+    """Check ids, splits and labels; return a message for every error."""
+    errors = []
     seen: set[str] = set()
     for clip in clips:
         if not clip.clip_id:
-            faults.append(f"a clip without an id ({clip.video or clip.audio!r})")
+            errors.append(f"a clip without an id ({clip.video or clip.audio!r})")
         if clip.clip_id in seen:
-            faults.append(f"clip id {clip.clip_id!r} stands twice")
+            errors.append(f"clip id {clip.clip_id!r} appears twice")
         seen.add(clip.clip_id)
         if clip.split not in SPLITS:
-            faults.append(
+            errors.append(
                 f"clip {clip.clip_id!r}: split {clip.split!r} is none of {', '.join(SPLITS)}."
-                + registry.hint(clip.split, SPLITS)
+                + registry.did_you_mean(clip.split, SPLITS)
             )
-        for said in (clip.label, *clip.annotators.values()):
-            if said and said not in classes:
-                faults.append(
-                    f"clip {clip.clip_id!r}: unknown label {said!r}, the classes are "
-                    f"{', '.join(classes)}.{registry.hint(said, classes)}"
+        for label in (clip.label, *clip.annotators.values()):
+            if label and label not in classes:
+                errors.append(
+                    f"clip {clip.clip_id!r}: unknown label {label!r}, the classes are "
+                    f"{', '.join(classes)}.{registry.did_you_mean(label, classes)}"
                 )
-        if not clip.label and clip.split not in WITHOUT_LABEL:
-            faults.append(f"clip {clip.clip_id!r}: no label, but split {clip.split!r}")
+        if not clip.label and clip.split not in UNLABELLED_SPLITS:
+            errors.append(f"clip {clip.clip_id!r}: no label, but split {clip.split!r}")
         if clip.label and clip.split == "candidate":
-            faults.append(f"clip {clip.clip_id!r}: label {clip.label!r}, but split 'candidate'")
-    if faults:
-        raise CorpusError("\n  ".join([f"{where}: {len(faults)} faults", *faults]))
+            errors.append(f"clip {clip.clip_id!r}: label {clip.label!r}, but split 'candidate'")
+    return errors
+
+
+def raise_errors(where: Path, errors: Sequence[str]) -> None:
+    """Raise a CorpusError that lists the errors found in `where`, if there are any."""
+    if errors:
+        raise CorpusError("\n  ".join([f"{where}: {len(errors)} errors", *errors]))
 
 
 def _clip(row: dict[str, str]) -> Clip:
-    annotators = {name: said for name, said in row.items() if name.startswith(ANNOTATOR_PREFIX)}
+    annotators = {name: label for name, label in row.items() if name.startswith(ANNOTATOR_PREFIX)}
     return Clip(**{column: row[column] or "" for column in COLUMNS}, annotators=annotators)  # type: ignore[arg-type]

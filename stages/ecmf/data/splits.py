@@ -1,4 +1,4 @@
-"""Who trains, who validates and who is tested: grouped, so that no speaker stands on two sides."""
+"""Split clips into training, validation and test folds by group, so that no speaker is in two."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,39 +14,42 @@ from ecmf.errors import ParamsError
 Indices = NDArray[np.int64]
 """Positions of clips in the manifest."""
 
+EMPTY: Indices = np.array([], "int64")
+
 
 @dataclass(frozen=True)
 class Fold:
-    """One training: `train` is learned from, `validation` stops it, `test` is not looked at.
+    """The clips of one training run.
 
-    `round` counts the test folds, `fold` the validation folds inside one. `unlabelled` are clips
-    without label that may be practised on: their groups are neither validated nor tested.
+    The model is fitted to `train`; `validation` is for early stopping; `test` is not used. The run
+    belongs to `fold` of the inner cross-validation of `outer_fold`. `unlabelled` are clips that
+    self-supervised pretraining may use: none of their groups is in validation or test.
     """
 
-    round: int
+    outer_fold: int
     fold: int
     train: Indices
     validation: Indices
     test: Indices
-    unlabelled: Indices = field(default_factory=lambda: np.array([], "int64"))
+    unlabelled: Indices = field(default_factory=EMPTY.copy)
 
     @property
     def name(self) -> str:
-        """A name for files and tables."""
-        return f"round{self.round}-fold{self.fold}"
+        """Name of the fold in files and tables."""
+        return f"round{self.outer_fold}-fold{self.fold}"
 
 
-def make_folds(clips: Sequence[Clip], folds: int, test_folds: int, seed: int) -> list[Fold]:
-    """All trainings of one seed, the same for every model.
+def make_folds(clips: Sequence[Clip], folds: int, outer_folds: int, seed: int) -> list[Fold]:
+    """Return the folds of one seed, the same for every model.
 
-    A corpus with a test split has one round: its training split is cut into `folds` by group, each
-    the validation of one training, and the corpus's own validation split stays untouched for
-    choosing between experiments. With `folds` 1 the whole training split is learned from and the
-    corpus's validation split stops the training, as is usual on MELD. With `folds` 0 nothing stops
-    it: the whole training split is learned from for all the epochs.
+    A corpus with a test split has one outer fold. Its training split is divided into `folds` by
+    group; each serves once for early stopping, and the corpus's own validation split remains unused
+    for choosing between experiments. With `folds` 1, the whole training split is trained on and the
+    corpus's validation split is for early stopping, as is usual on MELD. With `folds` 0, the whole
+    training split is trained on for all epochs, without early stopping.
 
-    A corpus without test split is cut into `test_folds` by group; each is the test of one round,
-    and the rest is treated as above.
+    A corpus without a test split is divided into `outer_folds` by group; each is tested once, and
+    the rest is divided as above (nested cross-validation).
 
     Raises:
         ParamsError: the corpus has fewer groups than folds, or no validation split for `folds` 1.
@@ -55,66 +58,64 @@ def make_folds(clips: Sequence[Clip], folds: int, test_folds: int, seed: int) ->
     test = np.flatnonzero(split == "test")
     if len(test):
         train, validation = np.flatnonzero(split == "train"), np.flatnonzero(split == "val")
-        return _round(clips, 0, train, validation, test, folds, seed)
+        return _inner_folds(clips, 0, train, validation, test, folds, seed)
     pool = np.flatnonzero((split == "train") | (split == "val"))
-    nobody = np.array([], dtype="int64")
-    made: list[Fold] = []
-    for number, (rest, held_out) in enumerate(
-        _grouped(clips, pool, test_folds, seed, "train_fusion.test_folds")
-    ):
-        made += _round(clips, number, rest, nobody, held_out, folds, seed)
-    return made
+    outer = _grouped_folds(clips, pool, outer_folds, seed, "train_fusion.outer_folds")
+    return [
+        fold
+        for number, (train, test) in enumerate(outer)
+        for fold in _inner_folds(clips, number, train, EMPTY, test, folds, seed)
+    ]
 
 
-def hold_out(clips: Sequence[Clip], share: float, seed: int) -> list[Clip]:
-    """Make a test split of about a `share` of the training clips, never through a group.
+def hold_out_test(clips: Sequence[Clip], fraction: float, seed: int) -> list[Clip]:
+    """Move about `fraction` of the training clips into a test split, in whole groups.
 
-    It is a fold: a half, a third, a fourth, … of the clips, whichever is nearest.
+    The test split is a fold: the nearest of 1/2, 1/3, 1/4, … of the clips.
 
-    A corpus that has none is else tested in folds over all its training clips, which leaves no clip
-    that models could vote on, or unlabelled ones be pseudo-labelled for, without telling what is to
-    be tested.
+    A corpus without a test split is cross-validated over all its training clips. Label refinement
+    and pseudo-labels then leak: every clip is tested in some fold, and no clip is left to learn
+    them from.
 
     Raises:
-        ParamsError: the corpus has a test split, `share` is not within 0 to 0.5, or there are too
-            few groups for it.
+        ParamsError: the corpus has a test split, `fraction` is not in (0, 0.5], or there are too
+            few groups.
     """
     if any(clip.split == "test" for clip in clips):
-        raise ParamsError("--hold-out: this corpus has a test split of its own: leave it out")
-    if not 0 < share <= 0.5:
-        raise ParamsError(f"--hold-out {share:g}: give a share above 0 and up to 0.5")
+        raise ParamsError("--hold-out: this corpus has its own test split: omit the option")
+    if not 0 < fraction <= 0.5:
+        raise ParamsError(f"--hold-out {fraction:g}: give a fraction above 0 and up to 0.5")
     train = np.array([i for i, clip in enumerate(clips) if clip.split == "train"], "int64")
-    held = set(
-        _grouped(clips, train, round(1 / share), seed, "the inverse of --hold-out")[0][1].tolist()
-    )
-    return [replace(clip, split="test") if i in held else clip for i, clip in enumerate(clips)]
+    folds = _grouped_folds(clips, train, round(1 / fraction), seed, "the inverse of --hold-out")
+    test = set(folds[0][1].tolist())
+    return [replace(clip, split="test") if i in test else clip for i, clip in enumerate(clips)]
 
 
 def with_unlabelled(fold: Fold, clips: Sequence[Clip], weight: NDArray[np.float32]) -> Fold:
-    """Give the fold the unlabelled clips: it learns from those of a `weight` (clips,) above 0.
+    """Add the unlabelled clips to a fold; those with a `weight` (clips,) above 0 join `train`.
 
-    One whose group is validated or tested, here or by the corpus's own splits, is left out: its
-    speaker would stand on two sides.
+    A clip whose group is in validation or test, of the fold or of the corpus, is left out: its
+    speaker would be on both sides.
     """
-    apart = {clips[i].group for part in (fold.validation, fold.test) for i in part}
-    apart |= {clip.group for clip in clips if clip.split in ("val", "test")}
-    others = np.array(
+    excluded = {clips[i].group for part in (fold.validation, fold.test) for i in part}
+    excluded |= {clip.group for clip in clips if clip.split in ("val", "test")}
+    usable = np.array(
         [
             i
             for i, clip in enumerate(clips)
-            if clip.split == "unlabelled" and clip.group not in apart
+            if clip.split == "unlabelled" and clip.group not in excluded
         ],
         "int64",
     )
-    added = weight[others] > 0
+    weighted = weight[usable] > 0
     return replace(
-        fold, train=np.concatenate([fold.train, others[added]]), unlabelled=others[~added]
+        fold, train=np.concatenate([fold.train, usable[weighted]]), unlabelled=usable[~weighted]
     )
 
 
-def _round(
+def _inner_folds(
     clips: Sequence[Clip],
-    number: int,
+    outer_fold: int,
     train: Indices,
     validation: Indices,
     test: Indices,
@@ -122,37 +123,36 @@ def _round(
     seed: int,
 ) -> list[Fold]:
     if folds == 0:
-        nobody = np.array([], "int64")
-        return [Fold(number, 0, train, nobody, test)]
+        return [Fold(outer_fold, 0, train, EMPTY, test)]
     if folds == 1:
         if not len(validation):
             raise ParamsError(
                 "train_fusion.folds is 1, but the corpus has no validation split: set 2 or more"
             )
-        return [Fold(number, 0, train, validation, test)]
+        return [Fold(outer_fold, 0, train, validation, test)]
     return [
-        Fold(number, fold, rest, held_out, test)
+        Fold(outer_fold, fold, rest, held_out, test)
         for fold, (rest, held_out) in enumerate(
-            _grouped(clips, train, folds, seed, "train_fusion.folds")
+            _grouped_folds(clips, train, folds, seed, "train_fusion.folds")
         )
     ]
 
 
-def _grouped(
-    clips: Sequence[Clip], among: Indices, folds: int, seed: int, key: str
+def _grouped_folds(
+    clips: Sequence[Clip], pool: Indices, folds: int, seed: int, key: str
 ) -> list[tuple[Indices, Indices]]:
-    """Cut `among` into folds with about equal shares of the given labels, never through a group."""
-    groups = [clips[i].group for i in among]
+    """Divide `pool` into folds by group, stratified by label; return (rest, held out) of each."""
+    groups = [clips[i].group for i in pool]
     if len(set(groups)) < folds:
         raise ParamsError(
             f"{key} is {folds}, but the clips come from {len(set(groups))} groups "
             "(speakers, dialogues or films): lower it"
         )
-    labels = [clips[i].label for i in among]
+    labels = [clips[i].label for i in pool]
     if max(Counter(labels).values()) < folds:
-        raise ParamsError(f"{key} is {folds}, but no class has as many clips to cut: lower it")
-    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        raise ParamsError(f"{key} is {folds}, but no class has as many clips: lower it")
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return [
-        (among[rest], among[held_out])
-        for rest, held_out in cut.split(np.zeros(len(among)), labels, groups)
+        (pool[rest], pool[held_out])
+        for rest, held_out in splitter.split(np.zeros(len(pool)), labels, groups)
     ]

@@ -1,4 +1,4 @@
-"""Libraries that decode video; one file wraps one library (`decode_video.decoder`).
+"""Video decoders: one file wraps one library (`decode_video.decoder`).
 
-Which frames are wanted, and what counts as damage, is decided in `decoding`.
+The choice of frames and the checks for damage are in `decoding`.
 """

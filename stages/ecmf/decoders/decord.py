@@ -1,10 +1,10 @@
-"""FFmpeg through decord, frame after frame, and only what can be proved to be the right frames.
+"""Decode with FFmpeg through decord, sequentially, and refuse frames that may be the wrong ones.
 
-decord never says which frame it gives: where one is lost it repeats another, and after a seek in a
-transport stream all of them are a group of pictures late. So nothing is sought here. The timestamps
-decord lists must be those of the file, and every frame must be decoded, from the first to the last,
-without one repetition; then each is the one its place says. A video that fails this is not used:
-`pyav` may read it. Only the pictures of frames nobody wants are not made.
+decord does not report which frame it returns: it repeats another one for a lost frame, and after a
+seek in a transport stream all frames are a group of pictures late. So this decoder never seeks. The
+timestamps decord lists must be those of the file, and every frame must be decoded, first to last,
+without a repetition; then the n-th frame is frame n. A video that fails this is refused: `pyav` may
+read it. Frames that were not chosen are decoded, but not converted to RGB.
 """
 
 import tempfile
@@ -17,23 +17,23 @@ import decord
 import numpy as np
 
 from ecmf.config import Section
-from ecmf.decoding.base import Footage
-from ecmf.decoding.demuxer import Reel
+from ecmf.decoding.base import DecodedFrames
+from ecmf.decoding.demuxer import VideoStream
 from ecmf.errors import ClipError
 from ecmf.media import RGB
-from ecmf.storage.jpeg import shrink
+from ecmf.storage.jpeg import downscale
 
-NO_REPETITION = 1e-9
-"""Share of repeated frames decord may give before it raises; its `fault_tol=1` lets one pass."""
+FAULT_TOLERANCE = 1e-9
+"""Fraction of repeated frames above which decord raises; its `fault_tol=1` would accept one."""
 
 TOLERANCE = 0.002
-"""Seconds by which two timestamps of one frame may differ: decord's have 32 bits."""
+"""Seconds by which decord's timestamp of a frame, a 32-bit float, may be off."""
 
-OTHERWISE = "`decoder: pyav` may read it"
+REMEDY = "`decoder: pyav` may read it"
 
 
 class Options(Section):
-    """Nothing to choose."""
+    """No options."""
 
 
 class Decoder:
@@ -43,66 +43,66 @@ class Decoder:
         decord.logging.set_level(decord.logging.QUIET)
         self.provenance: Mapping[str, Any] = {"decord": decord.__version__}
 
-    def __call__(self, reel: Reel, frames: int, longest_side: int) -> Footage:
-        """Decode the reel; a truncated file is decoded up to where it breaks off."""
-        timeline = reel.timeline
-        chosen = timeline.uniform(frames)
+    def __call__(self, video: VideoStream, frames: int, longest_side: int) -> DecodedFrames:
+        """Decode the video; a truncated file is decoded up to where it breaks off."""
+        timeline = video.timeline
+        chosen = timeline.sample_uniformly(frames)
         wanted = set(chosen.tolist())
         images: list[RGB] = []
         try:
-            with _intact(reel) as path:
-                reader = decord.VideoReader(str(path), num_threads=1, fault_tol=NO_REPETITION)
-                _check_timestamps(reader, reel)
-                upcoming = 0
-                for number in _asked(reader, wanted, len(timeline.stamps) - 1):
-                    if number > upcoming:
-                        reader.skip_frames(number - upcoming)
-                    frame, upcoming = reader.next(), number + 1
+            with _without_torn_packet(video) as path:
+                reader = decord.VideoReader(str(path), num_threads=1, fault_tol=FAULT_TOLERANCE)
+                _check_timestamps(reader, video)
+                position = 0
+                for number in _frames_to_read(reader, wanted, len(timeline.pts) - 1):
+                    if number > position:
+                        reader.skip_frames(number - position)
+                    frame, position = reader.next(), number + 1
                     if number in wanted:
-                        images.append(shrink(frame.asnumpy(), longest_side))
+                        images.append(downscale(frame.asnumpy(), longest_side))
         except (decord.DECORDError, decord.DECORDLimitReachedError, StopIteration) as error:
-            # How far it came depends on the timing of its threads; a reason may not.
+            # How far decord came depends on the timing of its threads, so the reason does not tell.
             raise ClipError(
-                f"decord does not give all of its {len(timeline.stamps)} frames: {OTHERWISE}"
+                f"decord does not give all of its {len(timeline.pts)} frames: {REMEDY}"
             ) from error
-        return Footage(images, timeline.times[chosen], timeline)
+        return DecodedFrames(images, timeline.times[chosen], timeline)
 
 
-def _asked(reader: Any, wanted: set[int], last: int) -> list[int]:
-    """List the frames to ask for, the others are skipped: decoded, but not made into pictures.
+def _frames_to_read(reader: Any, wanted: set[int], last: int) -> list[int]:
+    """List the frames to convert to RGB; the others are only decoded, by `skip_frames`.
 
-    Over a key frame `skip_frames` would seek, and it takes the end of the file for a frame: so the
-    key frames, those before them and the last one are asked for, wanted or not.
+    `skip_frames` would seek across a key frame, and counts the end of the file as a frame. So key
+    frames, the frames before them and the last one are read, wanted or not.
     """
     keys = [int(key) for key in reader.get_key_indices()]
     before = range(keys[0] if keys else last)
-    asked = {*wanted, *keys, *(key - 1 for key in keys), *before, last}
-    return sorted(asked & set(range(last + 1)))
+    read = {*wanted, *keys, *(key - 1 for key in keys), *before, last}
+    return sorted(read & set(range(last + 1)))
 
 
 @contextmanager
-def _intact(reel: Reel) -> Iterator[Path]:
-    """Yield a file without a picture that is cut in two: decord would give up well before it."""
-    if reel.cut_at is None:
-        yield reel.path
+def _without_torn_packet(video: VideoStream) -> Iterator[Path]:
+    """Yield a file without its truncated last packet, well before which decord would give up."""
+    if video.truncated_at is None:
+        yield video.path
         return
-    with tempfile.NamedTemporaryFile(suffix=reel.path.suffix) as copy:
-        copy.write(reel.path.read_bytes()[: reel.cut_at])
+    with tempfile.NamedTemporaryFile(suffix=video.path.suffix) as copy:
+        copy.write(video.path.read_bytes()[: video.truncated_at])
         copy.flush()
         yield Path(copy.name)
 
 
-def _check_timestamps(reader: Any, reel: Reel) -> None:
-    """Refuse a reader that does not list every frame of the file at its time, or others besides."""
+def _check_timestamps(reader: Any, video: VideoStream) -> None:
+    """Raise ClipError unless decord lists exactly the timestamps of the file."""
     listed = np.sort(reader.get_frame_timestamp(np.arange(len(reader)))[:, 0])
-    begin = (reel.stream.start_time or 0) * reel.timeline.unit
-    expected = reel.starts_at + reel.timeline.times - begin
+    start = (video.stream.start_time or 0) * video.timeline.time_base
+    expected = video.starts_at + video.timeline.times - start
     nearest = np.searchsorted(listed, expected - TOLERANCE).clip(max=len(listed) - 1)
-    astray = int((np.abs(listed[nearest] - expected) > TOLERANCE).sum())
+    wrong = int((np.abs(listed[nearest] - expected) > TOLERANCE).sum())
     between = (listed > expected[0] - TOLERANCE) & (listed < expected[-1] + TOLERANCE)
-    astray = max(astray, abs(int(between.sum()) - len(expected)))
-    if astray:
+    wrong = max(wrong, abs(int(between.sum()) - len(expected)))
+    if wrong:
         raise ClipError(
-            f"decord gives {astray} of its {len(expected)} frames other timestamps than the file, "
-            f"so it cannot be trusted: {OTHERWISE}"
+            f"decord gives {wrong} of its {len(expected)} frames other timestamps than the file, "
+            f"so it cannot be trusted: {REMEDY}"
         )

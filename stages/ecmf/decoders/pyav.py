@@ -1,4 +1,4 @@
-"""FFmpeg through PyAV: reads what FFmpeg reads, and of a damaged video whatever is intact.
+"""Decode with FFmpeg through PyAV: every format of FFmpeg, and the intact frames of a damaged file.
 
 A packet that cannot be decoded costs the frames up to the next key frame, which would be smeared.
 """
@@ -10,68 +10,70 @@ import av
 import numpy as np
 
 from ecmf.config import Section
-from ecmf.decoding.base import Footage
-from ecmf.decoding.demuxer import Reel
+from ecmf.decoding.base import DecodedFrames
+from ecmf.decoding.demuxer import VideoStream
 from ecmf.decoding.frame_times import Timeline
 from ecmf.errors import ClipError
 from ecmf.media import RGB
-from ecmf.storage.jpeg import shrink
+from ecmf.storage.jpeg import downscale
 
 
 class Options(Section):
-    """Nothing to choose."""
+    """No options."""
 
 
 class Decoder:
-    """Decode the packets of a reel one after the other, in this thread."""
+    """Decode the packets of a video one after the other, in one thread."""
 
     def __init__(self, options: Options) -> None:
         self.provenance: Mapping[str, Any] = {"ffmpeg": av.ffmpeg_version_info}
 
-    def __call__(self, reel: Reel, frames: int, longest_side: int) -> Footage:
-        """Decode the reel; once more, choosing among what came, if not all promised frames did."""
-        reel.stream.thread_type = "NONE"  # frame threads end a truncated file without an error
-        images, timeline = _decode(reel, reel.timeline, frames, longest_side)
-        if not np.array_equal(timeline.stamps, reel.timeline.stamps):
-            images, timeline = _decode(reel, timeline, frames, longest_side)
-        stamps = np.array(list(images), "int64")
-        times = (stamps - timeline.stamps[0]) * timeline.unit
-        return Footage(list(images.values()), times, timeline)
+    def __call__(self, video: VideoStream, frames: int, longest_side: int) -> DecodedFrames:
+        """Decode the video; if frames are missing, decode again and choose among the others."""
+        video.stream.thread_type = "NONE"  # frame threads end a truncated file without an error
+        images, timeline = _decode(video, video.timeline, frames, longest_side)
+        if not np.array_equal(timeline.pts, video.timeline.pts):
+            images, timeline = _decode(video, timeline, frames, longest_side)
+        pts = np.array(list(images), "int64")
+        times = (pts - timeline.pts[0]) * timeline.time_base
+        return DecodedFrames(list(images.values()), times, timeline)
 
 
 def _decode(
-    reel: Reel, promised: Timeline, frames: int, longest_side: int
+    video: VideoStream, expected: Timeline, frames: int, longest_side: int
 ) -> tuple[dict[int, RGB], Timeline]:
-    """Decode all; return the images chosen by `promised`, by stamp, and what was really there."""
-    wanted = set(promised.stamps[promised.uniform(frames)].tolist())
+    """Decode all frames; return the images chosen from `expected` by pts, and the real timeline."""
+    wanted = set(expected.pts[expected.sample_uniformly(frames)].tolist())
     images: dict[int, RGB] = {}
-    stamps = []
-    for frame in _frames(reel):
-        stamps.append(frame.pts)
+    pts = []
+    for frame in _frames(video):
+        pts.append(frame.pts)
         if frame.pts in wanted and frame.pts not in images:
-            images[frame.pts] = shrink(_upright(frame), longest_side)
-    if not stamps:
-        raise ClipError(f"none of its {reel.claimed_frames} frames can be decoded")
-    return images, Timeline(np.sort(np.array(stamps, "int64")), promised.unit, promised.last)
+            images[frame.pts] = downscale(_upright(frame), longest_side)
+    if not pts:
+        raise ClipError(f"none of its {video.declared_frames} frames can be decoded")
+    return images, Timeline(
+        np.sort(np.array(pts, "int64")), expected.time_base, expected.last_duration
+    )
 
 
-def _frames(reel: Reel) -> Iterator[av.VideoFrame]:
-    decoder = reel.stream.codec_context
+def _frames(video: VideoStream) -> Iterator[av.VideoFrame]:
+    decoder = video.stream.codec_context
     broken = False
-    for packet in [*reel.packets, None]:  # None: give what is still held back
+    for packet in [*video.packets, None]:  # None flushes the frames the codec holds back
         if packet is not None:
             broken = packet.is_corrupt or (broken and not packet.is_keyframe)
             if broken:
                 continue
         try:
-            found = decoder.decode(packet)
+            decoded = decoder.decode(packet)
         except av.FFmpegError:
             broken = True
             continue
-        yield from (frame for frame in found if frame.pts is not None)
+        yield from (frame for frame in decoded if frame.pts is not None)
     decoder.flush_buffers()
 
 
 def _upright(frame: av.VideoFrame) -> RGB:
-    turned: RGB = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-    return np.ascontiguousarray(turned)
+    upright: RGB = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+    return np.ascontiguousarray(upright)

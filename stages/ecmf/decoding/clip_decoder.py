@@ -1,8 +1,8 @@
-"""A clip of the manifest -> its frames as JPEG files and its sound, and what is wrong about them.
+"""Decode a clip of the manifest into JPEG frames and a waveform, with the results of its checks.
 
-The sound of a clip is that of its own audio file where the manifest names one, else that of its
-video. Sound is not moved against the pictures: each counts from its own start, and the fact
-`starts_at` of both says when that is on the clock of the file.
+The audio of a clip is its own audio file where the manifest names one, else that of its video.
+Audio is not shifted against the frames: each counts from its own start, and the fact `starts_at` of
+both is that start on the clock of the file.
 """
 
 import uuid
@@ -21,61 +21,61 @@ from ecmf import registry
 from ecmf.data.manifest import Clip
 from ecmf.decoding import integrity
 from ecmf.decoding.base import Decoder
-from ecmf.decoding.demuxer import Recording, opened
-from ecmf.decoding.waveform import QUALITY
+from ecmf.decoding.demuxer import MediaFile, open_media
+from ecmf.decoding.waveform import RESAMPLER_QUALITY
 from ecmf.errors import ClipError
-from ecmf.media import SAMPLES_PER_SECOND, Seconds
+from ecmf.media import SAMPLE_RATE, Seconds
 from ecmf.params import DecodeVideo
 from ecmf.storage import files
 from ecmf.storage.jpeg import encode_jpeg
 from ecmf.storage.store import Layout, Rows, State, no_rows
 
 FRAMES = Layout(jpeg=True)
-AUDIO = Layout(dtype="int16", rate=SAMPLES_PER_SECOND)
+AUDIO = Layout(dtype="int16", rate=SAMPLE_RATE)
 
-PROVENANCE_OF_AUDIO = {
+AUDIO_PROVENANCE = {
     "stage": "decode_video",
     "channels": "averaged",
-    "resampler": f"soxr {QUALITY}",
+    "resampler": f"soxr {RESAMPLER_QUALITY}",
     "soxr": soxr.__version__,
     "av": av.__version__,
 }
-"""Nothing here that only pictures depend on: it would make the same sound another file."""
+"""Without the parameters of the frames, so that changing those leaves the audio store as it is."""
 
 
-class Decoded(NamedTuple):
-    """Rows of one clip for the store of frames and for that of audio."""
+class DecodedClip(NamedTuple):
+    """Rows of one clip for the store of frames and for the store of audio."""
 
     frames: Rows
     audio: Rows
 
     @property
     def failure(self) -> str:
-        """Why frames or audio failed; an empty string if neither did."""
+        """Reason why frames or audio failed; an empty string if neither did."""
         return _reasons(self, "failed")
 
     @property
     def flag(self) -> str:
-        """What is doubtful about frames or audio; an empty string if nothing is."""
+        """Reason why frames or audio are flagged; an empty string if neither is."""
         return _reasons(self, "flagged")
 
 
 @dataclass(frozen=True)
 class ClipDecoder:
-    """A clip in, its rows out. The decoder is built where it runs."""
+    """Decode clips, with the decoder built in the worker process that runs it."""
 
     params: DecodeVideo
 
     @property
     def decoder(self) -> Decoder:
-        """The chosen member of `decoders/` with its options."""
+        """The chosen plugin of `decoders/` with its options."""
         options = self.params.options.get(self.params.decoder, {})
-        decoder: Decoder = registry.create("decoders", "Decoder", self.params.decoder, options)
+        decoder: Decoder = registry.build("decoders", "Decoder", self.params.decoder, options)
         return decoder
 
     @property
-    def provenance_of_frames(self) -> dict[str, Any]:
-        """What fixes the bytes of the frames."""
+    def frames_provenance(self) -> dict[str, Any]:
+        """Everything that determines the bytes of the frames."""
         return {
             "stage": "decode_video",
             "decoder": self.params.decoder,
@@ -88,59 +88,59 @@ class ClipDecoder:
             **self.decoder.provenance,
         }
 
-    def __call__(self, clip: Clip) -> Decoded:
-        """Decode a clip; what cannot be decoded becomes failed rows with a reason."""
+    def __call__(self, clip: Clip) -> DecodedClip:
+        """Decode a clip; frames or audio that cannot be decoded are failed rows with a reason."""
         try:
             _check_content(clip)
         except ClipError as error:
-            return failed(str(error))
+            return failed_clip(str(error))
         if clip.video and not clip.audio:
             return self._decode(clip.video)
         frames = no_rows(FRAMES, "empty", "the manifest names no video")
         audio = no_rows(AUDIO, "empty", "the manifest names no audio")
         if clip.video:
-            frames = self._decode(clip.video, sound=False).frames
+            frames = self._decode(clip.video, audio=False).frames
         if clip.audio:
             audio = self._decode(clip.audio, video=False).audio
-        return Decoded(frames, audio)
+        return DecodedClip(frames, audio)
 
-    def _decode(self, path: str, *, video: bool = True, sound: bool = True) -> Decoded:
+    def _decode(self, path: str, *, video: bool = True, audio: bool = True) -> DecodedClip:
         try:
-            with opened(Path(path), video=video, sound=sound) as recording:
-                return Decoded(self._frames(recording), _audio(recording))
+            with open_media(Path(path), video=video, audio=audio) as media:
+                return DecodedClip(self._frames(media), _audio(media))
         except ClipError as error:
-            return failed(str(error))
+            return failed_clip(str(error))
 
-    def _frames(self, recording: Recording) -> Rows:
+    def _frames(self, media: MediaFile) -> Rows:
         facts: dict[str, float] = {}
         try:
-            reel = recording.reel()
-            if reel is None:
+            video = media.video_stream()
+            if video is None:
                 return no_rows(FRAMES, "empty", "no video stream")
             facts |= {
-                "starts_at": reel.starts_at,
-                "claimed_frames": reel.claimed_frames,
-                "claimed_seconds": reel.claimed_seconds,
+                "starts_at": video.starts_at,
+                "claimed_frames": video.declared_frames,
+                "claimed_seconds": video.declared_seconds,
             }
-            footage = self.decoder(reel, self.params.frames, self.params.longest_side)
+            decoded = self.decoder(video, self.params.frames, self.params.longest_side)
         except ClipError as error:
             return no_rows(FRAMES, "failed", str(error), facts)
         facts |= {
-            "decoded_frames": len(footage.timeline.stamps),
-            "decoded_seconds": footage.timeline.seconds,
+            "decoded_frames": len(decoded.timeline.pts),
+            "decoded_seconds": decoded.timeline.seconds,
         }
         return _rows(
-            [encode_jpeg(image, self.params.jpeg_quality) for image in footage.images],
-            footage.times,
+            [encode_jpeg(image, self.params.jpeg_quality) for image in decoded.images],
+            decoded.times,
             facts,
-            [recording.fault, *integrity.about_frames(facts, footage.timeline.repeated)],
+            [media.fault, *integrity.frame_warnings(facts, decoded.timeline.duplicates)],
         )
 
 
 def content_key(clip: Clip) -> str:
-    """Return what a clip is known by: the hash of its files, and which of them there are.
+    """Return the cache key of a clip: the hash of its files, and whether it has video and audio.
 
-    Of a file that cannot be read nothing is known: the key is then another one every time.
+    A clip with a file that cannot be read gets a random key.
     """
     try:
         content = clip.sha256 or files.sha256(*clip.sources)
@@ -149,55 +149,56 @@ def content_key(clip: Clip) -> str:
     return f"{content}-{bool(clip.video)}-{bool(clip.audio)}"
 
 
-def failed(reason: str) -> Decoded:
-    """Rows of a clip of which nothing could be decoded."""
-    return Decoded(no_rows(FRAMES, "failed", reason), no_rows(AUDIO, "failed", reason))
+def failed_clip(reason: str) -> DecodedClip:
+    """Return the rows of a clip of which nothing could be decoded."""
+    return DecodedClip(no_rows(FRAMES, "failed", reason), no_rows(AUDIO, "failed", reason))
 
 
 def _check_content(clip: Clip) -> None:
     if clip.sha256 and clip.sources:
         try:
-            found = files.sha256(*clip.sources)
+            actual = files.sha256(*clip.sources)
         except OSError as error:
             raise ClipError(f"{error.filename}: cannot be read ({error.strerror})") from error
-        if found != clip.sha256:
+        if actual != clip.sha256:
             raise ClipError(
-                f"changed since it was indexed: its sha256 is {found}, the manifest says "
+                f"changed since it was indexed: its sha256 is {actual}, the manifest says "
                 f"{clip.sha256}. Index the corpus again"
             )
 
 
-def _audio(recording: Recording) -> Rows:
+def _audio(media: MediaFile) -> Rows:
     try:
-        track = recording.track()
+        track = media.audio_track()
     except ClipError as error:
         return no_rows(AUDIO, "failed", str(error))
     if track is None:
         return no_rows(AUDIO, "empty", "no audio track")
-    times = np.arange(len(track.samples)) / SAMPLES_PER_SECOND
+    times = np.arange(len(track.samples)) / SAMPLE_RATE
     facts = {
         "starts_at": track.starts_at,
-        "claimed_seconds": track.claimed_seconds,
-        "decoded_seconds": len(track.samples) / SAMPLES_PER_SECOND,
+        "claimed_seconds": track.declared_seconds,
+        "decoded_seconds": len(track.samples) / SAMPLE_RATE,
     }
-    faults = [recording.fault, *integrity.about_sound(facts, track.damaged_packets)]
+    warnings = [media.fault, *integrity.audio_warnings(facts, track.corrupt_packets)]
     if not len(track.samples):
-        reason = "; ".join(filter(None, ["the audio track holds no sample", *faults]))
+        reason = "; ".join(filter(None, ["the audio track holds no sample", *warnings]))
         return no_rows(AUDIO, "empty", reason, facts)
-    return _rows(track.samples, times, facts, faults)
+    return _rows(track.samples, times, facts, warnings)
 
 
 def _rows(
     values: NDArray[Any] | list[bytes],
     times: Seconds,
     facts: Mapping[str, float],
-    faults: Iterable[str],
+    warnings: Iterable[str],
 ) -> Rows:
-    reason = "; ".join(filter(None, faults))
+    reason = "; ".join(filter(None, warnings))
     return Rows(values, times, facts=facts, state="flagged" if reason else "whole", reason=reason)
 
 
-def _reasons(decoded: Decoded, state: State) -> str:
+def _reasons(decoded: DecodedClip, state: State) -> str:
+    """Join the reasons of frames and audio in that state; a reason of both is named once."""
     parts = {"frames": decoded.frames, "audio": decoded.audio}
     reasons = {name: rows.reason for name, rows in parts.items() if rows.state == state}
     if len(set(reasons.values())) == 1 and len(reasons) == 2:

@@ -1,4 +1,4 @@
-"""When the frames of a video are shown, and which of them stand for it."""
+"""Timestamps of the frames of a video, and the choice of frames uniform in time."""
 
 from dataclasses import dataclass
 
@@ -15,37 +15,37 @@ ROUNDING = 1e-6
 class Timeline:
     """The timestamps of the frames of one video, at least one.
 
-    `stamps` (frames,) ascend, in the file's own `unit` of so many seconds; whole numbers, so that a
-    frame is found again by its stamp. `last` is how long the last frame is shown, in seconds.
+    `pts` (frames,) ascend, in units of `time_base` seconds; they are integers, so that a frame can
+    be looked up by its timestamp. `last_duration` is how long the last frame is shown, in seconds.
     """
 
-    stamps: NDArray[np.int64]
-    unit: float
-    last: float
+    pts: NDArray[np.int64]
+    time_base: float
+    last_duration: float
 
     @property
     def times(self) -> Seconds:
-        """When each frame appears, (frames,), counted from the first one."""
-        return np.asarray((self.stamps - self.stamps[0]) * self.unit, "float64")
+        """Start of each frame, (frames,), counted from the first one."""
+        return np.asarray((self.pts - self.pts[0]) * self.time_base, "float64")
 
     @property
     def seconds(self) -> float:
-        """How long the frames last together."""
-        return float(self.times[-1]) + self.last
+        """Duration of all frames together."""
+        return float(self.times[-1]) + self.last_duration
 
     @property
-    def repeated(self) -> int:
-        """How many frames carry the timestamp of another one."""
-        return len(self.stamps) - len(np.unique(self.stamps))
+    def duplicates(self) -> int:
+        """Number of frames that repeat the timestamp of another one."""
+        return len(self.pts) - len(np.unique(self.pts))
 
-    def uniform(self, count: int) -> NDArray[np.intp]:
-        """Choose up to `count` frames uniformly in time: their numbers, ascending, none twice.
+    def sample_uniformly(self, count: int) -> NDArray[np.intp]:
+        """Choose up to `count` frames uniformly in time; return their indices, strictly ascending.
 
         The video is cut into `count` equal intervals, and each gives the frame that is on the
         screen in its middle. All frames are chosen where there are no more than `count`; a frame
         that is shown for several intervals is chosen once.
         """
-        if len(self.stamps) <= count:
-            return np.arange(len(self.stamps))
+        if len(self.pts) <= count:
+            return np.arange(len(self.pts))
         middles = (np.arange(count) + 0.5) / count * self.seconds + ROUNDING
         return np.unique(np.searchsorted(self.times, middles, side="right") - 1)

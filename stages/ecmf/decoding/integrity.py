@@ -1,12 +1,12 @@
-"""What a file claims and what was decoded -> the reasons to doubt it, in words."""
+"""Check the integrity of a file: compare its declared length with the decoded one."""
 
 from collections.abc import Iterator, Mapping
 
 from ecmf.decoding.demuxer import TOLERANCE
 
 
-def about_frames(facts: Mapping[str, float], repeated: int) -> Iterator[str]:
-    """Doubts about a video, given its facts and how many frames repeat a timestamp."""
+def frame_warnings(facts: Mapping[str, float], duplicates: int) -> Iterator[str]:
+    """Yield the defects of a video from its facts and its number of duplicate timestamps."""
     short = facts["decoded_seconds"] < facts["claimed_seconds"] - TOLERANCE
     if short or facts["decoded_frames"] < facts["claimed_frames"]:
         claimed, decoded = (
@@ -14,16 +14,16 @@ def about_frames(facts: Mapping[str, float], repeated: int) -> Iterator[str]:
             for side in ("claimed", "decoded")
         )
         yield f"truncated or damaged: claims {claimed}, {decoded} could be decoded"
-    if repeated:
-        yield f"{repeated} frames repeat the timestamp of another"
+    if duplicates:
+        yield f"{duplicates} frames repeat the timestamp of another"
 
 
-def about_sound(facts: Mapping[str, float], damaged_packets: int) -> Iterator[str]:
-    """Doubts about a sound track, given its facts."""
+def audio_warnings(facts: Mapping[str, float], corrupt_packets: int) -> Iterator[str]:
+    """Yield the defects of an audio track from its facts and its number of corrupt packets."""
     if facts["decoded_seconds"] < facts["claimed_seconds"] - TOLERANCE:
         yield (
             f"truncated or damaged: claims {facts['claimed_seconds']:.2f} s of sound, "
             f"{facts['decoded_seconds']:.2f} s could be decoded"
         )
-    if damaged_packets:
-        yield f"{damaged_packets} packets of sound are torn or could not be decoded"
+    if corrupt_packets:
+        yield f"{corrupt_packets} packets of sound are torn or could not be decoded"

@@ -1,4 +1,4 @@
-"""Decoded audio -> one channel of 16-bit samples at 16 kHz."""
+"""Mix, resample and quantise decoded audio: one channel of 16-bit samples at 16 kHz."""
 
 import av
 import numpy as np
@@ -6,16 +6,16 @@ import soxr
 from numpy.typing import NDArray
 
 from ecmf.errors import ClipError
-from ecmf.media import SAMPLES_PER_SECOND, Samples
+from ecmf.media import SAMPLE_RATE, Samples
 
 FULL_SCALE = 1 << 15
-"""What 1.0 is in 16-bit samples."""
+"""The 16-bit sample value of an amplitude of 1.0."""
 
-QUALITY = "HQ"
+RESAMPLER_QUALITY = "HQ"
 
 
-class Waveform:
-    """Collect the frames of an audio track, in order.
+class WaveformBuilder:
+    """Build a waveform from the frames of an audio track, in order.
 
     Channels are averaged, each with the same weight: a voice in one of two channels comes out half
     as loud, and whatever mixing rule a library has for a layout plays no part. Gaps between the
@@ -23,7 +23,7 @@ class Waveform:
     """
 
     def __init__(self) -> None:
-        self._pieces: list[NDArray[np.float32]] = []
+        self._chunks: list[NDArray[np.float32]] = []
         self._rate = 0
 
     def add(self, frame: av.AudioFrame) -> None:
@@ -37,23 +37,23 @@ class Waveform:
         values = frame.to_ndarray()
         if not frame.format.is_planar:  # (1, samples * channels) -> (channels, samples)
             values = values.reshape(-1, frame.layout.nb_channels).T
-        self._pieces.append(_scaled(values).mean(axis=0, dtype="float64").astype("float32"))
+        self._chunks.append(_normalise(values).mean(axis=0, dtype="float64").astype("float32"))
 
     def samples(self) -> Samples:
-        """All of it, (samples,); values beyond the 16-bit range are clipped to it."""
-        if not self._pieces:
+        """Return the waveform, (samples,), clipped to 16 bits; raises ClipError for NaN or inf."""
+        if not self._chunks:
             return np.empty(0, "int16")
-        mono = np.concatenate(self._pieces)
+        mono = np.concatenate(self._chunks)
         if not np.isfinite(mono).all():
             raise ClipError("its sound holds NaN or infinity: export the file again")
-        if self._rate != SAMPLES_PER_SECOND:
-            mono = soxr.resample(mono, self._rate, SAMPLES_PER_SECOND, quality=QUALITY)
+        if self._rate != SAMPLE_RATE:
+            mono = soxr.resample(mono, self._rate, SAMPLE_RATE, quality=RESAMPLER_QUALITY)
         return np.clip(np.rint(mono * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("int16")
 
 
-def _scaled(values: NDArray[np.generic]) -> NDArray[np.floating]:
-    """Bring samples of any format to -1 ... 1."""
+def _normalise(values: NDArray[np.generic]) -> NDArray[np.floating]:
+    """Scale samples of any format to -1 ... 1."""
     if values.dtype.kind == "f":
         return values  # type: ignore[return-value]
-    middle = 0 if values.dtype.kind == "i" else 128  # the only unsigned format has 8 bits
-    return (values.astype("float64") - middle) / 2.0 ** (8 * values.dtype.itemsize - 1)
+    zero = 0 if values.dtype.kind == "i" else 128  # the only unsigned format has 8 bits
+    return (values.astype("float64") - zero) / 2.0 ** (8 * values.dtype.itemsize - 1)

@@ -1,4 +1,4 @@
-"""Face detectors; one file finds the faces of one image (`crop_faces.detector`).
+"""Face detectors: one file finds the faces of one image (`crop_faces.detector`).
 
-Which face is the clip's, and how it is cropped, is decided in `cropping`.
+The choice of the clip's main face, and its crop, are made in `cropping`.
 """

@@ -1,14 +1,14 @@
-"""Faces by histograms of oriented gradients and a linear classifier, as shipped inside dlib.
+"""Detect faces with dlib's histograms of oriented gradients and linear classifier.
 
 Needs no download. Finds faces seen from the front, upright, of 80 pixels and more; with
 `upsample: 1` of 40 and more, at four times the cost. N. Dalal and B. Triggs, "Histograms of
 oriented gradients for human detection", CVPR 2005; D. E. King, arXiv:1502.00046 (dlib, BSL-1.0).
 
-Measured on pictures of 320 pixels at the longest side, one core: a face in 120 of 120 frames of
+Measured on images of 320 pixels at the longest side, one core: a face in 120 of 120 frames of
 three clips of RAVDESS (5 to 8 ms a frame, lowest score 1.07) and in 5,760 of 5,760 frames of drawn
 faces (6 ms, lowest score 0.34), never a second one. With `upsample: 1` 16 to 34 ms a frame. Sizes
-are tried in steps of 1.2, so boxes are coarse; gradient histograms of the crops told the emotion of
-the drawn faces no worse than with yunet.
+are tried in steps of 1.2, so boxes are coarse; gradient histograms of the crops classified the
+emotions of the drawn faces no worse than with yunet.
 """
 
 import cv2
@@ -21,9 +21,11 @@ from ecmf.media import RGB
 
 
 class Options(Section):
-    """`upsample`: how often the picture is doubled in size first, to find smaller faces."""
+    """Size of the image."""
 
-    upsample: int = Field(0, ge=0, le=3)
+    upsample: int = Field(
+        0, ge=0, le=3, description="How often the image is doubled in size, to find smaller faces."
+    )
 
 
 class Detector:
@@ -37,9 +39,9 @@ class Detector:
         self._detector = dlib.get_frontal_face_detector()
         self.provenance = {"dlib": dlib.__version__}
 
-    def __call__(self, picture: RGB, minimum_confidence: float) -> list[Face]:
-        """Find every face with a score of `minimum_confidence` or more, the surest first."""
-        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    def __call__(self, image: RGB, minimum_confidence: float) -> list[Face]:
+        """Find every face with a score of at least `minimum_confidence`, highest score first."""
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         boxes, scores, _ = self._detector.run(grey, self._upsample, minimum_confidence)
         faces = [
             # dlib's right and bottom are the last pixel inside

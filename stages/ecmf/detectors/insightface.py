@@ -1,9 +1,9 @@
-"""Faces by SCRFD, the detector of insightface's model packs, run by onnxruntime.
+"""Detect faces with SCRFD, the detector of insightface's model packs, run by onnxruntime.
 
 J. Guo, J. Deng, A. Lattas, S. Zafeiriou, "Sample and computation redistribution for efficient face
 detection", arXiv:2105.04714. The code is MIT; **the packs (`buffalo_l`, `antelopev2`, ...) are for
-non-commercial research only** (github.com/deepinsight/insightface, python-package). Nothing is ever
-downloaded: a pack that is not on this machine is an error that says so.
+non-commercial research only** (github.com/deepinsight/insightface, python-package). Nothing is
+downloaded: a pack that is not on this machine is an error.
 """
 
 import cv2
@@ -21,19 +21,19 @@ from ecmf.storage import files
 OPTION = "options.insightface.model"
 
 OUTPUTS = {6, 9, 10, 15}
-"""How many outputs an SCRFD network has: scores and boxes, maybe landmarks, at 3 or 5 scales."""
+"""Possible numbers of outputs of SCRFD: scores, boxes, maybe landmarks, at 3 or 5 scales."""
 
 
 class Options(Section):
-    """What to load, and how large the picture is shown to it.
+    """Weights of the network and its input size."""
 
-    `model` is a folder of ONNX files, the name of a pack, or one ONNX file; `sha256` is that of the
-    detector's file. A picture is fitted into a square of `input_side` pixels.
-    """
-
-    model: str = "buffalo_l"
-    sha256: str = ""
-    input_side: int = Field(640, ge=64, multiple_of=32)
+    model: str = Field(
+        "buffalo_l", description="A folder of ONNX files, the name of a pack, or one ONNX file."
+    )
+    sha256: str = Field("", description="SHA-256 of the ONNX file of the detector.")
+    input_side: int = Field(
+        640, ge=64, multiple_of=32, description="Pixels of the square an image is fitted into."
+    )
 
 
 class Detector:
@@ -43,28 +43,28 @@ class Detector:
     uses_device = True
 
     def __init__(self, options: Options) -> None:
-        file = onnx_model.in_pack(options.model, "face detector", OPTION, _detects)
+        file = onnx_model.find_in_pack(options.model, "face detector", OPTION, _is_detector)
         remedy = onnx_model.PACK_REMEDY.format(option=OPTION)
-        path = files.verified(str(file), options.sha256, remedy)
-        # One session for all picture sides: insightface would open another one per side by itself,
+        path = files.verify_sha256(str(file), options.sha256, remedy)
+        # One session for all image sizes: insightface would open another one per size by itself,
         # without the check of the device.
         self._network = SCRFD(str(path), onnx_session(path), static_shape_sessions=False)
-        self._sides = (options.input_side, options.input_side)
+        self._input_size = (options.input_side, options.input_side)
         self.provenance = {
             "file": path.name,
             "weights": options.sha256,
             "insightface": insightface.__version__,
         }
 
-    def __call__(self, picture: RGB, minimum_confidence: float) -> list[Face]:
-        """Find every face with a score of `minimum_confidence` or more, the surest first."""
+    def __call__(self, image: RGB, minimum_confidence: float) -> list[Face]:
+        """Find every face with a score of at least `minimum_confidence`, highest score first."""
         rows, _ = self._network.detect(
-            cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
-            input_size=self._sides,
+            cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
+            input_size=self._input_size,
             det_thresh=minimum_confidence,
         )
         return [Face(*row) for row in rows.astype(float).tolist()]
 
 
-def _detects(graph: onnx_model.Graph) -> bool:
-    return len(graph.outputs) in OUTPUTS
+def _is_detector(model: onnx_model.OnnxModel) -> bool:
+    return len(model.outputs) in OUTPUTS

@@ -1,11 +1,11 @@
-"""Faces by YuNet, a network of 75,000 weights, run by OpenCV (`cv2.FaceDetectorYN`).
+"""Detect faces with YuNet, a network of 75,000 weights, run by OpenCV (`cv2.FaceDetectorYN`).
 
 Finds faces from 10 pixels on, also turned and tilted ones. W. Wu, H. Peng, S. Yu, "YuNet: a tiny
 millisecond-level face detector", Machine Intelligence Research 20 (2023). The weights are not part
 of this project: `yunet_n_*.onnx` of github.com/ShiqiYu/libfacedetection.train (Apache-2.0), or
 `face_detection_yunet_2023mar.onnx` of github.com/opencv/opencv_zoo (MIT).
 
-Measured with `yunet_n_dynamic.onnx` on pictures of 320 pixels at the longest side, one core: a
+Measured with `yunet_n_dynamic.onnx` on images of 320 pixels at the longest side, one core: a
 face in 120 of 120 frames of three clips of RAVDESS (6 to 10 ms a frame, lowest score 0.93) and in
 5,760 of 5,760 frames of drawn faces (8 ms, lowest score 0.89), never a second one. Its boxes reach
 from chin to hairline.
@@ -28,24 +28,31 @@ from ecmf.errors import MissingFileError
 from ecmf.media import RGB
 from ecmf.storage import files
 
-PIXELS_PER_STEP = 32
-"""The network halves a picture five times, so OpenCV fills its sides up to a multiple of this."""
+SIDE_MULTIPLE = 32
+"""The network halves an image five times, so OpenCV pads its sides to a multiple of this."""
 
-OUTPUTS = {f"{what}_{stride}" for what in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32)}
-"""Class, certainty, box and landmarks, one point per `stride` pixels of the picture."""
+OUTPUTS = {f"{head}_{stride}" for head in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32)}
+"""Class, objectness, box and landmarks, one point per `stride` pixels of the image."""
 
-NOTHING = np.empty(0, np.uint8)
+REMEDY = (
+    "download face_detection_yunet_2023mar.onnx from github.com/opencv/opencv_zoo and name it in "
+    "options.yunet.weights"
+)
+
+NO_CONFIG = np.empty(0, np.uint8)
 
 
 class Options(Section):
-    """Path of the ONNX file and the SHA-256 of its content.
+    """Weights of the network and its non-maximum suppression."""
 
-    Of two boxes that overlap by more than `overlap`, intersection over union, the surer is kept.
-    """
-
-    weights: str
-    sha256: str = ""
-    overlap: float = Field(0.3, gt=0, le=1)
+    weights: str = Field(description="Path of the ONNX file.")
+    sha256: str = Field("", description="SHA-256 of the ONNX file.")
+    overlap: float = Field(
+        0.3,
+        gt=0,
+        le=1,
+        description="Intersection over union above which the box with the lower score is dropped.",
+    )
 
 
 class Detector:
@@ -55,23 +62,18 @@ class Detector:
     uses_device = False
 
     def __init__(self, options: Options) -> None:
-        path = files.verified(
-            options.weights,
-            options.sha256,
-            "download face_detection_yunet_2023mar.onnx from github.com/opencv/opencv_zoo and name "
-            "it in options.yunet.weights",
-        )
-        self._model = _model(path)
+        path = files.verify_sha256(options.weights, options.sha256, REMEDY)
+        self._model = _read_model(path)
         self._overlap = options.overlap
-        self._network = functools.lru_cache(maxsize=8)(self._opened)
+        self._network = functools.lru_cache(maxsize=8)(self._open_network)
         self.provenance = {"weights": options.sha256, "opencv": cv2.__version__}
 
-    def __call__(self, picture: RGB, minimum_confidence: float) -> list[Face]:
-        """Find every face with a score of `minimum_confidence` or more, the surest first."""
-        height, width = picture.shape[:2]
+    def __call__(self, image: RGB, minimum_confidence: float) -> list[Face]:
+        """Find every face with a score of at least `minimum_confidence`, highest score first."""
+        height, width = image.shape[:2]
         network = self._network(width, height)
         network.setScoreThreshold(minimum_confidence)
-        _, rows = network.detect(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        _, rows = network.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         faces = [
             # the ten numbers between the box and the score are eyes, nose and corners of the mouth
             Face(row[0], row[1], row[0] + row[2], row[1] + row[3], row[-1])
@@ -79,42 +81,41 @@ class Detector:
         ]
         return sorted(faces, key=lambda face: -face.score)
 
-    def _opened(self, width: int, height: int) -> Any:
+    def _open_network(self, width: int, height: int) -> Any:
         return cv2.FaceDetectorYN.create(
             "onnx",
-            np.frombuffer(_closed(self._model, width, height), np.uint8),
-            NOTHING,
+            np.frombuffer(_fix_input_size(self._model, width, height), np.uint8),
+            NO_CONFIG,
             (width, height),
             nms_threshold=self._overlap,
         )
 
 
-def _model(path: Path) -> onnx.ModelProto:
-    """Read the network, and make sure that it is what OpenCV takes it for."""
+def _read_model(path: Path) -> onnx.ModelProto:
+    """Read the network; raises MissingFileError unless it has the outputs of YuNet."""
     try:
         model = onnx.load(str(path))
     except (DecodeError, OSError) as error:
-        raise MissingFileError(f"{path} is not a YuNet network: {error}") from error
+        raise MissingFileError(f"{path} is not a YuNet network: {error}; {REMEDY}") from error
     missing = OUTPUTS - {output.name for output in model.graph.output}
     if missing:
-        raise MissingFileError(
-            f"{path} is not a YuNet network: it has no output {', '.join(sorted(missing))}"
-        )
+        names = ", ".join(sorted(missing))
+        raise MissingFileError(f"{path} is not a YuNet network: it has no output {names}; {REMEDY}")
     return model
 
 
-def _closed(model: onnx.ModelProto, width: int, height: int) -> bytes:
-    """Fix the sides of the picture where the file leaves them open: OpenCV demands known ones."""
-    closed = onnx.ModelProto()
-    closed.CopyFrom(model)
-    sides = closed.graph.input[0].type.tensor_type.shape.dim
+def _fix_input_size(model: onnx.ModelProto, width: int, height: int) -> bytes:
+    """Set the image size in the network where the file leaves it open: OpenCV requires one."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    sides = fixed.graph.input[0].type.tensor_type.shape.dim
     if not all(side.dim_value for side in sides):
-        filled = [-(-pixels // PIXELS_PER_STEP) * PIXELS_PER_STEP for pixels in (height, width)]
-        for side, pixels in zip(sides, (1, 3, *filled), strict=True):
+        padded = [-(-pixels // SIDE_MULTIPLE) * SIDE_MULTIPLE for pixels in (height, width)]
+        for side, pixels in zip(sides, (1, 3, *padded), strict=True):
             side.dim_value = pixels
-        for output in closed.graph.output:
+        for output in fixed.graph.output:
             stride = int(output.name.rpartition("_")[2])
             shape = output.type.tensor_type.shape.dim
-            shape[0].dim_value, shape[1].dim_value = 1, math.prod(x // stride for x in filled)
-    content: bytes = closed.SerializeToString()
+            shape[0].dim_value, shape[1].dim_value = 1, math.prod(x // stride for x in padded)
+    content: bytes = fixed.SerializeToString()
     return content

@@ -1,10 +1,10 @@
-"""Pieces of many clips through one network: full batches of one shape, prepared ahead of it.
+"""Run chunks of many clips through one network: full batches of one shape, prefetched.
 
-A batch of a shape always has the same number of pieces; one that is not full is filled up with
-copies of its last piece. On one device the numbers of a piece are then the same to the bit whatever
-clips it meets: matrix products choose their way of summing by shape, not by content. Measured on
-ViT, BERT and HuBERT (CPU, torch 2.13): equal in every bit in any place and company, while batches
-of 1 and 16 differ in the last ones.
+A batch of a shape always has the same number of chunks; one that is not full is filled up with
+copies of its last chunk. On one device the result of a chunk is then the same to the bit whatever
+clips share its batch: matrix products choose their order of summation by shape, not by content.
+Measured on ViT, BERT and HuBERT (CPU, torch 2.13): equal in every bit at any position among any
+other chunks, while batches of 1 and 16 differ in the last bits.
 """
 
 import logging
@@ -19,35 +19,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecmf.encoding.base import Encoder
-from ecmf.encoding.network import Network, Piece
+from ecmf.encoding.network import Chunk, Network
 from ecmf.errors import ClipError
 from ecmf.execution import device
 from ecmf.execution.process_pool import Failure
 from ecmf.media import Features
 
-PIECES_PER_BATCH = 16
-"""A constant, for it decides the last bits of every result. Processors gain little beyond it."""
+CHUNKS_PER_BATCH = 16
+"""A constant, since it decides the last bits of every result. Larger batches gain little speed."""
 
-CLIPS_AHEAD = 16
-"""Clips that are read and preprocessed while the network computes."""
+PREFETCHED_CLIPS = 16
+"""Clips that are loaded and preprocessed while the network computes."""
 
-MOST_WAITING = 16 * PIECES_PER_BATCH
-"""Pieces that wait for others of their shape; beyond it the fullest batch goes as it is."""
+MAX_WAITING_CHUNKS = 16 * CHUNKS_PER_BATCH
+"""Chunks that wait for others of their shape; beyond it the fullest batch is run incomplete."""
 
-Tag = TypeVar("Tag")
-Shape = tuple[tuple[str, tuple[int, ...], str], ...]
+Key = TypeVar("Key")
+InputShapes = tuple[tuple[str, tuple[int, ...], str], ...]
+Prepared = tuple[Any, Sequence[Chunk]] | Failure
+"""A clip and its chunks, or the reason why it has none."""
 
 log = logging.getLogger(__name__)
 
 
 def encode(encoder: Encoder[Any] | Network[Any], clips: Sequence[Any]) -> list[Features]:
-    """Encode clips in memory, in their order; raises ClipError for the first that cannot be."""
+    """Encode clips in memory, in their order; raises ClipError for the first that fails."""
     if not isinstance(encoder, Network):
         return encoder(clips)
     results = dict(run(encoder, ((i, partial(clips.__getitem__, i)) for i in range(len(clips)))))
     features = []
-    for number in range(len(clips)):
-        result = results[number]
+    for index in range(len(clips)):
+        result = results[index]
         if isinstance(result, Failure):
             raise ClipError(result.reason)
         features.append(result)
@@ -55,145 +57,143 @@ def encode(encoder: Encoder[Any] | Network[Any], clips: Sequence[Any]) -> list[F
 
 
 def run(
-    network: Network[Any], items: Iterable[tuple[Tag, Callable[[], Any]]]
-) -> Iterator[tuple[Tag, Features | Failure]]:
-    """Yield the features of every clip, or why there are none, as soon as they are known.
+    network: Network[Any], items: Iterable[tuple[Key, Callable[[], Any]]]
+) -> Iterator[tuple[Key, Features | Failure]]:
+    """Yield the features of every clip, or the reason for their lack, as soon as they are computed.
 
     Args:
-        network: What encodes.
-        items: A name for each clip, and how to read it: that is called in a thread.
+        network: The encoder.
+        items: A key for each clip, and a function that loads the clip, called in a thread.
     """
-    batches = _Batches(network)
-    prepared: deque[tuple[Tag, Future[tuple[Any, Sequence[Piece]] | Failure]]] = deque()
+    queue = _BatchQueue(network)
+    prefetched: deque[tuple[Key, Future[Prepared]]] = deque()
 
-    def prepare(read: Callable[[], Any]) -> tuple[Any, Sequence[Piece]] | Failure:
+    def prepare(load: Callable[[], Any]) -> Prepared:
         try:
-            clip = read()
-            return clip, network.pieces(clip)
+            clip = load()
+            return clip, network.split(clip)
         except ClipError as error:
             return Failure(str(error))
 
-    with ThreadPoolExecutor(device.preparing_threads()) as threads:
+    with ThreadPoolExecutor(device.loader_threads()) as threads:
         try:
-            for tag, read in items:
-                prepared.append((tag, threads.submit(prepare, read)))
-                if len(prepared) > CLIPS_AHEAD:
-                    yield from batches.take(*prepared.popleft())
-            while prepared:
-                yield from batches.take(*prepared.popleft())
-            yield from batches.rest()
+            for key, load in items:
+                prefetched.append((key, threads.submit(prepare, load)))
+                if len(prefetched) > PREFETCHED_CLIPS:
+                    yield from queue.add(*prefetched.popleft())
+            while prefetched:
+                yield from queue.add(*prefetched.popleft())
+            yield from queue.flush()
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass
-class _Clip:
-    """A clip on its way through the network."""
+class _PendingClip:
+    """A clip with the results of its chunks so far."""
 
-    tag: Any
-    item: Any
+    key: Any
+    clip: Any
     results: list[NDArray[Any] | Failure | None]
     missing: int
 
-    def arrived(self, number: int, result: NDArray[Any] | Failure) -> bool:
-        """Keep the result of a piece; True once it was the last one."""
+    def add(self, number: int, result: NDArray[Any] | Failure) -> bool:
+        """Store the result of a chunk; return whether it was the last missing one."""
         self.results[number] = result
         self.missing -= 1
         return not self.missing
 
 
 @dataclass
-class _Batches:
-    """Pieces that wait for others of their shape."""
+class _BatchQueue:
+    """Chunks that wait for others of their shape."""
 
     network: Network[Any]
-    waiting: dict[Shape, list[tuple[_Clip, int, Piece]]] = field(default_factory=dict)
-    most: dict[Shape, int] = field(default_factory=dict)
-    """Pieces at once that fit into memory, where fewer than a batch do."""
+    waiting: dict[InputShapes, list[tuple[_PendingClip, int, Chunk]]] = field(default_factory=dict)
+    max_chunks: dict[InputShapes, int] = field(default_factory=dict)
+    """Chunks per forward pass that fit into memory, for shapes of which fewer than a batch do."""
 
-    def take(
-        self, tag: Any, future: Future[tuple[Any, Sequence[Piece]] | Failure]
-    ) -> Iterator[tuple[Any, Features | Failure]]:
-        """Add a clip; yield the clips that came through because of it."""
-        prepared = future.result()
-        if isinstance(prepared, Failure):
-            yield tag, prepared
+    def add(self, key: Any, prepared: Future[Prepared]) -> Iterator[tuple[Any, Features | Failure]]:
+        """Add a clip; yield the clips that are completed by it."""
+        result = prepared.result()
+        if isinstance(result, Failure):
+            yield key, result
             return
-        item, pieces = prepared
-        clip = _Clip(tag, item, [None] * len(pieces), len(pieces))
-        if not pieces:
-            yield tag, self._joined(clip)
-        for number, piece in enumerate(pieces):
-            shape = _shape(piece)
+        clip, chunks = result
+        pending = _PendingClip(key, clip, [None] * len(chunks), len(chunks))
+        if not chunks:
+            yield key, self._merge(pending)
+        for number, chunk in enumerate(chunks):
+            shape = _shape(chunk)
             group = self.waiting.setdefault(shape, [])
-            group.append((clip, number, piece))
-            if piece.alone or len(group) == PIECES_PER_BATCH:
+            group.append((pending, number, chunk))
+            if chunk.unbatched or len(group) == CHUNKS_PER_BATCH:
                 yield from self._compute(shape)
-        while sum(map(len, self.waiting.values())) > MOST_WAITING:
+        while sum(map(len, self.waiting.values())) > MAX_WAITING_CHUNKS:
             yield from self._compute(max(self.waiting, key=lambda shape: len(self.waiting[shape])))
 
-    def rest(self) -> Iterator[tuple[Any, Features | Failure]]:
-        """Yield what is left once no clip will come any more."""
+    def flush(self) -> Iterator[tuple[Any, Features | Failure]]:
+        """Yield the remaining clips after the last one was added."""
         for shape in list(self.waiting):
             yield from self._compute(shape)
 
-    def _compute(self, shape: Shape) -> Iterator[tuple[Any, Features | Failure]]:
+    def _compute(self, shape: InputShapes) -> Iterator[tuple[Any, Features | Failure]]:
         group = self.waiting.pop(shape)
-        pieces = [piece for _, _, piece in group]
-        wanted = 1 if pieces[0].alone else PIECES_PER_BATCH
-        copies = pieces[-1:] * (wanted - len(pieces))
-        results = self._forward(shape, [*pieces, *copies])
-        for (clip, number, _), result in zip(group, results, strict=False):
-            if clip.arrived(number, result):
-                yield clip.tag, self._joined(clip)
+        chunks = [chunk for _, _, chunk in group]
+        batch_size = 1 if chunks[0].unbatched else CHUNKS_PER_BATCH
+        copies = chunks[-1:] * (batch_size - len(chunks))
+        results = self._forward(shape, [*chunks, *copies])
+        for (pending, number, _), result in zip(group, results, strict=False):
+            if pending.add(number, result):
+                yield pending.key, self._merge(pending)
 
-    def _forward(self, shape: Shape, pieces: Sequence[Piece]) -> list[NDArray[Any] | Failure]:
-        """One result per piece; halves the batch until it fits into memory."""
-        most = self.most.get(shape, len(pieces))
-        if len(pieces) > most:
+    def _forward(self, shape: InputShapes, chunks: Sequence[Chunk]) -> list[NDArray[Any] | Failure]:
+        """Compute one result per chunk, halving the batch until it fits into memory."""
+        max_chunks = self.max_chunks.get(shape, len(chunks))
+        if len(chunks) > max_chunks:
             return [
                 result
-                for first in range(0, len(pieces), most)
-                for result in self._forward(shape, pieces[first : first + most])
+                for first in range(0, len(chunks), max_chunks)
+                for result in self._forward(shape, chunks[first : first + max_chunks])
             ]
         try:
-            return list(self.network.forward(_stacked(pieces)))
+            return list(self.network.forward(_stack(chunks)))
         except Exception as error:  # onnxruntime's own are no RuntimeError
             if not device.is_out_of_memory(error):
                 raise
-            if len(pieces) == 1:
+            if len(chunks) == 1:
                 return [Failure(f"too large for the memory of {device.requested()}: {error}")]
         device.free_memory()
-        self.most[shape] = len(pieces) // 2
+        self.max_chunks[shape] = len(chunks) // 2
         log.warning(
-            "out of memory with %d pieces of %s: going on with %d at once; numbers may differ in "
+            "out of memory with %d chunks of %s: continuing with %d at once; results may differ in "
             "the last bits from those of whole batches",
-            len(pieces),
+            len(chunks),
             ", ".join(f"{name} {sides}" for name, sides, _ in shape),
-            self.most[shape],
+            self.max_chunks[shape],
         )
-        return self._forward(shape, pieces)
+        return self._forward(shape, chunks)
 
-    def _joined(self, clip: _Clip) -> Features | Failure:
+    def _merge(self, pending: _PendingClip) -> Features | Failure:
         results = []
-        for result in clip.results:
+        for result in pending.results:
             if not isinstance(result, np.ndarray):
-                return result or Failure("the network was not asked")
+                return result or Failure("the network computed no result for a chunk of this clip")
             results.append(result)
         try:
-            features = self.network.join(clip.item, results)
+            features = self.network.merge(pending.clip, results)
         except ClipError as error:
             return Failure(str(error))
         if not np.isfinite(features.values).all():
-            return Failure("the network gave NaN or infinity: does precision: float32 mend it?")
+            return Failure("the network returned NaN or infinity: try precision: float32")
         return features
 
 
-def _shape(piece: Piece) -> Shape:
+def _shape(chunk: Chunk) -> InputShapes:
     return tuple(
-        (name, array.shape, array.dtype.str) for name, array in sorted(piece.inputs.items())
+        (name, array.shape, array.dtype.str) for name, array in sorted(chunk.inputs.items())
     )
 
 
-def _stacked(pieces: Sequence[Piece]) -> Mapping[str, NDArray[Any]]:
-    return {name: np.stack([piece.inputs[name] for piece in pieces]) for name in pieces[0].inputs}
+def _stack(chunks: Sequence[Chunk]) -> Mapping[str, NDArray[Any]]:
+    return {name: np.stack([chunk.inputs[name] for chunk in chunks]) for name in chunks[0].inputs}

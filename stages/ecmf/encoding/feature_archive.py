@@ -1,7 +1,8 @@
-"""Rows of many clips <-> one npz file: `clip_ids`, `values` and, unless each has one, `starts`.
+"""Read and write the features of many clips as one npz file.
 
-Beside them `encoder` may say who made the rows. Nothing is compressed: numbers of a network hardly
-shrink, and a file that is not can be read where it lies, clip by clip.
+Arrays: `clip_ids`, `values`, `starts` (absent if every clip has one row), and optionally `encoder`,
+the name of the encoder that computed the rows. The archive is not compressed: features of a network
+hardly shrink, and an uncompressed file can be memory-mapped and read clip by clip.
 """
 
 import shutil
@@ -17,20 +18,20 @@ from numpy.typing import NDArray
 
 from ecmf.errors import CorpusError
 from ecmf.media import Vectors
-from ecmf.storage.files import replacing
+from ecmf.storage.files import atomic_write
 
 IDS, VALUES, STARTS, ENCODER = "clip_ids", "values", "starts", "encoder"
 """(clips,) and (rows, dim); clip i owns rows starts[i] to starts[i + 1], row i without `starts`."""
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The time of every file in the archive, so that the same rows make the same bytes."""
+"""Timestamp of every file in the archive, so that the same rows make the same bytes."""
 
 
-class Archive(Mapping[str, NDArray[Any]]):
-    """Clip id -> its row (dim,) or its rows (rows, dim), as they stand in the file.
+class FeatureArchive(Mapping[str, NDArray[Any]]):
+    """Mapping of clip ids to a row (dim,) or rows (rows, dim), in the order of the file.
 
     Raises:
-        CorpusError: the arrays do not agree, or an id stands twice; names the file.
+        CorpusError: the arrays do not agree, or an id occurs twice; names the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,46 +41,46 @@ class Archive(Mapping[str, NDArray[Any]]):
             self.encoder = str(arrays[ENCODER]) if ENCODER in names else ""
             self._starts = arrays[STARTS] if STARTS in names else None
         self._values = _values(path)
-        self._places = {clip_id: place for place, clip_id in enumerate(clip_ids)}
+        self._indices = {clip_id: index for index, clip_id in enumerate(clip_ids)}
         if self._values.ndim < 2:
             raise CorpusError(f"{path}: {VALUES} has shape {self._values.shape}, not (rows, dim)")
         if self._starts is not None:
             _check_starts(path, self._starts, len(clip_ids), len(self._values))
         elif len(clip_ids) != len(self._values):
             raise CorpusError(f"{path}: {len(clip_ids)} {IDS}, but {len(self._values)} {VALUES}")
-        if len(self._places) < len(clip_ids):
-            twice = next(c for place, c in enumerate(clip_ids) if self._places[c] != place)
-            raise CorpusError(f"{path}: clip {twice!r} stands twice in {IDS}")
+        if len(self._indices) < len(clip_ids):
+            duplicate = next(c for index, c in enumerate(clip_ids) if self._indices[c] != index)
+            raise CorpusError(f"{path}: clip {duplicate!r} occurs twice in {IDS}")
 
     def __getitem__(self, clip_id: str) -> NDArray[Any]:
-        """Give the rows of a clip; KeyError if it has none."""
-        place = self._places[clip_id]
+        """Return the rows of a clip; raises KeyError if it is not in the archive."""
+        index = self._indices[clip_id]
         if self._starts is None:
-            return cast("NDArray[Any]", self._values[place])
-        return self._values[self._starts[place] : self._starts[place + 1]]
+            return cast("NDArray[Any]", self._values[index])
+        return self._values[self._starts[index] : self._starts[index + 1]]
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the ids in the order of the file."""
-        return iter(self._places)
+        """Iterate over the ids in the order of the file."""
+        return iter(self._indices)
 
     def __len__(self) -> int:
         """Count the clips."""
-        return len(self._places)
+        return len(self._indices)
 
 
 def is_archive(names: Iterable[str]) -> bool:
-    """Say whether an npz file with arrays of these names is one, and not an array per clip."""
+    """Return whether arrays of these names form an archive, not one array per clip."""
     return {IDS, VALUES} <= set(names) <= {IDS, VALUES, STARTS, ENCODER}
 
 
 def write_archive(path: Path, encoder: str, clips: Iterable[tuple[str, Vectors]]) -> None:
-    """Write the rows (rows, dim) of each clip; the memory taken is that of one clip.
+    """Write the rows (rows, dim) of each clip, with one clip in memory at a time.
 
-    Without `starts` where every clip has one row. All rows must be of one width, and there must be
-    one; this is the caller's to see to.
+    `starts` is left out if every clip has one row. The caller ensures that there is a row and that
+    all rows have the same width.
     """
     clip_ids, counts, dim = [], [], 0
-    with tempfile.TemporaryFile(dir=path.parent) as rows, replacing(path) as part:
+    with tempfile.TemporaryFile(dir=path.parent) as rows, atomic_write(path) as part:
         for clip_id, values in clips:
             clip_ids.append(clip_id)
             counts.append(len(values))
@@ -108,7 +109,10 @@ def _entry(archive: zipfile.ZipFile, name: str) -> BinaryIO:
 
 
 def _values(path: Path) -> NDArray[Any]:
-    """Map `values` where the archive holds it plainly, else read it; its sum was checked before."""
+    """Memory-map `values` if it is stored uncompressed and in C order, else read it.
+
+    The checksum of the file was verified before.
+    """
     with zipfile.ZipFile(path) as archive:
         entry = archive.getinfo(f"{VALUES}.npy")
         with archive.open(entry) as file:
@@ -117,14 +121,14 @@ def _values(path: Path) -> NDArray[Any]:
                 shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
                 start = file.tell()
                 if not (fortran or dtype.hasobject or 0 in shape):
-                    begin = _begin(path, entry) + start
-                    return np.memmap(path, dtype, "r", begin, shape)
+                    offset = _data_offset(path, entry) + start
+                    return np.memmap(path, dtype, "r", offset, shape)
     with np.load(path, allow_pickle=False) as arrays:
         return cast("NDArray[Any]", arrays[VALUES])
 
 
-def _begin(path: Path, entry: zipfile.ZipInfo) -> int:
-    """Where the bytes of an entry begin: behind a header of 30, its name and its extra field."""
+def _data_offset(path: Path, entry: zipfile.ZipInfo) -> int:
+    """Return the offset of an entry's data, after a 30-byte header, its name and extra field."""
     with path.open("rb") as file:
         file.seek(entry.header_offset + 26)
         lengths = file.read(4)
@@ -135,7 +139,7 @@ def _begin(path: Path, entry: zipfile.ZipInfo) -> int:
 def _check_starts(path: Path, starts: NDArray[Any], clips: int, rows: int) -> None:
     if starts.shape != (clips + 1,) or starts.dtype.kind not in "iu":
         raise CorpusError(
-            f"{path}: {STARTS} is {starts.dtype} {starts.shape}, not {clips + 1} whole numbers for "
+            f"{path}: {STARTS} is {starts.dtype} {starts.shape}, not {clips + 1} integers for "
             f"{clips} {IDS}"
         )
     if starts[0] != 0 or starts[-1] != rows or (starts[1:] < starts[:-1]).any():

@@ -1,4 +1,4 @@
-"""The interface of an encoder that is a network: pieces of many clips share its batches."""
+"""The interface of an encoder that is a neural network: chunks of many clips share its batches."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -10,44 +10,44 @@ from numpy.typing import NDArray
 
 from ecmf.media import Features, Seconds
 
-Item = TypeVar("Item")
+Clip = TypeVar("Clip")
 
 
 @dataclass(frozen=True)
-class Piece:
-    """What the network sees at once of a clip: a picture, a window of sound, a text.
+class Chunk:
+    """The part of a clip that is one element of a batch: an image, a window of audio, a text.
 
-    `inputs` are named arrays without the axis of the batch. Pieces whose inputs have the same
-    shapes share a batch, so a member that pads does it here, up to one of few lengths, and passes
-    the mask along; one that must not be padded does not. `alone` is for lengths that hardly occur
-    twice: such a piece is not kept waiting for others, nor filled up to a batch with copies.
+    `inputs` are named arrays without the batch axis. Chunks whose inputs have the same shapes share
+    a batch, so an encoder that pads does it here, to one of few lengths, and passes the mask along.
+    `unbatched` is for lengths that rarely occur twice: such a chunk neither waits for others nor is
+    filled up to a batch with copies.
     """
 
     inputs: Mapping[str, NDArray[Any]]
-    alone: bool = False
+    unbatched: bool = False
 
 
-class Network(ABC, Generic[Item]):
-    """Clips are cut into pieces, pieces of many clips go through the network, and are rejoined.
+class Network(ABC, Generic[Clip]):
+    """Split clips into chunks, run chunks of many clips through a network, merge them per clip.
 
-    `pieces` runs in threads, ahead of the network; `forward` alone touches the device. The engine
-    owns batches: every batch of one shape has the same number of pieces, filled up with copies, so
-    that a clip's numbers are the same to the bit whatever clips it meets there.
+    `split` runs in threads, ahead of the network; `forward` alone touches the device. The engine
+    owns batches: every batch of one shape has the same number of chunks, filled up with copies, so
+    that the features of a clip are the same to the bit whatever clips share its batches.
 
-    What __init__ does is quick, and finds every fault that can be found without a clip: weights are
-    located and hashed, but loaded only when the first batch comes, for where every clip is in the
-    cache none ever does.
+    __init__ must be fast and must raise every error that can be detected without a clip. It locates
+    and hashes weights, but loads them only for the first batch: if every clip is cached, there is
+    none.
     """
 
-    needs_rows: ClassVar[bool] = True
+    reads_media: ClassVar[bool] = True
 
     dim: int
     dtype: str = "float32"
     provenance: Mapping[str, Any]
 
     @abstractmethod
-    def pieces(self, clip: Item) -> Sequence[Piece]:
-        """Cut and preprocess a clip; no piece where it has nothing to encode.
+    def split(self, clip: Clip) -> Sequence[Chunk]:
+        """Split and preprocess a clip; no chunk if it has nothing to encode.
 
         Raises:
             ClipError: the clip cannot be encoded.
@@ -55,19 +55,19 @@ class Network(ABC, Generic[Item]):
 
     @abstractmethod
     def forward(self, batch: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Inputs with the axis of the batch in front, in; one result per piece, (pieces, ...), out.
+        """Compute one result per chunk, (chunks, ...), from inputs with a leading batch axis.
 
-        Results are float32 (or float64), also where the network computes in half precision.
+        Results are float32 (or float64), also if the network computes in half precision.
         """
 
     @abstractmethod
-    def join(self, clip: Item, results: Sequence[NDArray[Any]]) -> Features:
-        """Make the rows of a clip of the results of its pieces, in their order; none for none."""
+    def merge(self, clip: Clip, results: Sequence[NDArray[Any]]) -> Features:
+        """Combine the results of a clip's chunks, in their order, into rows; no row from none."""
 
-    def no_features(self) -> Features:
-        """What a clip gets that has nothing to encode: no row."""
+    def empty_features(self) -> Features:
+        """Return features without a row, for a clip that has nothing to encode."""
         return Features(np.empty((0, self.dim), self.dtype), np.empty(0))
 
     def features(self, values: NDArray[Any], times: Seconds) -> Features:
-        """Rows in the dtype that is stored."""
+        """Convert rows to the dtype they are stored in."""
         return Features(np.asarray(values, self.dtype), times)

@@ -1,4 +1,4 @@
-"""Sound -> frames, by an ONNX file: a sound cut into parts gives the frames of the whole."""
+"""Compute spectrogram frames with an ONNX file, part by part, equal to those of the whole clip."""
 
 import functools
 from bisect import bisect_right
@@ -8,101 +8,103 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecmf.errors import ParamsError
-from ecmf.media import SAMPLES_PER_SECOND, Samples
+from ecmf.media import SAMPLE_RATE, Samples
 from ecmf.pretrained import onnx_model
 
 Frames = NDArray[np.float32]
-"""What a front end makes of a sound, (frames, bands)."""
+"""Output of a front end, (frames, bands)."""
 
-FRAMES_AT_ONCE = 3000
-"""Of a long clip; with steps of 10 ms 30 s, for which a front end needs some 20 MB."""
+MAX_FRAMES_PER_RUN = 3000
+"""Frames per run of a long clip: 30 s at a hop of 10 ms; a front end needs about 20 MB for it."""
 
 TOLERANCE = 1e-3
-"""By how much frames of a sound in parts may differ from those of the whole."""
+"""Maximum difference between frames of audio in parts and frames of the whole."""
 
 
 class FrontEnd:
-    """Samples on the scale of int16 in, frames out; can be asked by several threads at once.
+    """Compute frames of samples on the scale of int16; thread-safe.
 
-    `field` are the samples of one frame, `hop` those from one frame to the next: both are measured
-    on silence. `dynamic_range` is how far below the loudest of what it is given at once the file
-    lets a frame lie, None for any distance. Parts are lifted to what the loudest moment of the
-    whole asks for; their own asks for no more, so that nothing is lost by having cut.
+    `frame_length` (samples per frame) and `hop_length` (samples from one frame to the next) are
+    measured on silence. `dynamic_range` is the floor that the file applies: how far a value may lie
+    below the maximum of its input; None for no floor. The floor of a part is lower than or equal to
+    that of the whole clip, so the latter is applied to all parts without loss.
 
     Raises:
         MissingFileError: the file is no ONNX file.
-        ParamsError: it gives no frames of `bands` numbers, or frames of a whole sound that are not
-            those of its parts.
+        ParamsError: it returns no frames of `bands` numbers, or other frames for a whole waveform
+            than for its parts.
     """
 
     def __init__(self, path: Path, bands: int, dynamic_range: float | None) -> None:
-        self._graph = onnx_model.read(path)
+        self._model = onnx_model.read_model(path)
         self._path, self._bands, self._range = path, bands, dynamic_range
-        self._output = self._graph.output().name
-        sides = self._graph.input().sides
-        if sides not in ((None, None), (1, None)):
+        self._output = self._model.output().name
+        shape = self._model.input().shape
+        if shape not in ((None, None), (1, None)):
             raise ParamsError(
-                f"{path} takes {sides}: a front end takes a sound of any length, (1, samples)"
+                f"{path} takes {shape}: a front end takes audio of any length, (1, samples)"
             )
         try:
-            self.field, self.hop = self._measured()
-            self._try()
-        except onnx_model.REFUSALS as error:
-            raise ParamsError(f"{path} makes no frames of a sound: {error}") from error
+            self.frame_length, self.hop_length = self._measure_geometry()
+            self._check_chunking()
+        except onnx_model.INPUT_ERRORS as error:
+            raise ParamsError(f"{path} computes no frames of audio: {error}") from error
 
-    def __call__(self, samples: Samples, at_once: int = FRAMES_AT_ONCE) -> Frames:
-        """Make the frames that lie in `samples`, which are one at least, `at_once` at a time."""
-        count = (len(samples) - self.field) // self.hop + 1
+    def __call__(self, samples: Samples, max_frames: int = MAX_FRAMES_PER_RUN) -> Frames:
+        """Compute the frames of `samples`, at least one, `max_frames` at a time."""
+        count = (len(samples) - self.frame_length) // self.hop_length + 1
         parts = []
-        for first in range(0, count, at_once):
-            last = min(first + at_once, count) - 1
-            parts.append(self._asked(samples[first * self.hop : last * self.hop + self.field]))
+        for first in range(0, count, max_frames):
+            start = first * self.hop_length
+            length = self.sample_count(min(max_frames, count - first))
+            parts.append(self._frames(samples[start : start + length]))
         frames = np.concatenate(parts)
         return frames if self._range is None else np.maximum(frames, frames.max() - self._range)
 
-    def samples(self, frames: int) -> int:
-        """Return how many samples so many frames speak of."""
-        return (frames - 1) * self.hop + self.field
+    def sample_count(self, frames: int) -> int:
+        """Return the number of samples that `frames` frames cover."""
+        return (frames - 1) * self.hop_length + self.frame_length
 
-    def _asked(self, samples: Samples) -> Frames:
-        sound = samples.astype(np.float32)[None]
-        given = self._graph.ask(self._output, sound)
-        if given.shape[-1] != self._bands or given.size != self._bands * given.shape[-2]:
+    def _frames(self, samples: Samples) -> Frames:
+        batch = samples.astype(np.float32)[None]
+        output = self._model.run(self._output, batch)
+        if output.shape[-1] != self._bands or output.size != self._bands * output.shape[-2]:
             raise ParamsError(
-                f"{self._path} gives {given.shape} for {sound.shape}, but the network takes frames "
-                f"of {self._bands} numbers"
+                f"{self._path} returns {output.shape} for {batch.shape}, but the network takes "
+                f"frames of {self._bands} numbers"
             )
-        frames: Frames = given.reshape(-1, self._bands)
+        frames: Frames = output.reshape(-1, self._bands)
         return frames
 
-    def _measured(self) -> tuple[int, int]:
-        """Samples of one frame, and from one to the next: found by counting frames of silence."""
-        count = functools.cache(lambda samples: len(self._asked(np.zeros(samples, np.int16))))
+    def _measure_geometry(self) -> tuple[int, int]:
+        """Measure (frame length, hop length) in samples, by counting frames of silence."""
+        count = functools.cache(lambda samples: len(self._frames(np.zeros(samples, np.int16))))
 
-        def next_after(samples: int) -> int:
-            longer = range(samples, samples + SAMPLES_PER_SECOND)
+        def next_frame_at(samples: int) -> int:
+            """Return the shortest length above `samples` that has a frame more."""
+            longer = range(samples, samples + SAMPLE_RATE)
             return samples + bisect_right(longer, count(samples), key=count)
 
-        first = next_after(SAMPLES_PER_SECOND)
-        hop = next_after(first) - first
-        field = first - (count(first) - 1) * hop
-        if field <= 0:
+        first = next_frame_at(SAMPLE_RATE)
+        hop_length = next_frame_at(first) - first
+        frame_length = first - (count(first) - 1) * hop_length
+        if frame_length <= 0:
             raise ParamsError(
-                f"{self._path} makes frames of what lies before and behind a sound: export it "
-                "without padding (center=False)"
+                f"{self._path} pads its input with samples before and after it: export it without "
+                "padding (center=False)"
             )
-        return field, hop
+        return frame_length, hop_length
 
-    def _try(self) -> None:
-        """Cut a sound into parts, loud and silent ones; raises ParamsError if that shows."""
-        levels = np.repeat([0, 8000, 0, 50], SAMPLES_PER_SECOND)
-        sound = (np.random.default_rng(0).normal(size=len(levels)) * levels).astype(np.int16)
-        whole = self._asked(sound)
-        parts = self(sound, at_once=max(1, len(whole) // 7))
+    def _check_chunking(self) -> None:
+        """Raise ParamsError if parts of a waveform, loud and silent, have other frames than all."""
+        levels = np.repeat([0, 8000, 0, 50], SAMPLE_RATE)
+        samples = (np.random.default_rng(0).normal(size=len(levels)) * levels).astype(np.int16)
+        whole = self._frames(samples)
+        parts = self(samples, max_frames=max(1, len(whole) // 7))
         if parts.shape != whole.shape or not np.allclose(parts, whole, rtol=0, atol=TOLERANCE):
             raise ParamsError(
-                f"{self._path} gives other frames for parts of a sound than for the whole, with "
-                f"dynamic_range: {self._range}. If it lifts what is quiet, "
-                f"{whole.max() - whole.min():.6g} may be right; if it levels a sound by its mean "
-                "or deviation, it cannot be used"
+                f"{self._path} gives other frames for parts of a waveform than for the whole, with "
+                f"dynamic_range: {self._range}. If it has a floor relative to the "
+                f"maximum, {whole.max() - whole.min():.6g} may be right; if it levels audio by "
+                "its mean or deviation, it cannot be used"
             )

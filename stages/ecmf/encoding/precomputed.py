@@ -1,9 +1,8 @@
-"""Features made elsewhere, by clip id: a csv file, an npz file or a folder of npy files.
+"""Look up precomputed features by clip id in a csv file, an npz file or a folder of npy files.
 
-The clip itself is not looked at. A clip the file does not know has no row. An npz file holds an
-array per clip, or all of them as in `archive`. What made the features is named in the provenance:
-by the file itself where it says so (`ecmf import` writes such files), else by its
-name.
+The clip itself is not read. A clip that is not in the file has no row. An npz file holds an array
+per clip, or all clips as in `feature_archive`. The provenance names the encoder that computed the
+features: by the file's own entry (`ecmf import` writes it), else by the file's name.
 """
 
 import csv
@@ -15,64 +14,64 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ecmf import registry
 from ecmf.config import Section
-from ecmf.encoding.feature_archive import Archive, is_archive
+from ecmf.encoding.feature_archive import FeatureArchive, is_archive
 from ecmf.errors import CorpusError, ParamsError
 from ecmf.media import Features, Vectors
-from ecmf.storage.files import verified
+from ecmf.storage.files import verify_sha256
 
-Table = Mapping[str, NDArray[Any]]
-"""Clip id -> its row (dim,) or its rows (rows, dim); read when asked for, not checked yet."""
+FeatureTable = Mapping[str, NDArray[Any]]
+"""Clip id -> its row (dim,) or its rows (rows, dim), read on access and not checked yet."""
 
-UNREADABLE = (ValueError, EOFError, zipfile.BadZipFile)
-"""What numpy raises for a damaged file, and for an array of objects, which could run code."""
+READ_ERRORS = (ValueError, EOFError, zipfile.BadZipFile)
+"""Errors of numpy for a damaged file, and for an array of objects, which could run code."""
 
 
 class Options(Section):
-    """Where the features are, and which of them to take.
+    """File or folder of the features, and the columns to read."""
 
-    `path` is from the project's root; `sha256` that of the file, or of a folder's names and
-    contents (leave it out once: the error says it). Of a csv file: `clip_id` names the column of
-    ids, `columns` those to take, in this order; none named, all others.
-    """
-
-    path: str
-    sha256: str = ""
-    clip_id: str = "clip_id"
-    columns: tuple[str, ...] = ()
+    path: str = Field(description="The .csv or .npz file or folder of .npy, from the project root.")
+    sha256: str = Field(
+        "", description="SHA-256 of the file or folder; leave it out once, the error names it."
+    )
+    clip_id: str = Field("clip_id", description="csv: name of the column of clip ids.")
+    columns: tuple[str, ...] = Field(
+        (), description="csv: columns to read, in this order; none: all except that of ids."
+    )
 
 
 class Clip(Protocol):
-    """Anything with a clip id: pictures, sound or text."""
+    """Anything with a clip id: images, audio or text."""
 
     @property
     def clip_id(self) -> str:
-        """The id the features are looked up by."""
+        """Id by which the features are looked up."""
         ...
 
 
 class Encoder:
-    """A clip in, the rows that stand for it in the file out; no row if there are none.
+    """Return the rows of a clip in the file; no row if it is not there.
 
-    When these were taken is not known, so row i has time i; a single row has time 0.
+    Their times are unknown, so row i has time i; a single row has time 0.
 
     Raises:
-        CorpusError: an id stands twice, a value is no number or not finite, rows differ in width;
+        CorpusError: an id occurs twice, a value is no number or not finite, rows differ in width;
             names the file and the line or the clip.
     """
 
-    needs_rows = False
+    reads_media = False
 
     def __init__(self, options: Options) -> None:
         remedy = "name a .csv or .npz file or a folder of .npy files, made from the same clips"
-        self._path = verified(options.path, options.sha256, remedy)
+        self._path = verify_sha256(options.path, options.sha256, remedy)
         reader = _reader(self._path)
         self._table, columns, encoder = reader(self._path, options)
-        # asked of the table itself, numpy would read the whole array to answer
-        self._known = frozenset(self._table)
-        if not self._known:
+        # `in` on numpy's own mapping would read the whole array
+        self._clip_ids = frozenset(self._table)
+        if not self._clip_ids:
             raise CorpusError(f"{self._path} holds no clip")
         first = next(iter(self._table))
         self.dim = int(np.atleast_1d(self._read(first)).shape[-1])
@@ -89,30 +88,30 @@ class Encoder:
         return [self._features(clip.clip_id) for clip in clips]
 
     def _features(self, clip_id: str) -> Features:
-        if clip_id not in self._known:
+        if clip_id not in self._clip_ids:
             return Features(np.empty((0, self.dim), "float32"), np.empty(0))
-        rows = self._checked(clip_id, self._read(clip_id))
+        rows = self._check(clip_id, self._read(clip_id))
         return Features(rows, np.arange(len(rows), dtype="float64"))
 
     def _read(self, clip_id: str) -> NDArray[Any]:
         try:
             return np.asarray(self._table[clip_id])
-        except UNREADABLE as error:
+        except READ_ERRORS as error:
             raise CorpusError(
                 f"{self._path}: clip {clip_id!r} holds no plain array of numbers: {error}"
             ) from error
 
-    def _checked(self, clip_id: str, found: NDArray[Any]) -> Vectors:
+    def _check(self, clip_id: str, values: NDArray[Any]) -> Vectors:
         where = f"{self._path}: clip {clip_id!r}"
-        if found.dtype.kind not in "fiub":
-            raise CorpusError(f"{where} holds {found.dtype}, not numbers")
-        if found.ndim not in (1, 2) or found.shape[-1] != self.dim:
+        if values.dtype.kind not in "fiub":
+            raise CorpusError(f"{where} holds {values.dtype}, not numbers")
+        if values.ndim not in (1, 2) or values.shape[-1] != self.dim:
             raise CorpusError(
-                f"{where} has shape {found.shape}, not ({self.dim},) or (rows, {self.dim}) as the "
+                f"{where} has shape {values.shape}, not ({self.dim},) or (rows, {self.dim}) as the "
                 "first clip"
             )
-        with np.errstate(over="ignore"):  # said below, as not finite
-            rows = np.atleast_2d(found).astype("float32")
+        with np.errstate(over="ignore"):  # reported below, as not finite
+            rows = np.atleast_2d(values).astype("float32")
         if not np.isfinite(rows).all():
             raise CorpusError(
                 f"{where} holds NaN or infinity: leave out a clip that has no features"
@@ -121,14 +120,14 @@ class Encoder:
 
 
 class _Folder(Mapping[str, NDArray[Any]]):
-    """The files `<clip_id>.npy` of a folder, each read when asked for."""
+    """The files `<clip_id>.npy` of a folder, each read on access."""
 
     def __init__(self, folder: Path) -> None:
         self._files = {file.stem: file for file in sorted(folder.glob("*.npy"))}
 
     def __getitem__(self, clip_id: str) -> NDArray[Any]:
-        found: NDArray[Any] = np.load(self._files[clip_id], allow_pickle=False)
-        return found
+        values: NDArray[Any] = np.load(self._files[clip_id], allow_pickle=False)
+        return values
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
@@ -137,8 +136,8 @@ class _Folder(Mapping[str, NDArray[Any]]):
         return len(self._files)
 
 
-Reader = Callable[[Path, Options], tuple[Table, list[str], str]]
-"""File -> its clips, the names of the columns and that of the encoder where it has any."""
+Reader = Callable[[Path, Options], tuple[FeatureTable, list[str], str]]
+"""Path and options -> clips, names of the columns and of the encoder, as far as there are any."""
 
 
 def _reader(path: Path) -> Reader:
@@ -150,36 +149,36 @@ def _reader(path: Path) -> Reader:
     return readers[path.suffix]
 
 
-def _read_npz(path: Path, _: Options) -> tuple[Table, list[str], str]:
+def _read_npz(path: Path, _: Options) -> tuple[FeatureTable, list[str], str]:
     try:
-        arrays: Table = np.load(path, allow_pickle=False)
+        arrays: FeatureTable = np.load(path, allow_pickle=False)
         if not is_archive(arrays):
             return arrays, [], ""
-        archive = Archive(path)
-    except UNREADABLE as error:
+        archive = FeatureArchive(path)
+    except READ_ERRORS as error:
         raise CorpusError(f"{path} is no npz file of plain arrays: {error}") from error
     return archive, [], archive.encoder
 
 
-def _read_csv(path: Path, options: Options) -> tuple[Table, list[str], str]:
+def _read_csv(path: Path, options: Options) -> tuple[FeatureTable, list[str], str]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         header = next(reader, [])
-        for wanted in (options.clip_id, *options.columns):
-            if wanted not in header:
+        for column in (options.clip_id, *options.columns):
+            if column not in header:
                 raise ParamsError(
-                    f"{path} has no column {wanted!r}.{registry.hint(wanted, header)}"
+                    f"{path} has no column {column!r}.{registry.did_you_mean(column, header)}"
                 )
         columns = list(options.columns) or [name for name in header if name != options.clip_id]
-        key, places = header.index(options.clip_id), [header.index(name) for name in columns]
+        key, indices = header.index(options.clip_id), [header.index(name) for name in columns]
         rows: dict[str, NDArray[Any]] = {}
         for cells in reader:
             where = f"{path}, line {reader.line_num}"
             if len(cells) != len(header):
                 raise CorpusError(f"{where}: {len(cells)} cells under {len(header)} columns")
             if cells[key] in rows:
-                raise CorpusError(f"{where}: clip {cells[key]!r} stands twice")
-            rows[cells[key]] = _numbers(where, columns, [cells[place] for place in places])
+                raise CorpusError(f"{where}: clip {cells[key]!r} occurs twice")
+            rows[cells[key]] = _numbers(where, columns, [cells[index] for index in indices])
     return rows, columns, ""
 
 
@@ -189,7 +188,7 @@ def _numbers(where: str, columns: Sequence[str], cells: Sequence[str]) -> NDArra
         if not math.isfinite(number):
             raise CorpusError(
                 f"{where}: {column} is {cell!r}, no finite number: leave out the clip, or name the "
-                "columns to take in `columns`"
+                "columns to read in `columns`"
             )
     return np.array(numbers)
 

@@ -1,6 +1,7 @@
-"""How kinds of speech networks hear: when their steps are, and what they are given of a window.
+"""Adapt architectures of speech networks: the times of their steps and the inputs of a window.
 
-HuBERT and its kin read the waveform, Whisper and AST a spectrogram of fixed length.
+HuBERT, wav2vec2, WavLM and data2vec-audio read the waveform, Whisper and AST a spectrogram of fixed
+length.
 """
 
 import warnings
@@ -14,104 +15,104 @@ import transformers
 from numpy.typing import NDArray
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
-from ecmf.encoding.network import Piece
+from ecmf.acoustics.descriptors import Waveform
+from ecmf.encoding.network import Chunk
 from ecmf.errors import MissingFileError, ParamsError
-from ecmf.media import SAMPLES_PER_SECOND
+from ecmf.media import SAMPLE_RATE
 from ecmf.pretrained.transformers_model import Pretrained
 
-Waveform = NDArray[np.float32]
-"""Samples in -1..1, (samples,)."""
-
 Window = tuple[int, int]
-"""The steps of a window: the first, and the one behind the last."""
+"""First step of a window, and the one after its last."""
 
-WINDOW_SECONDS = 20.0
-"""Where the network sets no limit: HuBERT and its kin learned from up to 16 s at a time, and nearly
-every clip of the field's corpora is shorter than this and so heard in one piece.
+DEFAULT_WINDOW_SECONDS = 20.0
+"""Used if the network sets no limit. HuBERT and similar networks were trained on up to 16 s at a
+time, and nearly every clip of the field's corpora is shorter than this and so is one window.
 """
 
 STEPS_PER_BUCKET = 50
-"""What may be padded is padded to a multiple of this, 1 s: few shapes, hence full batches."""
+"""Windows that may be padded are padded to a multiple of this, 1 s: few shapes, so full batches."""
 
 
-def cut(steps: int, most: int) -> list[Window]:
-    """Cut `steps` into windows of `most`; the last two share evenly what is left for them."""
-    edges = [*range(0, steps, most), steps]
+def split_windows(steps: int, window_steps: int) -> list[Window]:
+    """Split `steps` into windows of `window_steps`; the last two share the remainder evenly."""
+    edges = [*range(0, steps, window_steps), steps]
     if len(edges) > 2:
         edges[-2] = (edges[-3] + edges[-1]) // 2
     return list(pairwise(edges))
 
 
-class Kind:
-    """How a kind of network hears: when its steps are, and what it is given of a window.
+class SpeechModel:
+    """An architecture of speech networks: by default one that reads padded spectrograms.
 
-    `field` are the samples that a step needs, `hop` those from one step to the next; `limit` is how
-    many steps the network takes at once, 0 for any number. This one is given spectrograms of that
-    length, silence behind the end.
+    `receptive_field` is the number of samples that a step depends on, `hop_length` the number from
+    one step to the next. `max_steps` is the maximum number of steps of an input, 0 for no limit;
+    spectrograms have that length, with silence after the end.
     """
 
     models: ClassVar[Mapping[str, Any]]
     unused: Sequence[str] = ()
-    field: int = 1
-    hop: int
-    limit: int = 0
+    receptive_field: int = 1
+    hop_length: int
+    max_steps: int = 0
 
     def __init__(self, config: Any, extractor: Any) -> None:
         self.config, self.extractor = config, extractor
 
-    def loaded(self, pretrained: Pretrained) -> Any:
+    def load(self, pretrained: Pretrained) -> Any:
         """Load the network."""
-        return pretrained.model(self.models[self.config.model_type], self.unused)
+        return pretrained.load_model(self.models[self.config.model_type], self.unused)
 
     def spectrogram(self, waveform: Waveform) -> Mapping[str, NDArray[Any]]:
-        """Return what the network is given of a window, by the name it has there."""
+        """Compute the network's input for a window, by the name of its argument."""
         raise NotImplementedError
 
-    def pieces(self, waveform: Waveform, windows: Sequence[Window], most: int) -> list[Piece]:
-        """Prepare the windows of a clip; `valid` (steps,) tells steps from padding."""
-        parts = zip(self.parts(waveform, windows), windows, strict=True)
+    def split(
+        self, waveform: Waveform, windows: Sequence[Window], window_steps: int
+    ) -> list[Chunk]:
+        """Preprocess the windows of a clip; `valid` (steps,) is False for padding."""
+        samples = self.window_samples(waveform, windows)
         return [
-            Piece({**self.spectrogram(part), "valid": np.arange(self.limit) < end - first})
-            for part, (first, end) in parts
+            Chunk({**self.spectrogram(part), "valid": np.arange(self.max_steps) < end - first})
+            for part, (first, end) in zip(samples, windows, strict=True)
         ]
 
-    def steps(self, states: torch.Tensor) -> torch.Tensor:
-        """Hidden states -> (pieces, steps, dim)."""
+    def to_steps(self, states: torch.Tensor) -> torch.Tensor:
+        """Return hidden states as (chunks, steps, dim)."""
         return states
 
     def times(self, steps: int) -> NDArray[np.float64]:
         """Return the middle of each step, in seconds."""
-        return (np.arange(steps) * self.hop + (self.field - 1) / 2) / SAMPLES_PER_SECOND
+        return (np.arange(steps) * self.hop_length + (self.receptive_field - 1) / 2) / SAMPLE_RATE
 
-    def parts(self, sound: Waveform, windows: Sequence[Window]) -> list[Waveform]:
-        """Return the samples of each window, to the end of its last step; of the last one, all."""
-        overhang = max(0, self.field - self.hop)
-        whole = [sound[first * self.hop : end * self.hop + overhang] for first, end in windows[:-1]]
-        return [*whole, sound[windows[-1][0] * self.hop :]]
+    def window_samples(self, waveform: Waveform, windows: Sequence[Window]) -> list[Waveform]:
+        """Return the samples of each window, to the end of its last step; the last one gets all."""
+        hop, overlap = self.hop_length, max(0, self.receptive_field - self.hop_length)
+        full = [waveform[first * hop : end * hop + overlap] for first, end in windows[:-1]]
+        return [*full, waveform[windows[-1][0] * hop :]]
 
-    def steps_within(self, seconds: float | None) -> int:
-        """Return how many steps a full window has; raises ParamsError beyond the limit."""
-        steps = round((seconds or WINDOW_SECONDS) * SAMPLES_PER_SECOND / self.hop)
-        if seconds and self.limit and steps > self.limit:
-            most = self.limit * self.hop / SAMPLES_PER_SECOND
-            raise ParamsError(f"window_seconds: the network hears {most:g} s, not {seconds:g}")
-        return self.limit if self.limit and not seconds else steps
+    def steps_per_window(self, seconds: float | None) -> int:
+        """Return the number of steps of a full window; raises ParamsError beyond `max_steps`."""
+        steps = round((seconds or DEFAULT_WINDOW_SECONDS) * SAMPLE_RATE / self.hop_length)
+        if seconds and self.max_steps and steps > self.max_steps:
+            limit = self.max_steps * self.hop_length / SAMPLE_RATE
+            raise ParamsError(f"window_seconds: the network takes {limit:g} s, not {seconds:g}")
+        return self.max_steps if self.max_steps and not seconds else steps
 
-    def agree(self, made: tuple[int, int], read: tuple[int, int]) -> None:
-        """Raise MissingFileError unless extractor and network mean the same spectrogram."""
-        if made != read:
+    def check_spectrogram_shape(self, computed: tuple[int, int], read: tuple[int, int]) -> None:
+        """Raise MissingFileError unless extractor and network have the same spectrogram shape."""
+        if computed != read:
             raise MissingFileError(
-                f"preprocessor_config.json makes a spectrogram of {made} (bins, frames), but the "
-                f"network of config.json reads {read}: take both from one repository"
+                f"preprocessor_config.json makes a spectrogram of {computed} (bins, frames), but "
+                f"the network of config.json reads {read}: take both from one repository"
             )
 
 
-class Convolved(Kind):
+class WaveformModel(SpeechModel):
     """Networks that begin with convolutions over the waveform.
 
-    Zeros behind a sound change all it gives where the network normalises over time (HuBERT-base,
-    wav2vec2-base) or adds its positions in several layers (data2vec-audio), mask or no mask: these
-    hear every window in its own length. The others hide padding before positions are added.
+    Zeros after a waveform change every step if the network normalises over time (HuBERT-base,
+    wav2vec2-base) or adds positions in several layers (data2vec-audio), masked or not: these get
+    every window at its own length. The others mask padding before they add positions.
     """
 
     models: ClassVar[Mapping[str, Any]] = {
@@ -126,55 +127,59 @@ class Convolved(Kind):
         super().__init__(config, extractor)
         if getattr(config, "add_adapter", False):
             raise ParamsError(
-                f"behind this {config.model_type} an adapter makes steps of another length: choose "
-                "weights without one"
+                f"this {config.model_type} has an adapter, which changes the length of steps: "
+                "choose weights without one"
             )
-        self.hop = 1
+        self.hop_length = 1
         for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-            self.field += (kernel - 1) * self.hop
-            self.hop *= stride
+            self.receptive_field += (kernel - 1) * self.hop_length
+            self.hop_length *= stride
         self._padded = (
             config.model_type != "data2vec-audio"
             and config.feat_extract_norm == "layer"
             and not getattr(config, "conv_pos_batch_norm", False)
         )
 
-    def pieces(self, waveform: Waveform, windows: Sequence[Window], most: int) -> list[Piece]:
-        """Cut what the extractor makes of the whole clip; pad where that changes nothing."""
-        prepared = self.extractor(waveform, sampling_rate=SAMPLES_PER_SECOND, return_tensors="np")
-        parts = self.parts(prepared["input_values"][0], windows)
+    def split(
+        self, waveform: Waveform, windows: Sequence[Window], window_steps: int
+    ) -> list[Chunk]:
+        """Split the preprocessed clip into windows, padded if that leaves the steps unchanged."""
+        prepared = self.extractor(waveform, sampling_rate=SAMPLE_RATE, return_tensors="np")
+        parts = self.window_samples(prepared["input_values"][0], windows)
         if not self._padded:
-            full = self._samples(most)
-            return [Piece({"input_values": part}, alone=len(part) != full) for part in parts]
-        counts = (end - first for first, end in windows)
-        return [self._in_bucket(part, n, most) for part, n in zip(parts, counts, strict=True)]
+            full = self._samples(window_steps)
+            return [Chunk({"input_values": part}, unbatched=len(part) != full) for part in parts]
+        return [
+            self._pad(part, end - first, window_steps)
+            for part, (first, end) in zip(parts, windows, strict=True)
+        ]
 
-    def _in_bucket(self, sound: Waveform, steps: int, most: int) -> Piece:
-        """Pad a window; samples behind its last step play no part here and are left out.
+    def _pad(self, waveform: Waveform, steps: int, window_steps: int) -> Chunk:
+        """Pad a window to its bucket, without the samples after its last step.
 
-        One that fills its bucket has no mask, and so never shares a batch with one that has: torch
-        computes otherwise, to the last bits, where nothing of a batch is hidden.
+        A window that fills its bucket has no mask, and so never shares a batch with one that has:
+        torch computes other last bits if nothing in a batch is masked.
         """
-        sound = sound[: self._samples(steps)]
-        bucket = min(-(-steps // STEPS_PER_BUCKET) * STEPS_PER_BUCKET, most)
+        waveform = waveform[: self._samples(steps)]
+        bucket = min(-(-steps // STEPS_PER_BUCKET) * STEPS_PER_BUCKET, window_steps)
         if steps == bucket:
-            return Piece({"input_values": sound})
-        padding = (0, self._samples(bucket) - len(sound))
-        return Piece(
+            return Chunk({"input_values": waveform})
+        padding = (0, self._samples(bucket) - len(waveform))
+        return Chunk(
             {
                 "input_values": np.pad(
-                    sound, padding, constant_values=self.extractor.padding_value
+                    waveform, padding, constant_values=self.extractor.padding_value
                 ),
-                "attention_mask": np.pad(np.ones(len(sound), "bool"), padding),
+                "attention_mask": np.pad(np.ones(len(waveform), "bool"), padding),
                 "valid": np.arange(bucket) < steps,
             }
         )
 
     def _samples(self, steps: int) -> int:
-        return (steps - 1) * self.hop + self.field
+        return (steps - 1) * self.hop_length + self.receptive_field
 
 
-class Whisper(Kind):
+class WhisperEncoder(SpeechModel):
     """The encoder of Whisper: 30 s of log-mel, a step centred on every second frame of 10 ms."""
 
     models: ClassVar[Mapping[str, Any]] = {"whisper": transformers.WhisperModel}
@@ -182,64 +187,66 @@ class Whisper(Kind):
 
     def __init__(self, config: Any, extractor: Any) -> None:
         super().__init__(config, extractor)
-        self.hop, self.limit = 2 * extractor.hop_length, int(config.max_source_positions)
-        made = (extractor.feature_size, extractor.nb_max_frames)
-        self.agree(made, (config.num_mel_bins, 2 * self.limit))
+        self.hop_length, self.max_steps = 2 * extractor.hop_length, int(config.max_source_positions)
+        computed = (extractor.feature_size, extractor.nb_max_frames)
+        self.check_spectrogram_shape(computed, (config.num_mel_bins, 2 * self.max_steps))
 
-    def loaded(self, pretrained: Pretrained) -> Any:
-        """Load the network, and keep its encoder."""
-        return super().loaded(pretrained).get_encoder()
+    def load(self, pretrained: Pretrained) -> Any:
+        """Load the encoder of the network."""
+        return super().load(pretrained).get_encoder()
 
     def spectrogram(self, waveform: Waveform) -> Mapping[str, NDArray[Any]]:
-        """Return log-mel, (bins, frames), as the extractor makes it."""
-        made = self.extractor(waveform, sampling_rate=SAMPLES_PER_SECOND, return_tensors="np")
-        return {"input_features": made["input_features"][0]}
+        """Compute the extractor's log-mel spectrogram, (bins, frames)."""
+        inputs = self.extractor(waveform, sampling_rate=SAMPLE_RATE, return_tensors="np")
+        return {"input_features": inputs["input_features"][0]}
 
 
-class Patches(Kind):
+class SpectrogramTransformer(SpeechModel):
     """AST: square patches of a log-mel spectrogram; a step is the mean over its frequencies.
 
-    The spectrogram is always computed with numpy: transformers takes torchaudio where it finds it,
-    and the same parameters would give other numbers on another machine.
+    The spectrogram is always computed with numpy: transformers uses torchaudio if it is installed,
+    and the same parameters would give other values on another machine.
     """
 
     models: ClassVar[Mapping[str, Any]] = {"audio-spectrogram-transformer": transformers.ASTModel}
-    SAMPLES_PER_FRAME, SAMPLES_TO_THE_NEXT = 400, 160
+    MEL_FRAME_LENGTH, MEL_HOP_LENGTH = 400, 160
 
     def __init__(self, config: Any, extractor: Any) -> None:
         super().__init__(config, extractor)
         bins, frames, patch = config.num_mel_bins, config.max_length, config.patch_size
-        self.agree((extractor.num_mel_bins, extractor.max_length), (bins, frames))
-        self.hop = config.time_stride * self.SAMPLES_TO_THE_NEXT
-        self.field = (patch - 1) * self.SAMPLES_TO_THE_NEXT + self.SAMPLES_PER_FRAME
-        self.limit = (frames - patch) // config.time_stride + 1
-        self._window = window_function(self.SAMPLES_PER_FRAME, "hann", periodic=False)
+        self.check_spectrogram_shape((extractor.num_mel_bins, extractor.max_length), (bins, frames))
+        self.hop_length = config.time_stride * self.MEL_HOP_LENGTH
+        self.receptive_field = (patch - 1) * self.MEL_HOP_LENGTH + self.MEL_FRAME_LENGTH
+        self.max_steps = (frames - patch) // config.time_stride + 1
+        self._window = window_function(self.MEL_FRAME_LENGTH, "hann", periodic=False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the lowest of the authors' 128 filters are empty
             self._filters = mel_filter_bank(
-                257, bins, 20, SAMPLES_PER_SECOND // 2, SAMPLES_PER_SECOND,
+                257, bins, 20, SAMPLE_RATE // 2, SAMPLE_RATE,
                 mel_scale="kaldi", triangularize_in_mel_space=True,
             )  # fmt: skip
 
     def spectrogram(self, waveform: Waveform) -> Mapping[str, NDArray[Any]]:
-        """Compute (frames, bins) just as ASTFeatureExtractor does without torchaudio."""
-        made = spectrogram(
-            waveform, self._window, self.SAMPLES_PER_FRAME, self.SAMPLES_TO_THE_NEXT,
+        """Compute (frames, bins) exactly as ASTFeatureExtractor does without torchaudio."""
+        mel = spectrogram(
+            waveform, self._window, self.MEL_FRAME_LENGTH, self.MEL_HOP_LENGTH,
             fft_length=512, power=2.0, center=False, preemphasis=0.97, mel_filters=self._filters,
             log_mel="log", mel_floor=1.192092955078125e-07, remove_dc_offset=True,
         ).T[: self.config.max_length]  # fmt: skip
-        frames = np.pad(made, ((0, self.config.max_length - len(made)), (0, 0)))
+        frames = np.pad(mel, ((0, self.config.max_length - len(mel)), (0, 0)))
         if self.extractor.do_normalize:
             frames = (frames - self.extractor.mean) / (self.extractor.std * 2)
         return {"input_values": frames}
 
-    def steps(self, states: torch.Tensor) -> torch.Tensor:
-        """Leave the two summary tokens out; patches lie frequency by frequency."""
-        pieces, _, dim = states.shape
-        return states[:, 2:].reshape(pieces, -1, self.limit, dim).mean(dim=1)
+    def to_steps(self, states: torch.Tensor) -> torch.Tensor:
+        """Average the patches of a step over frequency, the first axis, without summary tokens."""
+        chunks, _, dim = states.shape
+        return states[:, 2:].reshape(chunks, -1, self.max_steps, dim).mean(dim=1)
 
 
-KINDS: Mapping[str, type[Kind]] = {
-    name: kind for kind in (Convolved, Whisper, Patches) for name in kind.models
+SPEECH_MODELS: Mapping[str, type[SpeechModel]] = {
+    model_type: model
+    for model in (WaveformModel, WhisperEncoder, SpectrogramTransformer)
+    for model_type in model.models
 }
-"""A configuration's `model_type` -> how such a network hears."""
+"""A configuration's `model_type` -> the adapter of its architecture."""

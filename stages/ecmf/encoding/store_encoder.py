@@ -1,4 +1,4 @@
-"""An encoder of a branch's table, applied to what stands in a store."""
+"""Apply an encoder of a branch's table to the clips of a store."""
 
 import functools
 import json
@@ -20,43 +20,48 @@ from ecmf.execution import code_fingerprint, device, engine
 from ecmf.execution.engine import Results
 from ecmf.execution.error_budget import check_budget
 from ecmf.execution.process_pool import Failure
-from ecmf.execution.recipe import Given, InProcesses, Read, Recipe
+from ecmf.execution.recipe import ClipInput, Load, PoolRecipe, Recipe
 from ecmf.execution.shard import Shard
-from ecmf.media import Features, Pictures, Sound, Text
+from ecmf.media import Audio, Features, Images, Text
 from ecmf.params import Choice
 from ecmf.storage.jpeg import decode_jpeg
 from ecmf.storage.store import Layout, Result, Rows, Store, no_rows
 from ecmf.storage.store_writer import StoreWriter
 
-LOCATIONS = frozenset({"folder", "front_end", "model", "path", "repository", "revision", "weights"})
-"""Options that say where weights lie: their hash or commit stands in every provenance."""
+WEIGHT_LOCATIONS = frozenset(
+    {"folder", "front_end", "model", "path", "repository", "revision", "weights"}
+)
+"""Options that locate weights. Their hash or commit is in every provenance, so they are left out of
+a cache's identity."""
 
 
 @dataclass(frozen=True)
-class Branch:
-    """A family of encoders, and how what is stored of a clip becomes what they read."""
+class Modality:
+    """A family of encoders, and the conversion of stored clips to their input."""
 
     family: str
-    item: Callable[[str, Any], Any]
+    to_input: Callable[[str, Any], Any]
+    """Converts a clip id and its stored content to the input of an encoder."""
+
     code: str = ""
-    """Module, beside the encoder's own, that decides what an encoder sees."""
+    """Module, beside the encoder's own, that determines the input of an encoder."""
 
     packages: tuple[str, ...] = ()
-    """Packages that do."""
+    """Packages that determine it."""
 
 
 @dataclass(frozen=True)
-class Named:
-    """An encoder by its member and options, built once in every process that asks for it."""
+class ConfiguredEncoder:
+    """An encoder by name and options, built once in every process that uses it."""
 
-    branch: Branch
+    modality: Modality
     choice: Choice
 
     @property
     def encoder(self) -> Encoder[Any] | Network[Any]:
         """The encoder itself."""
         options = json.dumps(self.choice.options, sort_keys=True)
-        return _encoder(self.branch.family, self.choice.member, options)
+        return _encoder(self.modality.family, self.choice.encoder, options)
 
     @property
     def layout(self) -> Layout:
@@ -66,222 +71,218 @@ class Named:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What fixes the numbers: kept with the features."""
-        options = self.choice.model_dump(exclude={"member"}, mode="json")
-        return {"member": self.choice.member, "options": options, **self.encoder.provenance}
+        """Everything that determines the features, stored with them."""
+        options = self.choice.model_dump(exclude={"encoder"}, mode="json")
+        return {"encoder": self.choice.encoder, "options": options, **self.encoder.provenance}
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What fixes the bits: kept with the cached results. The view is part of the clip."""
-        modules = [f"ecmf.{self.branch.family}.{self.choice.member}", self.branch.code]
+        """Everything that determines the bits of a cached result; the view is part of the clip."""
+        modules = [f"ecmf.{self.modality.family}.{self.choice.encoder}", self.modality.code]
         identity: dict[str, Any] = {
-            "member": self.choice.member,
-            "options": {k: v for k, v in self.choice.options.items() if k not in LOCATIONS},
+            "encoder": self.choice.encoder,
+            "options": {k: v for k, v in self.choice.options.items() if k not in WEIGHT_LOCATIONS},
             "provenance": dict(self.encoder.provenance),
-            "code": code_fingerprint.of(*filter(None, modules)),
-            "versions": {name: version(name) for name in self.branch.packages},
+            "code": code_fingerprint.hash_modules(*filter(None, modules)),
+            "versions": {name: version(name) for name in self.modality.packages},
         }
         if isinstance(self.encoder, Network):
-            identity["pieces_per_batch"] = batching.PIECES_PER_BATCH
+            identity["chunks_per_batch"] = batching.CHUNKS_PER_BATCH
             identity["device"] = device.requested().partition(":")[0]
         return identity
 
-    def item(self, clip: tuple[str, Any]) -> Any:
-        """Make what the encoder reads of a clip id and what is stored under it."""
-        return self.branch.item(*clip)
-
     def result(self, features: Features) -> Result:
-        """Make rows of features."""
+        """Convert features to rows of a store."""
         if not len(features.values):
-            return (no_rows(self.layout, "empty", "the encoder found nothing to encode"),)
+            return self.empty_result("the encoder found nothing to encode")
         return (Rows(features.values, features.times),)
 
+    def empty_result(self, reason: str) -> Result:
+        """Return the result of a clip without content, which is not encoded."""
+        return (no_rows(self.layout, "empty", reason or "nothing to encode"),)
+
     def __call__(self, clip: tuple[str, Any]) -> Result:
-        """Encode one clip."""
-        return self.result(batching.encode(self.encoder, [self.item(clip)])[0])
+        """Encode one clip, given its id and its stored content."""
+        return self.result(batching.encode(self.encoder, [self.modality.to_input(*clip)])[0])
 
 
 @functools.cache
-def _encoder(family: str, member: str, options: str) -> Encoder[Any] | Network[Any]:
-    encoder: Encoder[Any] | Network[Any] = registry.create(
-        family, "Encoder", member, json.loads(options)
+def _encoder(family: str, name: str, options: str) -> Encoder[Any] | Network[Any]:
+    encoder: Encoder[Any] | Network[Any] = registry.build(
+        family, "Encoder", name, json.loads(options)
     )
     return encoder
 
 
 @dataclass(frozen=True)
-class InBatches(Recipe):
-    """The recipe of a network: pieces of many clips share its batches, in this process."""
+class BatchedRecipe(Recipe):
+    """Recipe of a network: chunks of many clips share its batches, in this process."""
 
-    named: Named
+    configured: ConfiguredEncoder
 
     @property
     def on_device(self) -> bool:
-        """It computes on the GPU, where there is one."""
+        """A network computes on the GPU if one is requested."""
         return device.requested() != "cpu"
 
     def __call__(
-        self, items: Iterable[tuple[str, Read]], processes: int
+        self, items: Iterable[tuple[str, Load]], processes: int
     ) -> Iterator[tuple[str, Result | Failure]]:
-        """Yield the results as they come; `processes` is no matter to a network."""
-        network = self.named.encoder
+        """Yield the results as they are computed; `processes` is ignored."""
+        network = self.configured.encoder
         if not isinstance(network, Network):
             raise TypeError(f"{self.name} has no network")
-        wanted = ((key, functools.partial(self._item, read)) for key, read in items)
-        for key, features in batching.run(network, wanted):
-            yield key, features if isinstance(features, Failure) else self.named.result(features)
+        inputs = ((key, functools.partial(self._load_input, load)) for key, load in items)
+        for key, features in batching.run(network, inputs):
+            if isinstance(features, Failure):
+                yield key, features
+            else:
+                yield key, self.configured.result(features)
 
-    def _item(self, read: Read) -> Any:
-        return self.named.item(read())
-
-
-def as_pictures(clip_id: str, rows: Rows) -> Pictures:
-    """Open the JPEG files of a clip."""
-    return Pictures(clip_id, [decode_jpeg(picture) for picture in rows.values], rows.times)
+    def _load_input(self, load: Load) -> Any:
+        return self.configured.modality.to_input(*load())
 
 
-def as_sound(clip_id: str, rows: Rows) -> Sound:
-    """Hold the waveform of a clip."""
-    return Sound(clip_id, rows.values)  # type: ignore[arg-type]
+def to_images(clip_id: str, rows: Rows) -> Images:
+    """Decode the JPEG files of a clip."""
+    return Images(clip_id, [decode_jpeg(image) for image in rows.values], rows.times)
 
 
-PICTURES = Branch("encoders.image", as_pictures, "ecmf.storage.jpeg", ("opencv-python", "numpy"))
-SOUND = Branch("encoders.audio", as_sound, packages=("librosa", "numpy", "scipy"))
+def to_audio(clip_id: str, rows: Rows) -> Audio:
+    """Wrap the waveform of a clip."""
+    return Audio(clip_id, rows.values)  # type: ignore[arg-type]
 
 
-def encode_pictures(
-    source: str,
-    choice: Choice,
-    pictures: Path,
-    features: Path,
-    budget: float,
-    shard: Shard | None = None,
-) -> None:
-    """Encode a store of frames or of face crops."""
-    _encode_store(source, Named(PICTURES, choice), pictures, features, budget, shard)
-
-
-def encode_sound(
-    source: str,
-    choice: Choice,
-    audio: Path,
-    features: Path,
-    budget: float,
-    shard: Shard | None = None,
-) -> None:
-    """Encode a store of waveforms."""
-    _encode_store(source, Named(SOUND, choice), audio, features, budget, shard)
+IMAGES = Modality("encoders.image", to_images, "ecmf.storage.jpeg", ("opencv-python", "numpy"))
+AUDIO = Modality("encoders.audio", to_audio, packages=("librosa", "numpy", "scipy"))
 
 
 def encode(
     source: str,
-    named: Named,
-    views: Sequence[Sequence[Given]],
+    configured: ConfiguredEncoder,
+    views: Sequence[Sequence[ClipInput]],
     features: Path,
     budget: float,
     shard: Shard | None = None,
 ) -> None:
     """Encode the clips with one encoder and write the store `features`, or fill a shard's cache.
 
-    Each of the `views` is all clips, seen in another way: a clip's rows of all views come to stand
-    side by side.
+    A clip with nothing to encode has no rows and a reason. A clip that the encoder cannot encode
+    (ClipError) has none either, and counts against `budget`.
 
-    A clip with nothing to encode has no rows and says why; so has one the encoder refuses
-    (ClipError), which is counted against `budget`, the share of clips that may fail.
+    Args:
+        source: Name of the features, e.g. "face/clip".
+        configured: The encoder.
+        views: All clips, in one or more views, whose rows are concatenated per clip.
+        features: The store to write.
+        budget: Fraction of the clips that may fail.
+        shard: Encode only this share of the clips, into the cache.
     """
-    layout = replace(named.layout, shape=(named.encoder.dim * len(views),))
+    layout = replace(configured.layout, shape=(configured.encoder.dim * len(views),))
     clips = views[0]
     results: Iterable[tuple[str, Result | Failure]] | None
-    if named.encoder.needs_rows:
-        recipe = recipe_of(source, named)
-        results = _side_by_side([engine.apply(recipe, view, shard) for view in views], layout)
+    if configured.encoder.reads_media:
+        recipe = build_recipe(source, configured)
+        results = concatenate_views([engine.run(recipe, view, shard) for view in views], layout)
     else:
-        results = None if shard else _looked_up(source, named, clips)
+        results = None if shard else _lookup_all(source, configured, clips)
     if results is None:
         return
     failures: dict[str, str] = {}
-    filled = False
-    with StoreWriter(features, layout, {"source": source, **named.provenance}) as out:
+    any_rows = False
+    with StoreWriter(features, layout, {"source": source, **configured.provenance}) as out:
         for clip_id, result in results:
             if isinstance(result, Failure):
                 failures[clip_id] = result.reason
                 result = (no_rows(layout, "failed", result.reason),)
-            filled = filled or bool(len(result[0]))
+            any_rows = any_rows or bool(len(result[0]))
             out.append(clip_id, result[0])
         check_budget(failures, len(clips), budget)
-        if not named.encoder.needs_rows and not filled:
+        if not configured.encoder.reads_media and not any_rows:
             raise CorpusError(
                 f"{source}: none of the {len(clips)} clips is among the imported features: their "
                 "ids must be the clip_id of the manifest"
             )
 
 
-def recipe_of(source: str, named: Named) -> Recipe:
-    """What is done with a clip, in worker processes or in the batches of a network."""
-    shape = (source, (named.layout,), named.identity)
-    if isinstance(named.encoder, Network):
-        return InBatches(*shape, named)
-    return InProcesses(*shape, named)
+def build_recipe(source: str, configured: ConfiguredEncoder) -> Recipe:
+    """Build the recipe that encodes a clip, in worker processes or in the batches of a network."""
+    common = (source, (configured.layout,), configured.identity)
+    if isinstance(configured.encoder, Network):
+        return BatchedRecipe(*common, configured)
+    return PoolRecipe(*common, configured)
 
 
-def _side_by_side(
+def concatenate_views(
     views: Sequence[Results | None], layout: Layout
 ) -> Iterable[tuple[str, Result | Failure]] | None:
-    """Join the results of each clip; none where a side has none, for half a row is no row."""
-    found = [view for view in views if view is not None]
-    if len(found) < len(views):  # only the share of a shard was worked out
+    """Concatenate the views of each clip. A clip that is empty in one view is empty in all.
+
+    None if a view is None: then only a shard of the clips was encoded.
+    """
+    complete = [view for view in views if view is not None]
+    if len(complete) < len(views):
         return None
-    return found[0] if len(found) == 1 else _joined(found, layout)
+    return complete[0] if len(complete) == 1 else _concatenate(complete, layout)
 
 
-def _joined(
+def _concatenate(
     views: Sequence[Iterable[tuple[str, Result | Failure]]], layout: Layout
 ) -> Iterator[tuple[str, Result | Failure]]:
-    for sides in zip(*views, strict=True):
-        clip_id = sides[0][0]
-        results = [result for _, result in sides]
-        whole = [result[0] for result in results if not isinstance(result, Failure)]
-        lacking = [rows for rows in whole if not len(rows)]
-        if len(whole) < len(results):
+    for parts in zip(*views, strict=True):
+        clip_id = parts[0][0]
+        results = [result for _, result in parts]
+        rows = [result[0] for result in results if not isinstance(result, Failure)]
+        empty = [part for part in rows if not len(part)]
+        if len(rows) < len(results):
             yield clip_id, next(result for result in results if isinstance(result, Failure))
-        elif lacking:
-            yield clip_id, (no_rows(layout, "empty", lacking[0].reason),)
+        elif empty:
+            yield clip_id, (no_rows(layout, "empty", empty[0].reason),)
         else:
-            values = np.hstack([np.asarray(rows.values) for rows in whole])
-            yield clip_id, (Rows(values, whole[0].times),)
+            values = np.hstack([np.asarray(part.values) for part in rows])
+            yield clip_id, (Rows(values, rows[0].times),)
 
 
-def _looked_up(
-    source: str, named: Named, clips: Sequence[Given]
+def _lookup_all(
+    source: str, configured: ConfiguredEncoder, clips: Sequence[ClipInput]
 ) -> Iterator[tuple[str, Result | Failure]]:
-    """Look all clips up by their ids, also those with nothing to encode; no cache is needed."""
+    """Look up all clips by id, including those with nothing to encode, without the cache."""
     for clip in tqdm(clips, source, unit="clip", disable=None):
-        (features,) = batching.encode(named.encoder, [Text(clip.clip_id, "")])
-        yield clip.clip_id, named.result(features)
+        (features,) = batching.encode(configured.encoder, [Text(clip.clip_id, "")])
+        yield clip.clip_id, configured.result(features)
 
 
 def _encode_store(
-    source: str, named: Named, given: Path, features: Path, budget: float, shard: Shard | None
+    modality: Modality,
+    source: str,
+    choice: Choice,
+    path: Path,
+    features: Path,
+    budget: float,
+    shard: Shard | None = None,
 ) -> None:
-    with Store(given) as store:
-        clips = [_stored(named, store, clip_id) for clip_id in store]
-        encode(source, named, [clips], features, budget, shard)
+    configured = ConfiguredEncoder(modality, choice)
+    with Store(path) as store:
+        clips = [_clip_input(configured, store, clip_id) for clip_id in store]
+        encode(source, configured, [clips], features, budget, shard)
 
 
-def _stored(named: Named, store: Store, clip_id: str) -> Given:
+encode_image_store = functools.partial(_encode_store, IMAGES)
+"""Encode a store of frames or of face crops."""
+
+encode_audio_store = functools.partial(_encode_store, AUDIO)
+"""Encode a store of waveforms."""
+
+
+def _clip_input(configured: ConfiguredEncoder, store: Store, clip_id: str) -> ClipInput:
     reason = store.state(clip_id)[1]
-    return Given(
+    return ClipInput(
         clip_id,
         store.digest(clip_id),
-        functools.partial(_rows, store, clip_id),
-        None if store.count(clip_id) else nothing(named, reason),
+        functools.partial(_load, store, clip_id),
+        None if store.count(clip_id) else configured.empty_result(reason),
     )
 
 
-def nothing(named: Named, reason: str) -> Result:
-    """Make the result of a clip that an encoder is not even shown."""
-    return (no_rows(named.layout, "empty", reason or "nothing to encode"),)
-
-
-def _rows(store: Store, clip_id: str) -> tuple[str, Rows]:
+def _load(store: Store, clip_id: str) -> tuple[str, Rows]:
     return clip_id, store[clip_id]

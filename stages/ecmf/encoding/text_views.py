@@ -1,12 +1,12 @@
-"""The texts of `enrich_text`, seen in one of four views -> features of one encoder.
+"""Encode the texts of `enrich_text` in one of four views.
 
     raw         the transcript
     enriched    the transcript with its cues and facts
-    both        the vectors of the two side by side, in one row of twice the width
-    context     the transcript, read behind the lines said before it in its dialogue
+    both        the vectors of the two, concatenated to one row of twice the width
+    context     the transcript, read after the preceding lines of its dialogue
 
-A text is encoded once, however many clips and views it stands in: views that lay vectors side by
-side ask the cache for each, and a line without any before it is in `context` what it is in `raw`.
+A text is encoded once, in however many clips and views it occurs: views that concatenate vectors
+request each from the cache, and a line without a preceding one is the same in `context` and `raw`.
 """
 
 import functools
@@ -16,10 +16,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ecmf.data.enriched_text import EnrichedText, Line, read_texts
-from ecmf.encoding.store_encoder import Branch, Named, encode, nothing
+from ecmf.data.enriched_text import EnrichedText, Utterance, read_texts
+from ecmf.encoding.store_encoder import ConfiguredEncoder, Modality, encode
 from ecmf.errors import ParamsError
-from ecmf.execution.recipe import Given
+from ecmf.execution.recipe import ClipInput
 from ecmf.execution.shard import Shard
 from ecmf.media import Text
 from ecmf.params import TextChoice, View
@@ -34,27 +34,27 @@ def _enriched(record: EnrichedText) -> Text:
 
 
 def _in_context(record: EnrichedText) -> Text:
-    return Text(record.clip_id, record.raw, tuple(map(_spoken, record.context)))
+    return Text(record.clip_id, record.raw, tuple(map(_with_speaker, record.context)))
 
 
-def _spoken(line: Line) -> str:
+def _with_speaker(line: Utterance) -> str:
     return f"{line.speaker}: {line.text}" if line.speaker else line.text
 
 
-SIDES: Mapping[View, tuple[Callable[[EnrichedText], Text], ...]] = {
+VIEW_TEXTS: Mapping[View, tuple[Callable[[EnrichedText], Text], ...]] = {
     "raw": (_raw,),
     "enriched": (_enriched,),
     "both": (_raw, _enriched),
     "context": (_in_context,),
 }
-"""View -> the texts of a clip whose vectors stand side by side."""
+"""View -> the texts of a clip whose vectors are concatenated."""
 
 
-def _itself(_: str, text: Any) -> Any:
+def _to_text(_: str, text: Any) -> Any:
     return text
 
 
-TEXT = Branch("encoders.text", _itself)
+TEXT = Modality("encoders.text", _to_text)
 
 
 def encode_transcripts(
@@ -68,46 +68,47 @@ def encode_transcripts(
     """Encode the chosen view of the texts of `enrich_text`.
 
     Raises:
-        ParamsError: the encoder cannot give that view.
+        ParamsError: the encoder does not support that view.
     """
-    named = Named(TEXT, choice)
-    _check(source, named, choice)
+    configured = ConfiguredEncoder(TEXT, choice)
+    _check_view(source, configured, choice)
     records = read_texts(texts)
-    sides = [
-        [_given(named, record, side(record)) for record in records] for side in SIDES[choice.view]
+    views = [
+        [_clip_input(configured, record, to_text(record)) for record in records]
+        for to_text in VIEW_TEXTS[choice.view]
     ]
-    encode(source, named, sides, features, budget, shard)
+    encode(source, configured, views, features, budget, shard)
 
 
-def _check(source: str, named: Named, choice: TextChoice) -> None:
-    if choice.view != "raw" and not named.encoder.needs_rows:
+def _check_view(source: str, configured: ConfiguredEncoder, choice: TextChoice) -> None:
+    if choice.view != "raw" and not configured.encoder.reads_media:
         raise ParamsError(
-            f"{source}: view {choice.view!r}, but {choice.member} reads no text, it looks features "
-            "up: leave its view out"
+            f"{source}: view {choice.view!r}, but {choice.encoder} reads no text, it looks "
+            "features up: leave out `view`"
         )
-    if choice.view == "context" and not getattr(named.encoder, "reads_before", False):
+    if choice.view == "context" and not getattr(configured.encoder, "supports_context", False):
         raise ParamsError(
-            f"{source}: view 'context', but {choice.member} reads each line by itself: choose "
+            f"{source}: view 'context', but {choice.encoder} encodes each line by itself: choose "
             "minilm or huggingface, or another view"
         )
 
 
-def _given(named: Named, record: EnrichedText, text: Text) -> Given:
-    return Given(
+def _clip_input(configured: ConfiguredEncoder, record: EnrichedText, text: Text) -> ClipInput:
+    return ClipInput(
         record.clip_id,
         _key(text),
-        functools.partial(_told, text),
-        None if text.text else nothing(named, record.reason),
+        functools.partial(_load, text),
+        None if text.text else configured.empty_result(record.reason),
     )
 
 
 def _key(text: Text) -> str:
-    """Return what a text is known by: its own content and that of the lines before it."""
+    """Return the hash of a text, followed by that of its context if there is any."""
     own = sha256(text.text.encode()).hexdigest()
-    if not text.before:
+    if not text.context:
         return own
-    return f"{own}-{sha256(json.dumps(text.before).encode()).hexdigest()}"
+    return f"{own}-{sha256(json.dumps(text.context).encode()).hexdigest()}"
 
 
-def _told(text: Text) -> tuple[str, Text]:
+def _load(text: Text) -> tuple[str, Text]:
     return text.clip_id, text

@@ -1,41 +1,41 @@
-"""What every provider of emotional cues promises, whether it is a lexicon or a language model."""
+"""Define the interface of a provider of emotional cues: a lexicon or a language model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ecmf.data.enriched_text import EnrichedText, Line
+from ecmf.data.enriched_text import EnrichedText, Utterance
 
 
 @dataclass(frozen=True)
-class Transcript:
-    """What is said in one clip, its language if it is known, and measured facts in words.
+class EnrichmentInput:
+    """Transcript of one clip, its language if known, and its nonverbal cues in words.
 
-    `context` holds the lines that were said before it in its dialogue, the latest last.
+    `context` holds the preceding utterances of its dialogue, the latest last.
     """
 
     clip_id: str
     text: str
     language: str = ""
-    facts: tuple[str, ...] = ()
-    context: tuple[Line, ...] = ()
+    nonverbal_cues: tuple[str, ...] = ()
+    context: tuple[Utterance, ...] = ()
 
 
 class Provider(Protocol):
-    """Transcripts in, one record per transcript out, in their order.
+    """Enrich transcripts; the labels are not available to it.
 
-    A record carries the transcript, its context and its facts unchanged; `enrichment.compose` makes
-    its enriched text. Probabilities are of the classes that are given. A clip the provider cannot
-    answer for is a record of state failed with its reason, never a missing one. The provider knows
-    no label and batches, repeats and waits as it sees fit.
+    Each record has the transcript, the context and the nonverbal cues unchanged; its enriched text
+    comes from `enriched_text.compose`, and its probabilities are of the classes passed. A clip that
+    cannot be enriched gets a record of state failed with a reason. Batching, retrying and waiting
+    are up to the provider.
 
-    `prompt_version` changes with every change of the prompt, or of the rules, that changes answers.
+    `prompt_version` changes with every change of the prompt, or of the rules, that affects results.
     """
 
     prompt_version: str
 
     def __call__(
-        self, transcripts: Sequence[Transcript], classes: Sequence[str]
+        self, inputs: Sequence[EnrichmentInput], classes: Sequence[str]
     ) -> list[EnrichedText]:
-        """Enrich the transcripts of a corpus of these classes."""
+        """Return one record per input, in the same order."""
         ...

@@ -1,7 +1,7 @@
-"""Questions -> exchanges: many conversations at once with one chat, each until it has an answer.
+"""Run many conversations with a chat model concurrently, each until its reply is valid.
 
-A reply that is no answer is returned to the model with what is wrong with it, twice at most. What
-its last reply is worth is not decided here: an exchange is what was said, and it is paid for.
+An invalid reply is sent back to the model with the error, twice at most. The last reply is stored
+even if invalid (it has been billed); parsing happens again when the record is built.
 """
 
 import math
@@ -13,24 +13,23 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from ecmf.enrichment import response_schema
-from ecmf.enrichment.prompts import Message, Question
+from ecmf.enrichment.prompts import Message, Prompt
 from ecmf.errors import UserError
 from ecmf.execution.process_pool import Failure
 
-MOST_REPLIES = 3
-"""In one exchange: the first, and two more after being told what was wrong."""
+MAX_REPLIES = 3
+"""Replies per conversation: the first, and two retries after an error."""
 
-
-MOST_OF_A_NAME = 200
-"""Characters of what a server calls its model."""
+MAX_MODEL_NAME = 200
+"""Characters of the model name that a server reports."""
 
 
 class Reply(BaseModel):
-    """What came back of one request.
+    """Reply of the model to one request.
 
-    `text` is cut behind MOST_CHARACTERS, which `answers.parse` refuses; `characters` counts all of
-    them. `model` is what the server says it asked. `ended` is false where the limit of tokens cut
-    it.
+    `text` is cut after MAX_REPLY_CHARACTERS + 1 characters, which `parse_answer` rejects;
+    `characters` is the full length. `model` is the name that the server reports. `ended` is false
+    if the token limit cut the reply.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,32 +42,34 @@ class Reply(BaseModel):
     seconds: float
     ended: bool
 
-    def answer(self, classes: Sequence[str]) -> response_schema.Answer:
-        """Read the answer; raises AnswerError saying why there is none."""
+    def parse(self, classes: Sequence[str]) -> response_schema.Answer:
+        """Parse the answer; raises AnswerError with the reason if it is invalid."""
         try:
-            return response_schema.parse(self.text, classes)
+            return response_schema.parse_answer(self.text, classes)
         except response_schema.AnswerError as error:
             if self.ended:
                 raise
-            fault = f"cut at {self.tokens_out} tokens ({error}): be shorter"
-            raise response_schema.AnswerError(fault) from None
+            message = f"cut at {self.tokens_out} tokens ({error}): be shorter"
+            raise response_schema.AnswerError(message) from None
 
 
-def reply(text: str, *, model: str, used: tuple[int, int], seconds: float, ended: bool) -> Reply:
-    """Make a reply of a text and a name of any length; `used` are tokens in and out."""
+def make_reply(
+    text: str, *, model: str, tokens: tuple[int, int], seconds: float, ended: bool
+) -> Reply:
+    """Build a reply from text and model name of any length; `tokens` are those in and out."""
     return Reply(
-        text=text[: response_schema.MOST_CHARACTERS + 1],
+        text=text[: response_schema.MAX_REPLY_CHARACTERS + 1],
         characters=len(text),
-        model=response_schema.on_one_line(model)[:MOST_OF_A_NAME],
-        tokens_in=used[0],
-        tokens_out=used[1],
+        model=response_schema.to_one_line(model)[:MAX_MODEL_NAME],
+        tokens_in=tokens[0],
+        tokens_out=tokens[1],
         seconds=seconds,
         ended=ended,
     )
 
 
-class Exchange(BaseModel):
-    """All that was replied about one question, the last reply last: what the cache keeps."""
+class Conversation(BaseModel):
+    """All replies to one prompt, in order. The cache stores it as JSON."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -77,122 +78,125 @@ class Exchange(BaseModel):
 
 
 class Chat(Protocol):
-    """A chat model, somewhere: conversations in, replies out, in any order.
+    """A local or remote chat model; replies in any order to `max_in_flight` prompts at once."""
 
-    `window` is how many conversations it wants at once. `receive` waits for the next reply; one
-    that cannot be had is a Failure with its reason. Raises UserError where no other will come
-    either, as from a server that is not there.
-    """
+    max_in_flight: int
 
-    window: int
-
-    def submit(self, tag: str, messages: Sequence[Message]) -> None:
-        """Take a conversation, known by a name."""
+    def submit(self, key: str, messages: Sequence[Message]) -> None:
+        """Queue the messages of the conversation `key`."""
         ...
 
     def receive(self) -> tuple[str, Reply | Failure]:
-        """Wait for a reply to any of those submitted."""
+        """Wait for the next reply and return it with its key.
+
+        A single failed request is a Failure with its reason. Raises UserError if further requests
+        would fail as well, e.g. if the server cannot be reached.
+        """
         ...
 
     def close(self) -> None:
-        """Let go of connections and threads."""
+        """Release connections, threads and memory."""
         ...
 
 
 @dataclass
-class Meter:
-    """What a run has asked and used, and its budget of tokens, if it has one."""
+class TokenUsage:
+    """Count the conversations and tokens of a run, against a token budget."""
 
     budget: float = math.inf
-    exchanges: int = 0
-    asked_again: int = 0
+    conversations: int = 0
+    retries: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
 
     @property
-    def spent(self) -> bool:
+    def exhausted(self) -> bool:
         """Whether the budget is used up."""
         return self.tokens_in + self.tokens_out >= self.budget
 
     def add(self, reply: Reply) -> None:
-        """Count a reply."""
+        """Add the tokens of a reply."""
         self.tokens_in += reply.tokens_in
         self.tokens_out += reply.tokens_out
 
     def __str__(self) -> str:
-        """Say it in words."""
+        """Return the counts as text."""
         return (
-            f"{self.exchanges:,} questions answered, {self.asked_again:,} times asked again, "
+            f"{self.conversations:,} conversations, {self.retries:,} retries, "
             f"{self.tokens_in:,} tokens in, {self.tokens_out:,} out"
         )
 
 
-def metered() -> Meter:
-    """Start counting against `ECMF_LLM_TOKENS` of the environment, tokens in and out in one run."""
-    return Meter(number("ECMF_LLM_TOKENS", math.inf))
+def usage_from_env() -> TokenUsage:
+    """Return a counter with the budget of `ECMF_LLM_TOKENS`: tokens in and out of one run."""
+    return TokenUsage(env_number("ECMF_LLM_TOKENS", math.inf))
 
 
-def number(name: str, default: float) -> float:
+def env_number(name: str, default: float) -> float:
     """Read a positive number from the environment; raises UserError for anything else."""
-    given = os.environ.get(name, "")
-    if not given:
+    text = os.environ.get(name, "")
+    if not text:
         return default
     try:
-        value = float(given)
+        value = float(text)
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise UserError(f"{name} is {given!r}: set it to a number above 0, or unset it")
+        raise UserError(f"{name} is {text!r}: set it to a number above 0, or unset it")
     return value
 
 
-def hold(
+def run_conversations(
     chat: Chat,
-    questions: Iterable[tuple[str, Callable[[], Question]]],
+    prompts: Iterable[tuple[str, Callable[[], Prompt]]],
     classes: Sequence[str],
-    meter: Meter,
-) -> Iterator[tuple[str, Exchange | Failure]]:
-    """Yield the exchange of each question, known by its key, or why there is none, as they end.
+    usage: TokenUsage,
+) -> Iterator[tuple[str, Conversation | Failure]]:
+    """Yield the conversation about each prompt, or its failure, with its key, as they end.
 
     Raises:
-        UserError: no reply will come any more, or the budget is spent; what was in flight has been
-            finished and yielded.
+        UserError: no further reply is possible, or the budget is spent; conversations in flight
+            have been finished and yielded.
     """
-    todo = iter(questions)
-    held: dict[str, tuple[Question, list[Reply]]] = {}
+    pending = iter(prompts)
+    in_flight: dict[str, tuple[Prompt, list[Reply]]] = {}
     while True:
-        while len(held) < chat.window and not meter.spent and (entry := next(todo, None)):
-            key, read = entry
-            held[key] = read(), []
-            chat.submit(key, held[key][0].messages)
-        if not held:
+        while (
+            len(in_flight) < chat.max_in_flight
+            and not usage.exhausted
+            and (entry := next(pending, None))
+        ):
+            key, load = entry
+            in_flight[key] = load(), []
+            chat.submit(key, in_flight[key][0].messages)
+        if not in_flight:
             break
-        key, received = chat.receive()
-        if isinstance(received, Failure):
-            del held[key]
-            yield key, received
+        key, reply = chat.receive()
+        if isinstance(reply, Failure):
+            del in_flight[key]
+            yield key, reply
             continue
-        question, replies = held[key]
-        meter.add(received)
-        replies.append(received)
-        fault = _fault(received, classes)
-        if fault and len(replies) < MOST_REPLIES:
-            meter.asked_again += 1
-            chat.submit(key, question.again(received.text, fault))
+        prompt, replies = in_flight[key]
+        usage.add(reply)
+        replies.append(reply)
+        error = _parse_error(reply, classes)
+        if error and len(replies) < MAX_REPLIES:
+            usage.retries += 1
+            chat.submit(key, prompt.retry(reply.text, error))
             continue
-        del held[key]
-        meter.exchanges += 1
-        yield key, Exchange(prompt_sha256=question.key, replies=tuple(replies))
-    if left := sum(1 for _ in todo):
+        del in_flight[key]
+        usage.conversations += 1
+        yield key, Conversation(prompt_sha256=prompt.sha256, replies=tuple(replies))
+    if remaining := sum(1 for _ in pending):
         raise UserError(
-            f"the budget of {meter.budget:,.0f} tokens (ECMF_LLM_TOKENS) is spent: {meter}. "
-            f"{left:,} questions are left; what was answered is kept, so run again to go on"
+            f"the budget of {usage.budget:,.0f} tokens (ECMF_LLM_TOKENS) is spent: {usage}. "
+            f"{remaining:,} prompts remain; replies are cached, so run again to continue"
         )
 
 
-def _fault(reply: Reply, classes: Sequence[str]) -> str:
+def _parse_error(reply: Reply, classes: Sequence[str]) -> str:
     try:
-        reply.answer(classes)
+        reply.parse(classes)
     except response_schema.AnswerError as error:
         return str(error)
     return ""

@@ -1,8 +1,8 @@
-"""Transcripts -> records, by a chat model: each question is asked once, ever.
+"""Enrich transcripts with a chat model; every prompt is sent only once.
 
-Exchanges are kept in the cache of results per clip, by the hash of all that was asked, so a rerun
-asks nothing and pays nothing. A record is made of the exchange that is kept there, by whatever this
-code then makes of the replies.
+Conversations are stored in the per-clip result cache under the hash of their prompt, so a rerun
+sends and costs nothing. A record is built from the cached conversation, so a change of the parsing
+code takes effect without new requests.
 """
 
 import functools
@@ -19,170 +19,171 @@ import numpy as np
 
 from ecmf.data.enriched_text import EnrichedText, compose
 from ecmf.enrichment import chat, prompts, response_schema
-from ecmf.enrichment.base import Transcript
-from ecmf.enrichment.chat import Chat, Exchange, Meter
-from ecmf.enrichment.prompts import PromptLanguage, Question
+from ecmf.enrichment.base import EnrichmentInput
+from ecmf.enrichment.chat import Chat, Conversation, TokenUsage
+from ecmf.enrichment.prompts import Prompt, PromptLanguage
 from ecmf.enrichment.response_schema import AnswerError
 from ecmf.errors import ClipError, UserError
 from ecmf.execution import engine
 from ecmf.execution.process_pool import Failure
-from ecmf.execution.recipe import Given, Read, Recipe
+from ecmf.execution.recipe import ClipInput, Load, Recipe
 from ecmf.storage.store import Layout, Result, Rows
 
 PROTOCOL = 1
-"""Raised with every change of how conversations are led, or of the form an exchange is kept in."""
+"""Increment it when the course of a conversation or its stored form changes."""
 
 BYTES = Layout(dtype="uint8", rate=1.0)
-"""An exchange as JSON, a byte a row."""
+"""Layout of a conversation as JSON, one byte per row."""
 
-Added = Mapping[str, Any]
-"""Fields of a record that come of an exchange."""
+RecordFields = Mapping[str, Any]
+"""Fields of a record that come from a conversation."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Asking(Recipe):
-    """The recipe of a chat: conversations are led by this process, in parallel."""
+class ChatRecipe(Recipe):
+    """Run conversations concurrently in this process."""
 
     open: Callable[[], Chat]
     classes: tuple[str, ...]
-    meter: Meter
+    usage: TokenUsage
     on_gpu: bool
 
     @property
     def on_device(self) -> bool:
-        """A chat in this process computes on the GPU, where there is one."""
+        """Whether the chat model runs on a GPU of this process."""
         return self.on_gpu
 
-    def shown(self) -> Mapping[str, str]:
-        """Tokens used so far."""
-        return {"in": f"{self.meter.tokens_in:,}", "out": f"{self.meter.tokens_out:,}"}
+    def status(self) -> Mapping[str, str]:
+        """Return the tokens used so far."""
+        return {"in": f"{self.usage.tokens_in:,}", "out": f"{self.usage.tokens_out:,}"}
 
     def __call__(
-        self, items: Iterable[tuple[str, Read]], processes: int
+        self, items: Iterable[tuple[str, Load]], processes: int
     ) -> Iterator[tuple[str, Result | Failure]]:
-        """Yield the exchanges as they end; `processes` is no matter to a chat."""
-        todo = iter(items)
-        first = list(itertools.islice(todo, 1))
-        if not first:  # all is known: no server and no weights are needed
+        """Yield the conversations as they end; `processes` is ignored."""
+        pending = iter(items)
+        first = list(itertools.islice(pending, 1))
+        if not first:  # everything is cached: neither a server nor weights are needed
             return
-        questions = itertools.chain(first, todo)
-        with closing(self.open()) as opened:
-            for key, done in chat.hold(opened, questions, self.classes, self.meter):
-                yield key, done if isinstance(done, Failure) else (_rows(done),)
+        prompts = itertools.chain(first, pending)
+        with closing(self.open()) as model:
+            for key, ended in chat.run_conversations(model, prompts, self.classes, self.usage):
+                yield key, ended if isinstance(ended, Failure) else (_to_rows(ended),)
 
 
-def _rows(exchange: Exchange) -> Rows:
-    values = np.frombuffer(exchange.model_dump_json().encode(), "uint8")
+def _to_rows(conversation: Conversation) -> Rows:
+    values = np.frombuffer(conversation.model_dump_json().encode(), "uint8")
     return Rows(values, np.arange(len(values)) / (BYTES.rate or 1))
 
 
-class Asked(ABC):
-    """A provider that asks a chat model; members say which, and how it is opened."""
+class ChatProvider(ABC):
+    """Base of the providers that use a chat model; a plugin defines the model and opens it."""
 
     name: ClassVar[str]
     on_gpu: bool = False
 
     def __init__(self, prompt_language: PromptLanguage) -> None:
         self._language = prompt_language
-        self.prompt_version = prompts.versions(prompt_language)
+        self.prompt_version = prompts.prompt_versions(prompt_language)
 
     @abstractmethod
     def open(self, schema: Mapping[str, Any]) -> Chat:
-        """Open the chat whose replies shall be of this JSON schema, where that can be forced."""
+        """Open the chat, with replies constrained to this JSON schema if possible."""
 
     @property
     @abstractmethod
     def identity(self) -> Mapping[str, Any]:
-        """What decides a reply, beside what is asked: model and options, as JSON."""
+        """Everything beside the prompt that determines a reply: model and options, as JSON."""
 
     def __call__(
-        self, transcripts: Sequence[Transcript], classes: Sequence[str]
+        self, inputs: Sequence[EnrichmentInput], classes: Sequence[str]
     ) -> list[EnrichedText]:
-        """Ask about every transcript that has one; failed ones say why."""
+        """Enrich every clip that has a transcript; a failed one has its reason in its record."""
         if os.environ.get("ECMF_ENGINE") == "ray":
             raise UserError(
-                f"ECMF_ENGINE is 'ray', but the nodes of a cluster cannot share the limits of one "
-                f"chat: unset it for enrich_text with the provider {self.name}"
+                f"ECMF_ENGINE is 'ray', but the nodes of a cluster cannot share the rate limit and "
+                f"the budget of a chat: unset it for enrich_text with the provider {self.name}"
             )
         keys: dict[str, str] = {}
-        unasked: dict[str, Added] = {}
-        for one in transcripts:
-            if not one.text.strip():
-                unasked[one.clip_id] = {"state": "empty", "reason": "no transcript"}
+        without_prompt: dict[str, RecordFields] = {}
+        for clip in inputs:
+            if not clip.text.strip():
+                without_prompt[clip.clip_id] = {"state": "empty", "reason": "no transcript"}
                 continue
             try:
-                keys[one.clip_id] = self._question(one, classes).key
+                keys[clip.clip_id] = self._prompt(clip, classes).sha256
             except ClipError as error:
-                unasked[one.clip_id] = {"state": "failed", "reason": str(error)}
-        # Clips that are told the same share an answer.
-        wanted = {keys[one.clip_id]: one for one in transcripts if one.clip_id in keys}
-        added = {
-            key: _added(exchange, classes) for key, exchange in self._exchanges(wanted, classes)
+                without_prompt[clip.clip_id] = {"state": "failed", "reason": str(error)}
+        # Clips with the same prompt share a conversation.
+        by_key = {keys[clip.clip_id]: clip for clip in inputs if clip.clip_id in keys}
+        fields = {
+            key: _record_fields(conversation, classes)
+            for key, conversation in self._conversations(by_key, classes)
         }
         return [
-            self._record(one, unasked.get(one.clip_id) or added[keys[one.clip_id]])
-            for one in transcripts
+            self._record(clip, without_prompt.get(clip.clip_id) or fields[keys[clip.clip_id]])
+            for clip in inputs
         ]
 
-    def _question(self, transcript: Transcript, classes: Sequence[str]) -> Question:
-        return prompts.question(transcript, classes, self._language)
+    def _prompt(self, clip: EnrichmentInput, classes: Sequence[str]) -> Prompt:
+        return prompts.build_prompt(clip, classes, self._language)
 
-    def _exchanges(
-        self, wanted: Mapping[str, Transcript], classes: Sequence[str]
-    ) -> Iterator[tuple[str, Exchange | Failure]]:
-        """Look up the exchange about each transcript, or have it."""
-        meter = chat.metered()
-        schema = response_schema.schema(classes)
+    def _conversations(
+        self, by_key: Mapping[str, EnrichmentInput], classes: Sequence[str]
+    ) -> Iterator[tuple[str, Conversation | Failure]]:
+        """Yield the cached conversation about each clip, or run it."""
+        usage = chat.usage_from_env()
+        schema = response_schema.answer_schema(classes)
+        # A change of these keys, even of a name, would discard the replies already paid for.
         identity = {"member": self.name, "protocol": PROTOCOL, "schema": schema, **self.identity}
-        recipe = Asking(
+        recipe = ChatRecipe(
             self.name, (BYTES,), identity, functools.partial(self.open, schema),
-            tuple(classes), meter, self.on_gpu,
+            tuple(classes), usage, self.on_gpu,
         )  # fmt: skip
-        given = [
-            Given(key, key, functools.partial(self._question, one, classes))
-            for key, one in wanted.items()
+        items = [
+            ClipInput(key, key, functools.partial(self._prompt, clip, classes))
+            for key, clip in by_key.items()
         ]
         try:
-            for key, result in engine.apply(recipe, given) or ():
-                yield key, result if isinstance(result, Failure) else _exchange(result)
+            for key, result in engine.run(recipe, items) or ():
+                yield key, result if isinstance(result, Failure) else _from_rows(result)
         finally:
-            if meter.tokens_in:
-                log.info("%s: %s", self.name, meter)
+            if usage.tokens_in:
+                log.info("%s: %s", self.name, usage)
 
-    def _record(self, transcript: Transcript, added: Added) -> EnrichedText:
-        said = [*added.get("cues", ()), *filter(None, [added.get("paraphrase")])]
+    def _record(self, clip: EnrichmentInput, fields: RecordFields) -> EnrichedText:
+        cues = [*fields.get("cues", ()), *filter(None, [fields.get("paraphrase")])]
         return EnrichedText(
-            clip_id=transcript.clip_id,
-            raw=transcript.text,
-            enriched=compose(transcript.text, said, transcript.facts),
-            context=transcript.context,
-            facts=transcript.facts,
+            clip_id=clip.clip_id,
+            raw=clip.text,
+            enriched=compose(clip.text, cues, clip.nonverbal_cues),
+            context=clip.context,
+            facts=clip.nonverbal_cues,
             provider=self.name,
             prompt_version=self.prompt_version,
-            **added,
+            **fields,
         )
 
 
-def _exchange(result: Result) -> Exchange:
-    return Exchange.model_validate_json(np.asarray(result[0].values).tobytes())
+def _from_rows(result: Result) -> Conversation:
+    return Conversation.model_validate_json(np.asarray(result[0].values).tobytes())
 
 
-def _added(exchange: Exchange | Failure, classes: Sequence[str]) -> Added:
-    """What an exchange adds to a record, or why it adds nothing."""
-    if isinstance(exchange, Failure):
-        return {"state": "failed", "reason": exchange.reason}
-    last = exchange.replies[-1]
-    asked = {"model": last.model, "prompt_sha256": exchange.prompt_sha256}
+def _record_fields(conversation: Conversation | Failure, classes: Sequence[str]) -> RecordFields:
+    if isinstance(conversation, Failure):
+        return {"state": "failed", "reason": conversation.reason}
+    last = conversation.replies[-1]
+    origin = {"model": last.model, "prompt_sha256": conversation.prompt_sha256}
     try:
-        answer = last.answer(classes)
+        answer = last.parse(classes)
     except AnswerError as error:
-        reason = f"no answer in {len(exchange.replies)} replies: {error}"
-        return {**asked, "state": "failed", "reason": reason}
+        reason = f"no answer in {len(conversation.replies)} replies: {error}"
+        return {**origin, "state": "failed", "reason": reason}
     return {
-        **asked,
+        **origin,
         "cues": answer.cues,
         "paraphrase": answer.paraphrase,
-        "probabilities": answer.shares(classes),
+        "probabilities": answer.normalised_probabilities(classes),
     }

@@ -1,8 +1,8 @@
-"""A chat in this process: greedy decoding in batches, each reply held to its JSON schema.
+"""Run a chat model in this process: greedy, batched decoding constrained to a JSON schema.
 
-A reply does not depend on the company its conversation meets. A batch always has the same number of
-rows, filled up with copies; prompts are padded on the left to one of few lengths, and always by one
-token at least, for a mask that hides nothing is dropped and another kernel chosen.
+A reply does not depend on the other conversations of its batch. A batch always has the same number
+of rows, filled up with copies. Prompts are padded on the left to one of few lengths, and by at
+least one token, since a mask without padding is dropped and selects another kernel.
 """
 
 import time
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessorList
 
-from ecmf.enrichment.chat import Reply, reply
-from ecmf.enrichment.constrained_decoding import Grammar, Held
+from ecmf.enrichment.chat import Reply, make_reply
+from ecmf.enrichment.constrained_decoding import Grammar, GrammarLogitsProcessor
 from ecmf.enrichment.prompts import Message
 from ecmf.errors import MissingFileError, ParamsError, UserError
 from ecmf.execution import device
@@ -24,21 +24,21 @@ from ecmf.execution.process_pool import Failure
 from ecmf.pretrained.transformers_model import Pretrained
 
 ROWS_PER_BATCH = 8
-"""A constant, for it decides the last bits of every logit."""
+"""A constant, since it affects the last bits of every logit."""
 
 TOKENS_PER_STEP = 128
-"""Prompts are padded up to a multiple of it."""
+"""Prompts are padded to a multiple of it."""
 
 BATCHES_AHEAD = 8
-"""Conversations that wait for others of their length, in batches."""
+"""Batches of conversations accepted at once, so that prompts of equal length can be batched."""
 
 
-class Conversing:
-    """A `Chat` with a network of transformers.
+class LocalChat:
+    """A `Chat` with a model of transformers.
 
     Raises:
         MissingFileError: there is no tokenizer with a chat template beside the weights.
-        ParamsError: prompt and answer are longer than the network's positions.
+        ParamsError: prompt and answer together exceed the model's positions.
     """
 
     def __init__(
@@ -55,46 +55,46 @@ class Conversing:
         if positions and longest_prompt + longest_answer > positions:
             raise ParamsError(
                 f"longest_prompt {longest_prompt} and longest_answer {longest_answer} are more "
-                f"than the {positions} tokens that {name} is made for"
+                f"than the {positions} tokens that {name} supports: lower them"
             )
-        self._tokenizer = tokenizer_of(pretrained)
-        self._network = cast(Any, pretrained.model(AutoModelForCausalLM))
+        self._tokenizer = load_chat_tokenizer(pretrained)
+        self._network = cast(Any, pretrained.load_model(AutoModelForCausalLM))
         ends = self._ends()
         self._grammar = Grammar(
             schema, self._tokenizer, self._network.get_output_embeddings().weight.shape[0], ends
         )
-        # The one that lies there may ask for sampling, or forbid repetition.
+        # The model's own configuration may enable sampling or a repetition penalty.
         self._network.generation_config = self._decoding = GenerationConfig(
             do_sample=False, max_new_tokens=longest_answer, eos_token_id=ends, pad_token_id=ends[0]
         )
-        # Experts get as many tokens as chose them, so their numbers depend on the company.
+        # The batch of an expert depends on the routing of all rows, and with it the last bits.
         experts = hasattr(pretrained.config, "num_experts_per_tok")
         self._rows = 1 if experts else ROWS_PER_BATCH
-        self.window = BATCHES_AHEAD * self._rows
-        self._waiting: dict[int, deque[tuple[str, list[int]]]] = {}
-        self._done: deque[tuple[str, Reply | Failure]] = deque()
+        self.max_in_flight = BATCHES_AHEAD * self._rows
+        self._queues: dict[int, deque[tuple[str, list[int]]]] = {}
+        self._replies: deque[tuple[str, Reply | Failure]] = deque()
 
-    def submit(self, tag: str, messages: Sequence[Message]) -> None:
-        """Take a conversation; one that is too long fails."""
+    def submit(self, key: str, messages: Sequence[Message]) -> None:
+        """Queue the messages of a conversation; too long a prompt becomes a Failure."""
         ids = self._ids(messages)
         if len(ids) > self._longest_prompt:
-            why = f"the prompt has {len(ids)} tokens, longest_prompt is {self._longest_prompt}"
-            self._done.append((tag, Failure(why)))
+            reason = f"the prompt has {len(ids)} tokens, longest_prompt is {self._longest_prompt}"
+            self._replies.append((key, Failure(reason)))
             return
         length = (len(ids) // TOKENS_PER_STEP + 1) * TOKENS_PER_STEP
-        self._waiting.setdefault(length, deque()).append((tag, ids))
+        self._queues.setdefault(length, deque()).append((key, ids))
 
     def receive(self) -> tuple[str, Reply | Failure]:
-        """Return a reply; decode the fullest batch where there is none yet."""
-        if not self._done:
-            length = max(self._waiting, key=lambda length: len(self._waiting[length]))
-            group = self._waiting[length]
-            batch = [group.popleft() for _ in range(min(len(group), self._rows))]
-            self._done.extend(self._decode(batch, length))
-        return self._done.popleft()
+        """Return a reply; if there is none, decode a batch of the longest queue."""
+        if not self._replies:
+            length = max(self._queues, key=lambda length: len(self._queues[length]))
+            queue = self._queues[length]
+            batch = [queue.popleft() for _ in range(min(len(queue), self._rows))]
+            self._replies.extend(self._decode(batch, length))
+        return self._replies.popleft()
 
     def close(self) -> None:
-        """Give the network's memory back."""
+        """Release the model's memory."""
         del self._network
         device.free_memory()
 
@@ -104,19 +104,19 @@ class Conversing:
                 list(messages),
                 add_generation_prompt=True,
                 return_dict=True,
-                enable_thinking=False,  # the grammar leaves no room for it
+                enable_thinking=False,  # the grammar does not allow it
             )
         except jinja2.TemplateError as error:
             raise ParamsError(
-                f"the chat template of {self._name} does not take a system message before the "
+                f"the chat template of {self._name} does not accept a system message before the "
                 f"user's ({error}): choose a model whose template does"
             ) from error
         return list(encoded["input_ids"])
 
     def _ends(self) -> list[int]:
-        """Tokens that end a reply; a chat model often has one beside the tokenizer's own."""
-        given = self._network.generation_config.eos_token_id
-        ends = [given] if isinstance(given, int) else list(given or ())
+        """Return the end tokens; a chat model often has one beside the tokenizer's own."""
+        eos = self._network.generation_config.eos_token_id
+        ends = [eos] if isinstance(eos, int) else list(eos or ())
         return list(dict.fromkeys([self._tokenizer.eos_token_id, *ends]))
 
     def _decode(
@@ -131,14 +131,14 @@ class Conversing:
                 "attention_mask": np.array([[0] * (length - len(i)) + [1] * len(i) for i in rows]),
             }
         )
-        held = Held(self._grammar, self._rows, length)
-        since = time.monotonic()
+        processor = GrammarLogitsProcessor(self._grammar, self._rows, length)
+        start = time.monotonic()
         try:
-            with self._pretrained.computing():
+            with self._pretrained.inference():
                 decoded = self._network.generate(
                     **inputs,
                     generation_config=self._decoding,
-                    logits_processor=LogitsProcessorList([held]),
+                    logits_processor=LogitsProcessorList([processor]),
                 )
         except (MemoryError, RuntimeError, torch.OutOfMemoryError) as error:
             if not device.is_out_of_memory(error):
@@ -147,35 +147,35 @@ class Conversing:
                 f"{self._rows} prompts of {length} tokens do not fit into the memory of "
                 f"{device.requested()}: choose a smaller model or precision: bfloat16"
             ) from error
-        seconds = (time.monotonic() - since) / len(batch)
+        seconds = (time.monotonic() - start) / len(batch)
         replies: list[tuple[str, Reply | Failure]] = []
-        for row, (tag, ids) in enumerate(batch):
-            if held.broken[row]:
-                why = "the network gave NaN: does precision: float32 mend it?"
-                replies.append((tag, Failure(why)))
+        for row, (key, ids) in enumerate(batch):
+            if processor.has_nan[row]:
+                reason = "the network returned NaN: try precision: float32"
+                replies.append((key, Failure(reason)))
                 continue
-            written = decoded[row, length:].tolist()
-            stop = next((i for i, token in enumerate(written) if token in ends), None)
-            text = self._tokenizer.decode(written[:stop], skip_special_tokens=True)
-            used = (len(ids), len(written) if stop is None else stop + 1)
-            replies.append(
-                (tag, reply(text, model=self._name, used=used, seconds=seconds,
-                            ended=stop is not None))
-            )  # fmt: skip
+            generated = decoded[row, length:].tolist()
+            stop = next((i for i, token in enumerate(generated) if token in ends), None)
+            text = self._tokenizer.decode(generated[:stop], skip_special_tokens=True)
+            tokens = (len(ids), len(generated) if stop is None else stop + 1)
+            reply = make_reply(
+                text, model=self._name, tokens=tokens, seconds=seconds, ended=stop is not None
+            )
+            replies.append((key, reply))
         return replies
 
 
-def tokenizer_of(pretrained: Pretrained) -> Any:
-    """Open the tokenizer that lies beside the weights.
+def load_chat_tokenizer(pretrained: Pretrained) -> Any:
+    """Load the tokenizer beside the weights.
 
     Raises:
         MissingFileError: there is none, or it has no chat template.
     """
-    tokenizer = pretrained.preprocessor(AutoTokenizer)
+    tokenizer = pretrained.load_preprocessor(AutoTokenizer)
     if not tokenizer.is_fast or tokenizer.eos_token_id is None or not tokenizer.chat_template:
         raise MissingFileError(
-            f"{pretrained.folder} has no fast tokenizer with a chat template and a token that ends "
-            "a reply: choose a model that was made for chats (its name mostly says -Instruct or "
-            "-Chat), and `save_pretrained` its tokenizer beside the weights"
+            f"{pretrained.folder} has no fast tokenizer with a chat template and an end token: "
+            "choose a chat model (its name usually contains -Instruct or -Chat), and save its "
+            "tokenizer beside the weights with `save_pretrained`"
         )
     return tokenizer

@@ -1,9 +1,8 @@
-"""What was measured of a clip's voice and face, said in words.
+"""Describe the measured nonverbal cues of a clip's voice and face in words.
 
-Of the voice: how it compares with the voices of the training split, without a look at any label;
-where a corpus has no test split, these are also the clips that are tested in turn. Of the face:
-only what is truly measured, that is the action units of an imported store. Without action units
-nothing is said of a face but that there is none.
+A voice is compared with the voices of the training split, without use of any label; in a corpus
+without a test split, these include the clips tested by cross-validation. A face is described by the
+action units of an imported store; without these, only the absence of a face is mentioned.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,41 +11,46 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecmf.acoustics.descriptors import STEPS_PER_SECOND, measure, spoken, voiced
-from ecmf.acoustics.prosody import syllables
+from ecmf.acoustics.descriptors import (
+    FRAMES_PER_SECOND,
+    low_level_descriptors,
+    trim_silence,
+    voiced_frames,
+)
+from ecmf.acoustics.prosody import count_syllables
 from ecmf.media import Samples
 from ecmf.storage.store import Layout, Result, no_rows
 
 VOICE = Layout()
-"""No row: what was measured of a voice stands among the facts of its clip."""
+"""Layout without rows: the measures of a voice are stored as the facts of its clip."""
 
-Measured = Mapping[str, float]
-"""What `measure_voice` found, by name."""
+VoiceMeasures = Mapping[str, float]
+"""Name -> value, as returned by `measure_voice`; empty without a voice."""
 
-Bounds = Mapping[str, tuple[float, float]]
-"""What is low and what is high of each measure, found over the training split."""
+Thresholds = Mapping[str, tuple[float, float]]
+"""Name of a measure -> values below which it is low and above which it is high."""
 
-WORDS = {
+VOICE_PHRASES = {
     "level": ("quiet voice", "loud voice"),
     "pitch": ("low voice", "high voice"),
     "pitch_range": ("flat melody of speech", "lively melody of speech"),
     "pace": ("slow speech", "fast speech"),
 }
-"""Measure -> what is said of a low and of a high one."""
+"""Name of a measure -> phrases for a low and a high value."""
 
 QUARTILES = (25, 50, 75)
 
-AUDIBLE = {"level": 3.0, "pitch": 1.0, "pitch_range": 2.0, "pace": 0.5}
-"""How far from the median a voice must be before anything is said, in the units of `measure_voice`.
+MIN_AUDIBLE_DIFFERENCE = {"level": 3.0, "pitch": 1.0, "pitch_range": 2.0, "pace": 0.5}
+"""Minimum distance from the median to be mentioned, in the units of `measure_voice`.
 
-Ours, well above what a listener just notices. Quartiles alone would call half of the voices of a
-corpus unusual, however alike they are."""
+Our choice, well above the just noticeable difference. Quartiles alone would call half of the voices
+of a corpus unusual, however similar they are."""
 
-FEWEST_VOICED_STEPS = 10
-"""A tenth of a second of voice, below which nothing is said of one."""
+MIN_VOICED_STEPS = 10
+"""A tenth of a second: less is not measured."""
 
-FEWEST_VOICES = 4
-"""Voices of the training split, below which there is nothing to compare with."""
+MIN_VOICES = 4
+"""Voices of the training split: fewer are no basis for comparison."""
 
 NO_FACE = "no face visible"
 
@@ -67,30 +71,30 @@ ACTION_UNITS = {
     "AU23": "lips tightened",
 }
 """Units of the Facial Action Coding System (Ekman & Friesen 1978) that OpenFace measures
-(Baltrusaitis et al. 2018). Left out: lips parted, jaw dropped, lips sucked and blinks (25, 26, 28,
-45), which speaking brings with it."""
+(Baltrusaitis et al. 2018). Omitted: lips parted, jaw dropped, lips sucked and blinks (25, 26, 28,
+45), which accompany speech."""
 
-PRESENT_FROM = 0.5
-"""Share of a clip's frames in which OpenFace's classifier (`AU04_c`, 0 or 1) sees the unit."""
+MIN_PRESENCE = 0.5
+"""Fraction of a clip's frames in which OpenFace's classifier (`AU04_c`, 0 or 1) finds a unit."""
 
-INTENSITY_FROM = 1.0
-"""Mean intensity (`AU04_r`, 0 to 5), from which FACS speaks of a trace, its level A."""
+MIN_INTENSITY = 1.0
+"""Mean intensity (`AU04_r`, 0 to 5); 1 is the lowest level of FACS, A (trace)."""
 
 
 def measure_voice(samples: Samples) -> dict[str, float]:
-    """Measure a voice; nothing at all where there is none.
+    """Measure a voice.
 
     Returns:
         `level` in dB of full scale and `pitch` in semitones from 150 Hz, the means over the voiced
         steps; `pitch_range` in semitones from the 10th to the 90th percentile; `pace` in syllables
-        per second between the first and the last sound.
+        per second between the first and the last sound. Empty if there is no voice.
     """
-    waveform, _ = spoken(samples)
+    waveform, _ = trim_silence(samples)
     if not len(waveform):
         return {}
-    steps = measure(waveform)
-    sounding = voiced(steps)
-    if sounding.sum() < FEWEST_VOICED_STEPS:
+    steps = low_level_descriptors(waveform)
+    sounding = voiced_frames(steps)
+    if sounding.sum() < MIN_VOICED_STEPS:
         return {}
     energy, pitch = steps["energy"][:, 0], steps["pitch"][sounding, 0]
     low, high = np.percentile(pitch, [10, 90])
@@ -98,65 +102,65 @@ def measure_voice(samples: Samples) -> dict[str, float]:
         "level": float(energy[sounding].mean()),
         "pitch": float(pitch.mean()),
         "pitch_range": float(high - low),
-        "pace": syllables(energy) * STEPS_PER_SECOND / len(energy),
+        "pace": count_syllables(energy) * FRAMES_PER_SECOND / len(energy),
     }
 
 
-def measured_voice(samples: Samples) -> Result:
-    """Measure a voice, as a result the cache can keep."""
+def measure_voice_result(samples: Samples) -> Result:
+    """Measure a voice and return a result for the cache."""
     return (no_rows(VOICE, "whole", "", measure_voice(samples)),)
 
 
-def bounds(voices: Iterable[Measured]) -> dict[str, tuple[float, float]]:
-    """Find from the voices of the training split what is low and what is high.
+def fit_thresholds(voices: Iterable[VoiceMeasures]) -> dict[str, tuple[float, float]]:
+    """Compute the thresholds of low and high from the voices of the training split.
 
-    Low is below the lower quartile, and by AUDIBLE below the median; high likewise. Nothing is
-    found where there are fewer than FEWEST_VOICES.
+    Low is below the lower quartile and more than MIN_AUDIBLE_DIFFERENCE below the median; high
+    likewise. Empty for fewer than MIN_VOICES voices.
     """
-    heard = [voice for voice in voices if voice]
-    if len(heard) < FEWEST_VOICES:
+    measured = [voice for voice in voices if voice]
+    if len(measured) < MIN_VOICES:
         return {}
-    found = {}
-    for name in WORDS:
-        low, middle, high = np.percentile([voice[name] for voice in heard], QUARTILES)
-        margin = AUDIBLE[name]
-        found[name] = (float(min(low, middle - margin)), float(max(high, middle + margin)))
-    return found
+    thresholds = {}
+    for name in VOICE_PHRASES:
+        lower, median, upper = np.percentile([voice[name] for voice in measured], QUARTILES)
+        margin = MIN_AUDIBLE_DIFFERENCE[name]
+        thresholds[name] = (float(min(lower, median - margin)), float(max(upper, median + margin)))
+    return thresholds
 
 
-def voice_facts(voice: Measured, compared: Bounds) -> list[str]:
-    """Say in words what is low or high in a voice, compared with `bounds`."""
-    said = []
-    for name, (below, above) in WORDS.items():
-        if name in voice and name in compared:
-            low, high = compared[name]
+def describe_voice(voice: VoiceMeasures, thresholds: Thresholds) -> list[str]:
+    """Return a phrase for each measure that is low or high."""
+    phrases = []
+    for name, (if_low, if_high) in VOICE_PHRASES.items():
+        if name in voice and name in thresholds:
+            low, high = thresholds[name]
             if voice[name] < low:
-                said.append(below)
+                phrases.append(if_low)
             elif voice[name] > high:
-                said.append(above)
-    return said
+                phrases.append(if_high)
+    return phrases
 
 
-def face_facts(rows: NDArray[Any], columns: Sequence[str]) -> list[str]:
-    """Say in words which action units a clip shows.
+def describe_face(rows: NDArray[Any], columns: Sequence[str]) -> list[str]:
+    """Return a phrase for each action unit that a clip shows.
 
     Args:
-        rows: (rows, len(columns)), e.g. a row per frame, or one with the means over the frames.
-        columns: Names as OpenFace gives them; a unit is said if every measure there is of it
-            (presence, intensity) is on average at least PRESENT_FROM and INTENSITY_FROM.
+        rows: (rows, len(columns)), e.g. one row per frame, or one with the means over the frames.
+        columns: Names as written by OpenFace. A unit is shown if every available measure of it
+            (presence, intensity) is on average at least MIN_PRESENCE or MIN_INTENSITY.
     """
     if not len(rows):
         return []
     means = dict(zip(columns, np.asarray(rows, "float64").mean(axis=0), strict=True))
-    said = []
-    for unit, words in ACTION_UNITS.items():
-        wanted = {f"{unit}_c": PRESENT_FROM, f"{unit}_r": INTENSITY_FROM}
-        measures = [means[name] >= least for name, least in wanted.items() if name in means]
-        if measures and all(measures):
-            said.append(words)
-    return said
+    phrases = []
+    for unit, phrase in ACTION_UNITS.items():
+        minima = {f"{unit}_c": MIN_PRESENCE, f"{unit}_r": MIN_INTENSITY}
+        reached = [means[name] >= minimum for name, minimum in minima.items() if name in means]
+        if reached and all(reached):
+            phrases.append(phrase)
+    return phrases
 
 
 def has_action_units(columns: Iterable[str]) -> bool:
-    """Say whether any of these columns measures a unit this module has words for."""
+    """Return whether any of the columns measures a unit of ACTION_UNITS."""
     return any(name[:-2] in ACTION_UNITS and name[-2:] in ("_c", "_r") for name in columns)

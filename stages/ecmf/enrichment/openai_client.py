@@ -1,7 +1,7 @@
-"""Messages -> one reply, over HTTP, from a server that speaks OpenAI's protocol.
+"""Request one reply from an OpenAI-compatible server.
 
-What a server sends is untrusted: it is bounded in bytes and in time, and the key is taken out of
-all it says.
+The response of the server is untrusted: it is limited in bytes and in time, and the key is redacted
+in all its texts.
 """
 
 import logging
@@ -15,24 +15,24 @@ import httpx2
 import openai
 from pydantic import BaseModel, Field, ValidationError
 
-from ecmf.enrichment.chat import Reply, number, reply
-from ecmf.enrichment.credentials import Access
+from ecmf.enrichment.chat import Reply, env_number, make_reply
+from ecmf.enrichment.credentials import Credentials
 from ecmf.enrichment.prompts import Message
-from ecmf.enrichment.response_limits import TooLargeError, bound
+from ecmf.enrichment.response_limits import TooLargeError, response_limiter
 from ecmf.errors import UserError
 from ecmf.execution.process_pool import Failure
 
 RETRIES = 5
-"""By the client itself, after 429, 5xx, a time-out or a lost connection: from half a second on it
-waits twice as long every time, or as long as the server says."""
+"""Retries of the client itself after 429, 5xx, a time-out or a lost connection. The wait starts at
+half a second and doubles every time, unless the server specifies it."""
 
 ATTEMPTS = 3
-"""For a response that came and is broken."""
+"""Requests in all, if the response is not a valid completion."""
 
-SECONDS_BETWEEN = 0.5
+RETRY_DELAY_SECONDS = 0.5
 """Before the second attempt; twice that before the third."""
 
-SECONDS_TO_CONNECT = 10
+CONNECT_TIMEOUT_SECONDS = 10
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class _Usage(BaseModel):
 
 
 class _Completion(BaseModel):
-    """What is read of a response."""
+    """The fields of a response that are used."""
 
     model: str = ""
     choices: list[_Choice] = Field(min_length=1)
@@ -61,8 +61,8 @@ class _Completion(BaseModel):
 
 
 @dataclass(frozen=True)
-class Request:
-    """What every request of a run says beside its messages."""
+class CompletionRequest:
+    """Parameters of every request of a run, beside its messages."""
 
     model: str
     longest_answer: int
@@ -70,7 +70,7 @@ class Request:
     schema: Mapping[str, Any]
 
     def body(self, constrained: bool) -> dict[str, Any]:
-        """Arguments for the client; `constrained` holds decoding to the schema."""
+        """Return arguments for the client; `constrained` adds the schema as response format."""
         body: dict[str, Any] = {
             "model": self.model,
             "max_tokens": self.longest_answer,
@@ -78,36 +78,36 @@ class Request:
             "seed": self.seed,
         }
         if constrained:
-            form = {"name": "answer", "strict": True, "schema": dict(self.schema)}
-            body["response_format"] = {"type": "json_schema", "json_schema": form}
+            schema = {"name": "answer", "strict": True, "schema": dict(self.schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 
 
-class Completions:
-    """A server, which threads may share; a request may take `ECMF_LLM_SECONDS`, or 300.
+class CompletionsClient:
+    """Thread-safe client of one server, with a time limit of `ECMF_LLM_SECONDS` or 300 s.
 
     Raises:
-        UserError: the environment does not say which server, or says something of no use.
+        UserError: an environment variable is missing or invalid.
     """
 
-    def __init__(self, request: Request) -> None:
-        self._access = Access()
-        self.url = self._access.url
+    def __init__(self, request: CompletionRequest) -> None:
+        self._credentials = Credentials()
+        self.url = self._credentials.url
         self._request = request
-        self._seconds = number("ECMF_LLM_SECONDS", 300)
+        self._timeout = env_number("ECMF_LLM_SECONDS", 300)
         self._budgeted = bool(os.environ.get("ECMF_LLM_TOKENS"))
-        for name in ("httpx2", "httpcore2", "openai"):  # their lines repeat what a server says
+        for name in ("httpx2", "httpcore2", "openai"):  # their messages repeat the server's texts
             logging.getLogger(name).setLevel(logging.WARNING)
-        connecting = min(SECONDS_TO_CONNECT, self._seconds)
+        connect = min(CONNECT_TIMEOUT_SECONDS, self._timeout)
         self._client = openai.OpenAI(
-            api_key=self._access.key,
+            api_key=self._credentials.key,
             base_url=self.url,
             max_retries=RETRIES,
             http_client=openai.DefaultHttpxClient(
-                timeout=httpx2.Timeout(self._seconds, connect=connecting),
-                follow_redirects=False,  # to wherever a server may say
+                timeout=httpx2.Timeout(self._timeout, connect=connect),
+                follow_redirects=False,  # the server could redirect to any host
                 headers={"Accept-Encoding": "identity"},
-                event_hooks={"response": [bound(self._seconds)]},
+                event_hooks={"response": [response_limiter(self._timeout)]},
             ),
         )
         self._constrained = True
@@ -117,85 +117,85 @@ class Completions:
         """Close the connections."""
         self._client.close()
 
-    def ask(self, messages: Sequence[Message]) -> Reply | Failure:
-        """Ask, and again where the server does not do its part; then it is a Failure.
+    def request_reply(self, messages: Sequence[Message]) -> Reply | Failure:
+        """Request a reply, with retries; a Failure if the server does not give one.
 
         Raises:
-            UserError: the next request would fare no better: the server cannot be reached, refuses
+            UserError: further requests would fail as well: the server cannot be reached, rejects
                 the key or does not know the model.
         """
         try:
-            return self._whole(messages)
+            return self._complete(messages)
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            fault = f"refuses the key ({self._said(error)}): check OPENAI_API_KEY"
+            problem = f"rejects the key ({self._message(error)}): check OPENAI_API_KEY"
         except openai.NotFoundError as error:
-            fault = (
-                f"knows no model {self._request.model!r}, or no such address "
-                f"({self._said(error)}): check the model, and OPENAI_BASE_URL, which mostly ends "
-                "in /v1"
+            problem = (
+                f"has no model {self._request.model!r}, or no such address "
+                f"({self._message(error)}): check the model and OPENAI_BASE_URL, which usually "
+                "ends in /v1"
             )
         except openai.APITimeoutError:
-            return Failure(f"no reply within {self._seconds:g} s (ECMF_LLM_SECONDS)")
+            return Failure(f"no reply within {self._timeout:g} s (ECMF_LLM_SECONDS)")
         except openai.APIConnectionError as error:
-            cause = self._said(error.__cause__ or error)
+            cause = self._message(error.__cause__ or error)
             if self._ever_replied or not isinstance(error.__cause__, httpx2.ConnectError):
                 return Failure(f"the connection broke: {cause}")
-            fault = f"cannot be reached ({cause}): start the server, or check OPENAI_BASE_URL"
+            problem = f"cannot be reached ({cause}): start the server, or check OPENAI_BASE_URL"
         except (openai.APIStatusError, TooLargeError) as error:
-            return Failure(self._said(error))
-        raise UserError(f"{self.url} {fault}")
+            return Failure(self._message(error))
+        raise UserError(f"{self.url} {problem}")
 
-    def _whole(self, messages: Sequence[Message]) -> Reply | Failure:
-        """Ask until a response is a completion; a status that the client gave up at is raised."""
-        fault = ""
+    def _complete(self, messages: Sequence[Message]) -> Reply | Failure:
+        """Send the request until the response is valid; raises the client's errors."""
+        problem = ""
         for attempt in range(ATTEMPTS):
             if attempt:
-                time.sleep(SECONDS_BETWEEN * 2 ** (attempt - 1))
-            since = time.monotonic()
+                time.sleep(RETRY_DELAY_SECONDS * 2 ** (attempt - 1))
+            start = time.monotonic()
             response = self._response(messages)
             try:
-                found = _Completion.model_validate_json(response.content)
+                completion = _Completion.model_validate_json(response.content)
             except ValidationError:
                 kind = response.headers.get("content-type", "of no type")
-                fault = self._access.short(
+                problem = self._credentials.summarise(
                     f"the response is {kind}, no completion: {response.text}"
                 )
                 continue
             self._ever_replied = True
-            return self._reply(found, time.monotonic() - since)
-        return Failure(fault)
+            return self._reply(completion, time.monotonic() - start)
+        return Failure(problem)
 
     def _response(self, messages: Sequence[Message]) -> Any:
-        """Ask once; a server that does not take a schema is asked without, from then on."""
+        """Send one request; drop the schema from then on if the server does not support it."""
         create: Any = self._client.chat.completions.with_raw_response.create
         refusal = ""
         if self._constrained:
             try:
                 return create(messages=messages, **self._request.body(constrained=True))
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                refusal = self._said(error)
+                refusal = self._message(error)
         response = create(messages=messages, **self._request.body(constrained=False))
         if refusal and self._constrained:
             self._constrained = False
             log.warning(
-                "%s takes no JSON schema (%s): its replies are only checked", self.url, refusal
+                "%s supports no JSON schema (%s): replies are only validated", self.url, refusal
             )
         return response
 
-    def _reply(self, found: _Completion, seconds: float) -> Reply:
-        if found.usage is None and self._budgeted:
+    def _reply(self, completion: _Completion, seconds: float) -> Reply:
+        if completion.usage is None and self._budgeted:
             raise UserError(
-                f"{self.url} does not say how many tokens it used, so ECMF_LLM_TOKENS cannot be "
-                "kept: unset it"
+                f"{self.url} does not report the tokens it used, so the budget ECMF_LLM_TOKENS "
+                "cannot be enforced: unset it"
             )
-        first, used = found.choices[0], found.usage
-        return reply(
-            self._access.without_key(first.message.content or first.message.refusal or ""),
-            model=self._access.without_key(found.model),
-            used=(used.prompt_tokens, used.completion_tokens) if used else (0, 0),
+        first, usage = completion.choices[0], completion.usage
+        return make_reply(
+            self._credentials.redact(first.message.content or first.message.refusal or ""),
+            model=self._credentials.redact(completion.model),
+            tokens=(usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0),
             seconds=seconds,
             ended=first.finish_reason != "length",
         )
 
-    def _said(self, error: BaseException) -> str:
-        return self._access.short(str(error) or type(error).__name__)
+    def _message(self, error: BaseException) -> str:
+        return self._credentials.summarise(str(error) or type(error).__name__)

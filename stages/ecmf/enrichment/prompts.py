@@ -1,9 +1,8 @@
-"""A transcript and what is known of it -> the question that a chat model is asked.
+"""Build the prompt about one clip from its transcript, context and nonverbal cues.
 
-The words stand in `prompt_templates/`, a file per language. What comes from a clip stands in
-quotation marks that it cannot end: quotes, line ends and every sign that the markup of some model
-is made of are written as JSON escapes. So no transcript can close its fence or open a message of
-its own.
+The templates are in `prompt_templates/`, one file per language. Text of a clip is written in
+quotation marks that it cannot close: quotes, line ends and all characters of the models' chat
+markup are JSON escapes. A transcript can therefore not inject a message of its own.
 """
 
 import functools
@@ -16,139 +15,140 @@ from string import Template
 from typing import Literal
 
 from ecmf.enrichment import response_schema
-from ecmf.enrichment.base import Transcript
+from ecmf.enrichment.base import EnrichmentInput
 from ecmf.errors import ClipError
-from ecmf.execution.result_cache import hashed
+from ecmf.execution.result_cache import hash_json
 
 Message = dict[str, str]
 """`role` (system, user or assistant) and `content`, as every chat interface takes them."""
 
 PromptLanguage = Literal["auto", "en", "zh"]
+PROMPT_LANGUAGE = "Language of the prompt: en, zh, or auto for zh if the transcript is Chinese."
 
 CHINESE = frozenset({"chi", "chinese", "cmn", "mandarin", "zh", "zho"})
 HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 KANA = re.compile(r"[\u3040-\u30ff]")
 
-MARKUP = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>[]{}|`"}
-"""Sign -> its escape, of those that control tokens are written with: <|im_end|>, </s>, [INST]."""
+MARKUP = {ord(char): f"\\u{ord(char):04x}" for char in "<>[]{}|`"}
+"""Character -> its escape, of those in control tokens: <|im_end|>, </s>, [INST]."""
 
-MOST_DATA = 20_000
-"""Characters a clip may tell, half an hour of speech: what is longer is a mistake, and not paid."""
+MAX_DATA_CHARACTERS = 20_000
+"""Length limit of a clip's data, half an hour of speech: more is a mistake, and not paid for."""
 
-MOST_REPEATED = 2_000
-"""Characters of a reply that are shown again to the model that has to mend it."""
+MAX_QUOTED_CHARACTERS = 2_000
+"""Characters of an invalid reply that are sent back with the error."""
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """The texts of one language, and the version they have."""
+class PromptTemplates:
+    """The templates of one language and their version; `labels` name the lines of the data."""
 
     version: str
     system: Template
     user: Template
-    again: Template
-    words: dict[str, str]
+    retry: Template
+    labels: dict[str, str]
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked about one clip, and the prompt whose words it is asked with."""
+class Prompt:
+    """The messages about one clip and the templates they are made from."""
 
     messages: tuple[Message, ...]
-    prompt: Prompt
+    templates: PromptTemplates
 
     @property
-    def key(self) -> str:
-        """The hash of all that is asked: clips that are told the same share an answer."""
-        return hashed(*self.messages)
+    def sha256(self) -> str:
+        """Hash of all messages: clips with equal messages share a conversation."""
+        return hash_json(*self.messages)
 
-    def again(self, reply: str, fault: str) -> list[Message]:
-        """Ask once more, saying what was wrong with the reply."""
+    def retry(self, reply: str, error: str) -> list[Message]:
+        """Return the messages that send an invalid reply back with its error."""
         return [
             *self.messages,
-            {"role": "assistant", "content": reply[:MOST_REPEATED] or "..."},
-            {"role": "user", "content": self.prompt.again.substitute(fault=quoted(fault))},
+            {"role": "assistant", "content": reply[:MAX_QUOTED_CHARACTERS] or "..."},
+            {"role": "user", "content": self.templates.retry.substitute(fault=quote(error))},
         ]
 
 
 @functools.cache
-def prompt(language: Literal["en", "zh"]) -> Prompt:
-    """Read the prompt of a language."""
+def load_templates(language: Literal["en", "zh"]) -> PromptTemplates:
+    """Load the templates of a language."""
     text = (
         files("ecmf")
         .joinpath("enrichment", "prompt_templates", f"{language}.md")
         .read_text(encoding="utf-8")
     )
     head, *sections = re.split(r"^# (\w+)\n", text, flags=re.MULTILINE)
-    found = {name: body.strip() for name, body in zip(sections[::2], sections[1::2], strict=True)}
-    return Prompt(
+    texts = {name: body.strip() for name, body in zip(sections[::2], sections[1::2], strict=True)}
+    return PromptTemplates(
         version=f"{language} {head.partition(':')[2].strip()}",
-        system=Template(found["system"]),
-        user=Template(found["user"]),
-        again=Template(found["again"]),
-        words=dict(line.split(": ", 1) for line in found["words"].splitlines()),
+        system=Template(texts["system"]),
+        user=Template(texts["user"]),
+        retry=Template(texts["again"]),
+        labels=dict(line.split(": ", 1) for line in texts["words"].splitlines()),
     )
 
 
-def versions(wanted: PromptLanguage) -> str:
-    """Say which prompts may be used, and in which version."""
-    used: tuple[Literal["en", "zh"], ...] = ("en", "zh") if wanted == "auto" else (wanted,)
-    return "prompt " + ", ".join(prompt(language).version for language in used)
+def prompt_versions(language: PromptLanguage) -> str:
+    """Return the versions of the templates that may be used."""
+    used: tuple[Literal["en", "zh"], ...] = ("en", "zh") if language == "auto" else (language,)
+    return "prompt " + ", ".join(load_templates(name).version for name in used)
 
 
-def question(transcript: Transcript, classes: Sequence[str], wanted: PromptLanguage) -> Question:
-    """Ask what is felt in one clip; the same clip makes the same messages, whatever its id is.
+def build_prompt(clip: EnrichmentInput, classes: Sequence[str], language: PromptLanguage) -> Prompt:
+    """Build the prompt that asks for the emotion in one clip; it does not depend on the clip's id.
 
     Raises:
-        ClipError: there is more to tell of it than MOST_DATA.
+        ClipError: the data of the clip exceed MAX_DATA_CHARACTERS.
     """
-    chosen = _prompt(transcript, wanted)
-    data = "\n".join(_lines(transcript, chosen.words))
-    if len(data) > MOST_DATA:
+    templates = _choose_templates(clip, language)
+    data = "\n".join(_data_lines(clip, templates.labels))
+    if len(data) > MAX_DATA_CHARACTERS:
         raise ClipError(
-            f"transcript, context and facts have {len(data)} characters, more than {MOST_DATA}: "
-            "it is not asked about"
+            f"transcript, context and facts have {len(data)} characters, "
+            f"more than {MAX_DATA_CHARACTERS}: it is not asked about"
         )
     values = {
         "data": data,
-        "classes": ", ".join(map(quoted, classes)),
-        "form": ", ".join(f"{quoted(name)}: 0.0" for name in classes),
-        "most_cues": response_schema.MOST_CUES,
-        "longest_cue": response_schema.LONGEST_CUE,
-        "longest_paraphrase": response_schema.LONGEST_PARAPHRASE,
+        "classes": ", ".join(map(quote, classes)),
+        "form": ", ".join(f"{quote(name)}: 0.0" for name in classes),
+        "most_cues": response_schema.MAX_CUES,
+        "longest_cue": response_schema.MAX_CUE_CHARACTERS,
+        "longest_paraphrase": response_schema.MAX_PARAPHRASE_CHARACTERS,
     }
-    system, user = chosen.system.substitute(values), chosen.user.substitute(values)
-    return Question(
-        ({"role": "system", "content": system}, {"role": "user", "content": user}), chosen
+    system, user = templates.system.substitute(values), templates.user.substitute(values)
+    return Prompt(
+        ({"role": "system", "content": system}, {"role": "user", "content": user}), templates
     )
 
 
-def _prompt(transcript: Transcript, wanted: PromptLanguage) -> Prompt:
-    """Return the Chinese prompt for a Chinese transcript, else the English one, if so wanted.
+def _choose_templates(clip: EnrichmentInput, language: PromptLanguage) -> PromptTemplates:
+    """Return the templates of `language`; for "auto", Chinese ones for a Chinese transcript.
 
-    A transcript of no stated language is Chinese if it has a Chinese character and no Japanese one.
+    A transcript without a language is Chinese if it has a Chinese character and no Japanese one.
     """
-    if wanted != "auto":
-        return prompt(wanted)
-    language = re.split(r"[-_]", transcript.language.lower())[0]
-    written = HAN.search(transcript.text) and not KANA.search(transcript.text)
-    return prompt("zh" if language in CHINESE or (not language and written) else "en")
+    if language != "auto":
+        return load_templates(language)
+    code = re.split(r"[-_]", clip.language.lower())[0]
+    written_in_chinese = HAN.search(clip.text) and not KANA.search(clip.text)
+    return load_templates("zh" if code in CHINESE or (not code and written_in_chinese) else "en")
 
 
-def _lines(transcript: Transcript, words: dict[str, str]) -> Iterator[str]:
-    if transcript.language:
-        yield f"{words['language']}: {quoted(transcript.language)}"
-    for line in transcript.context:
-        who = f"{words['speaker']} {quoted(line.speaker)}" if line.speaker else words["before"]
-        yield f"{who}: {quoted(line.text)}"
-    yield f"{words['transcript']}: {quoted(transcript.text)}"
-    if transcript.facts:
-        yield f"{words['facts']}: {', '.join(map(quoted, transcript.facts))}"
+def _data_lines(clip: EnrichmentInput, labels: dict[str, str]) -> Iterator[str]:
+    if clip.language:
+        yield f"{labels['language']}: {quote(clip.language)}"
+    for line in clip.context:
+        label = f"{labels['speaker']} {quote(line.speaker)}" if line.speaker else labels["before"]
+        yield f"{label}: {quote(line.text)}"
+    yield f"{labels['transcript']}: {quote(clip.text)}"
+    if clip.nonverbal_cues:
+        yield f"{labels['facts']}: {', '.join(map(quote, clip.nonverbal_cues))}"
 
 
-def quoted(text: str) -> str:
-    """Write a text as a JSON string in which no sign can be taken for markup or for a line end."""
+def quote(text: str) -> str:
+    """Write a text as a JSON string without characters of chat markup or line ends."""
     escaped = json.dumps(text, ensure_ascii=False).translate(MARKUP)
     if escaped.isprintable():
         return escaped
-    return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in escaped)
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in escaped)

@@ -1,4 +1,4 @@
-"""No response is endless: a hook for an HTTP client that ends one in bytes and in time."""
+"""Limit the responses of an HTTP client in bytes and in time."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,43 +7,43 @@ from typing import Any
 import httpx2
 from openai import OpenAIError
 
-MOST_BYTES = 1 << 22
-"""Of one response: a thousand times what an answer takes."""
+MAX_BYTES = 1 << 22
+"""Size limit of a response: a thousand times the size of an answer."""
 
 
 class TooLargeError(OpenAIError):
-    """A response that will not be read. The client raises its own errors at once, as this one."""
+    """A response too large to read. An OpenAIError, so that the client raises it without retry."""
 
 
-def bound(seconds: float) -> Callable[[httpx2.Response], None]:
-    """Return a hook that bounds the body of each response before any of it is read."""
+def response_limiter(seconds: float) -> Callable[[httpx2.Response], None]:
+    """Return a response hook that limits the body to MAX_BYTES and `seconds`."""
 
     def hook(response: httpx2.Response) -> None:
         if response.headers.get("content-encoding", "identity") != "identity":
             raise TooLargeError("the response is compressed, to a size nobody knows")
-        response.stream = _Bounded(response, time.monotonic() + seconds)
+        response.stream = _LimitedStream(response, time.monotonic() + seconds)
 
     return hook
 
 
-class _Bounded(httpx2.SyncByteStream):
-    """The body of a response, up to MOST_BYTES and until a moment."""
+class _LimitedStream(httpx2.SyncByteStream):
+    """Body of a response, limited in bytes and in time."""
 
-    def __init__(self, response: httpx2.Response, until: float) -> None:
+    def __init__(self, response: httpx2.Response, deadline: float) -> None:
         self._stream: Any = response.stream
         self._request = response.request
-        self._until = until
+        self._deadline = deadline
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the bytes; raises TooLargeError, or what the client takes for a time-out."""
+        """Yield the chunks; raises TooLargeError or ReadTimeout beyond the limits."""
         total = 0
-        for piece in self._stream:
-            total += len(piece)
-            if total > MOST_BYTES:
-                raise TooLargeError(f"the response has more than {MOST_BYTES >> 20} MiB")
-            if time.monotonic() > self._until:
+        for chunk in self._stream:
+            total += len(chunk)
+            if total > MAX_BYTES:
+                raise TooLargeError(f"the response has more than {MAX_BYTES >> 20} MiB")
+            if time.monotonic() > self._deadline:
                 raise httpx2.ReadTimeout("the response does not end", request=self._request)
-            yield piece
+            yield chunk
 
     def close(self) -> None:
         """Close the connection."""

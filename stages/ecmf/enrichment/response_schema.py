@@ -1,7 +1,8 @@
-"""A reply of a language model -> the one answer it holds, or what is wrong with it, in words.
+"""Parse and validate the answer in a reply of a language model.
 
-A reply is untrusted text. Prose or a code fence around the JSON object is forgiven; a missing or
-unknown class, a share that is none, a text or a list beyond its limit is not.
+A reply is untrusted text. Prose or a code fence around the JSON object is accepted; a missing or
+unknown class, an invalid probability, or a text or list beyond its limit is an error. The error
+messages are sent to the model, so their wording affects its replies.
 """
 
 import textwrap
@@ -18,102 +19,103 @@ from pydantic import (
     model_validator,
 )
 
-MOST_CHARACTERS = 20_000
-"""Of a reply, ten times what the limits below allow: what is longer was not written for us."""
+MAX_REPLY_CHARACTERS = 20_000
+"""Of a reply: ten times what the limits below allow."""
 
-MOST_CUES = 6
-LONGEST_CUE = 100
-LONGEST_PARAPHRASE = 400
+MAX_CUES = 6
+MAX_CUE_CHARACTERS = 100
+MAX_PARAPHRASE_CHARACTERS = 400
 
-OFF_BY_ROUNDING = 0.1
-"""How far from 1 the probabilities may add up: eight shares of one digit can be off by 0.4, but a
-model that is off by more than this has mostly rated each class by itself."""
+SUM_TOLERANCE = 0.1
+"""Allowed deviation of the sum of probabilities from 1. Eight probabilities of one digit can be off
+by 0.4, but a model that is off by more than this has usually rated each class by itself."""
 
-MOST_FAULTS = 5
-"""Named at once to the model that is asked again."""
+MAX_REPORTED_ERRORS = 5
+"""Errors of a reply reported to the model at once."""
 
 END_OF_THINKING = "</think>"
-"""What models that think aloud put before their answer, where the server does not take it away."""
+"""End tag of a reasoning model's thoughts, where the server does not remove them."""
 
 
 class AnswerError(ValueError):
-    """A reply that is no answer: what is wrong with it, for the model and for the record."""
+    """Reply without a valid answer; the message goes to the model and into the record."""
 
 
-def on_one_line(text: str) -> str:
-    """Make a space of every run of line ends, tabs and control signs."""
+def to_one_line(text: str) -> str:
+    """Replace every run of whitespace and control characters by a space."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _clean(value: Any) -> Any:
-    return on_one_line(value) if isinstance(value, str) else value  # else the schema will say so
-
-
-OnOneLine = BeforeValidator(_clean)
-Cue = Annotated[str, OnOneLine, Field(min_length=1, max_length=LONGEST_CUE)]
-Paraphrase = Annotated[str, OnOneLine, Field(min_length=1, max_length=LONGEST_PARAPHRASE)]
+OneLineText = BeforeValidator(lambda value: to_one_line(value) if isinstance(value, str) else value)
+Cue = Annotated[str, OneLineText, Field(min_length=1, max_length=MAX_CUE_CHARACTERS)]
+Paraphrase = Annotated[str, OneLineText, Field(min_length=1, max_length=MAX_PARAPHRASE_CHARACTERS)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Answer(BaseModel):
-    """What is asked of a model: cues, what is felt in other words, and a share for every class.
+    """Answer of the model: cues, the emotion in other words, a probability for every class.
 
-    It is validated with the classes as its context.
+    It is validated with the classes as pydantic context. Its JSON schema, including the names of
+    class and fields, is part of the key of cached replies.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    cues: Annotated[tuple[Cue, ...], Field(max_length=MOST_CUES)]
+    cues: Annotated[tuple[Cue, ...], Field(max_length=MAX_CUES)]
     paraphrase: Paraphrase
     probabilities: dict[str, Probability]
 
     @model_validator(mode="after")
-    def _of_these_classes(self, info: ValidationInfo) -> Self:
+    def _check_classes(self, info: ValidationInfo) -> Self:
         classes: Sequence[str] = (info.context or {})["classes"]
-        unknown = [_short(name) for name in self.probabilities if name not in classes]
+        unknown = [_shorten(name) for name in self.probabilities if name not in classes]
         missing = [name for name in classes if name not in self.probabilities]
         if unknown or missing:
             raise ValueError(
                 f"the classes are {', '.join(classes)}"
-                + (f"; {', '.join(unknown[:MOST_FAULTS])} is none of them" if unknown else "")
+                + (
+                    f"; {', '.join(unknown[:MAX_REPORTED_ERRORS])} is none of them"
+                    if unknown
+                    else ""
+                )
                 + (f"; {', '.join(missing)} is missing" if missing else "")
             )
         total = sum(self.probabilities.values())
-        if abs(total - 1) > OFF_BY_ROUNDING:
+        if abs(total - 1) > SUM_TOLERANCE:
             raise ValueError(f"the probabilities add up to {total:.2f}, not to 1")
         return self
 
-    def shares(self, classes: Sequence[str]) -> dict[str, float]:
-        """Give the probabilities in the order of the classes, adding up to 1."""
+    def normalised_probabilities(self, classes: Sequence[str]) -> dict[str, float]:
+        """Return the probabilities in the order of `classes`, scaled to add up to 1."""
         total = sum(self.probabilities.values())
         return {name: self.probabilities[name] / total for name in classes}
 
 
-def schema(classes: Sequence[str]) -> dict[str, Any]:
-    """Return the JSON schema of an answer, which decoding can be held to: closed, all required.
+def answer_schema(classes: Sequence[str]) -> dict[str, Any]:
+    """Return the JSON schema of an answer for constrained decoding: closed, all fields required.
 
-    No schema can say that shares add up to 1.
+    A JSON schema cannot express that the probabilities add up to 1.
     """
-    found = Answer.model_json_schema()
-    del found["description"]
-    share = found["properties"]["probabilities"]["additionalProperties"]
-    found["properties"]["probabilities"] = {
+    schema = Answer.model_json_schema()
+    del schema["description"]
+    probability = schema["properties"]["probabilities"]["additionalProperties"]
+    schema["properties"]["probabilities"] = {
         "type": "object",
-        "properties": dict.fromkeys(classes, share),
+        "properties": dict.fromkeys(classes, probability),
         "required": list(classes),
         "additionalProperties": False,
     }
-    return found
+    return schema
 
 
-def parse(reply: str, classes: Sequence[str]) -> Answer:
-    """Read the one JSON object of a reply.
+def parse_answer(reply: str, classes: Sequence[str]) -> Answer:
+    """Parse the JSON object of a reply.
 
     Raises:
-        AnswerError: there is none, or it is no answer for these classes; says what is wrong.
+        AnswerError: there is none, or it is not a valid answer for these classes.
     """
-    if len(reply) > MOST_CHARACTERS:
-        raise AnswerError(f"more than {MOST_CHARACTERS} characters")
+    if len(reply) > MAX_REPLY_CHARACTERS:
+        raise AnswerError(f"more than {MAX_REPLY_CHARACTERS} characters")
     text = reply.rpartition(END_OF_THINKING)[2]
     first, last = text.find("{"), text.rfind("}")
     if first < 0:
@@ -121,15 +123,15 @@ def parse(reply: str, classes: Sequence[str]) -> Answer:
     try:
         return Answer.model_validate_json(text[first : last + 1], context={"classes": classes})
     except ValidationError as error:
-        raise AnswerError("; ".join(_faults(error))) from None
+        raise AnswerError("; ".join(_messages(error))) from None
 
 
-def _faults(error: ValidationError) -> Iterator[str]:
-    for fault in error.errors(include_url=False, include_input=False)[:MOST_FAULTS]:
-        where = ".".join(_short(str(step)) for step in fault["loc"])
-        yield f"{where}: {fault['msg']}" if where else fault["msg"].removeprefix("Value error, ")
+def _messages(error: ValidationError) -> Iterator[str]:
+    for detail in error.errors(include_url=False, include_input=False)[:MAX_REPORTED_ERRORS]:
+        where = ".".join(_shorten(str(step)) for step in detail["loc"])
+        yield f"{where}: {detail['msg']}" if where else detail["msg"].removeprefix("Value error, ")
 
 
-def _short(text: str) -> str:
-    """A name a model made up, fit for a log."""
-    return textwrap.shorten(on_one_line(text), 40, placeholder="...") or "''"
+def _shorten(text: str) -> str:
+    """Shorten a name written by the model for a message."""
+    return textwrap.shorten(to_one_line(text), 40, placeholder="...") or "''"

@@ -1,76 +1,78 @@
-"""A chat with a server that speaks OpenAI's protocol: many requests at once, each in a thread."""
+"""Chat with an OpenAI-compatible server: concurrent requests, each in a thread."""
 
 import queue
 import threading
 from collections.abc import Sequence
 
-from ecmf.enrichment.chat import Reply, number
-from ecmf.enrichment.openai_client import Completions, Request
+from ecmf.enrichment.chat import Reply, env_number
+from ecmf.enrichment.openai_client import CompletionRequest, CompletionsClient
 from ecmf.enrichment.prompts import Message
 from ecmf.errors import UserError
 from ecmf.execution.process_pool import Failure
 
-FAILURES_IN_A_ROW = 16
-"""From then on the server is given up, not one clip after the other."""
+MAX_CONSECUTIVE_FAILURES = 16
+"""Failures in a row after which the run stops, rather than fail clip by clip."""
 
 Outcome = Reply | Failure | BaseException
 
 
-class Endpoint:
-    """A `Chat` with as many conversations at once as `ECMF_LLM_CONCURRENCY` says, or 8.
+class ServerChat:
+    """A `Chat` with `ECMF_LLM_CONCURRENCY` requests at once, 8 by default.
 
     Raises:
-        UserError: the environment does not say which server, or says something of no use.
+        UserError: an environment variable is missing or invalid.
     """
 
-    def __init__(self, request: Request) -> None:
-        self.window = int(max(1, number("ECMF_LLM_CONCURRENCY", 8)))
-        self._server = Completions(request)
+    def __init__(self, request: CompletionRequest) -> None:
+        self.max_in_flight = int(max(1, env_number("ECMF_LLM_CONCURRENCY", 8)))
+        self._client = CompletionsClient(request)
         self._failures = 0
         self._closed = False
-        self._asked: queue.SimpleQueue[tuple[str, Sequence[Message]] | None] = queue.SimpleQueue()
-        self._replied: queue.SimpleQueue[tuple[str, Outcome]] = queue.SimpleQueue()
-        self._others = iter(range(self.window - 1, -1, -1))
-        # The threads of an executor would be waited for when Ctrl-C ends the program.
-        for _ in range(self.window):
+        self._requests: queue.SimpleQueue[tuple[str, Sequence[Message]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._outcomes: queue.SimpleQueue[tuple[str, Outcome]] = queue.SimpleQueue()
+        self._other_threads = iter(range(self.max_in_flight - 1, -1, -1))
+        # Not an executor: its threads would be waited for after Ctrl-C.
+        for _ in range(self.max_in_flight):
             threading.Thread(target=self._work, daemon=True).start()
 
-    def submit(self, tag: str, messages: Sequence[Message]) -> None:
-        """Take a conversation."""
-        self._asked.put((tag, messages))
+    def submit(self, key: str, messages: Sequence[Message]) -> None:
+        """Queue the messages of a conversation."""
+        self._requests.put((key, messages))
 
     def receive(self) -> tuple[str, Reply | Failure]:
         """Wait for the next reply.
 
         Raises:
-            UserError: the server is not there, does not know the model, refuses the key, or has
-                given no reply to FAILURES_IN_A_ROW conversations.
+            UserError: the server cannot be reached, does not know the model, rejects the key, or
+                failed MAX_CONSECUTIVE_FAILURES times in a row.
         """
-        tag, received = self._replied.get()
-        if isinstance(received, BaseException):
-            raise received
-        self._failures = self._failures + 1 if isinstance(received, Failure) else 0
-        if isinstance(received, Failure) and self._failures == FAILURES_IN_A_ROW:
+        key, outcome = self._outcomes.get()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        self._failures = self._failures + 1 if isinstance(outcome, Failure) else 0
+        if isinstance(outcome, Failure) and self._failures == MAX_CONSECUTIVE_FAILURES:
             raise UserError(
-                f"{self._server.url} gave no reply to {FAILURES_IN_A_ROW} questions in a row, the "
-                f"last: {received.reason}. What was answered is kept: mend it and run again"
+                f"{self._client.url} failed {MAX_CONSECUTIVE_FAILURES} times in a row, at last "
+                f"with: {outcome.reason}. Replies are cached: fix the server and run again"
             )
-        return tag, received
+        return key, outcome
 
     def close(self) -> None:
-        """Ask nothing more; what is in flight is not waited for."""
+        """Send no further requests; those in flight are not waited for."""
         self._closed = True
-        for _ in range(self.window):
-            self._asked.put(None)
+        for _ in range(self.max_in_flight):
+            self._requests.put(None)
 
     def _work(self) -> None:
-        while (asked := self._asked.get()) is not None and not self._closed:
-            tag, messages = asked
+        while (request := self._requests.get()) is not None and not self._closed:
+            key, messages = request
             outcome: Outcome
             try:
-                outcome = self._server.ask(messages)
+                outcome = self._client.request_reply(messages)
             except BaseException as error:  # noqa: BLE001 (raised again by `receive`)
                 outcome = error
-            self._replied.put((tag, outcome))
-        if not next(self._others):
-            self._server.close()  # by the last thread: none of the others has a connection open
+            self._outcomes.put((key, outcome))
+        if not next(self._other_threads):
+            self._client.close()  # in the last thread: no other has an open connection

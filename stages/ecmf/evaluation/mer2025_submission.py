@@ -1,7 +1,7 @@
-"""A file for MER2025 held against the rules of its official reading: all it breaks, or what it is.
+"""Write and check a submission file of MER2025 by the rules of its official reader.
 
-The header `name,discrete`, then each candidate once and in the order asked for, with one of the
-classes; UTF-8, lines that end in a line feed.
+The header `name,discrete`, then each candidate once, in the order of the manifest, with one of the
+classes; UTF-8, with line feeds.
 """
 
 import csv
@@ -13,82 +13,82 @@ from ecmf import registry
 from ecmf.errors import CorpusError
 
 HEADER = ["name", "discrete"]
-MOST_FAULTS = 20
-"""How many faults are told one by one; the others are counted."""
+MAX_ERRORS = 20
+"""Errors that are listed; the others are only counted."""
 
-Line = tuple[str, str]
-"""A candidate, and what it is predicted to be."""
+Row = tuple[str, str]
+"""A candidate and its predicted class."""
 
 
-def written(lines: Sequence[Line]) -> bytes:
-    """Return the content of the file."""
+def to_csv(rows: Sequence[Row]) -> bytes:
+    """Return the content of the submission file."""
     table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([HEADER, *lines])
+    csv.writer(table, lineterminator="\n").writerows([HEADER, *rows])
     return table.getvalue().encode()
 
 
-def check(content: bytes, candidates: Sequence[str], classes: Sequence[str], where: str) -> str:
-    """Say in a line what a file holds.
+def check(content: bytes, candidates: Sequence[str], classes: Sequence[str], name: str) -> str:
+    """Check a submission, and return a one-line summary of it.
 
     Raises:
-        CorpusError: it breaks a rule; names all it breaks.
+        CorpusError: it breaks a rule; lists all errors.
     """
-    lines, faults = _read(content)
-    faults = faults or [*_faults(lines, candidates, classes)]
-    if faults:
-        told = faults[:MOST_FAULTS]
-        if len(faults) > len(told):
-            told.append(f"and {len(faults) - len(told)} more")
-        raise CorpusError("\n  ".join([f"{where}: {len(faults)} faults", *told]))
-    counts = Counter(label for _, label in lines)
-    return f"{len(lines)} candidates (" + ", ".join(f"{c} {counts[c]}" for c in classes) + ")"
+    rows, errors = _parse(content)
+    errors = errors or [*_find_errors(rows, candidates, classes)]
+    if errors:
+        listed = errors[:MAX_ERRORS]
+        if len(errors) > len(listed):
+            listed.append(f"and {len(errors) - len(listed)} more")
+        raise CorpusError("\n  ".join([f"{name}: {len(errors)} errors", *listed]))
+    counts = Counter(label for _, label in rows)
+    return f"{len(rows)} candidates (" + ", ".join(f"{c} {counts[c]}" for c in classes) + ")"
 
 
-def _read(content: bytes) -> tuple[list[Line], list[str]]:
-    """Return the lines below the header, and why the bytes are no such table."""
+def _parse(content: bytes) -> tuple[list[Row], list[str]]:
+    """Return the rows below the header, and the errors of the format."""
     try:
         text = content.decode()
         rows = list(csv.reader(io.StringIO(text), strict=True))
     except UnicodeDecodeError as error:
-        return [], [f"it is not UTF-8: {error.reason} at byte {error.start}"]
+        return [], [f"not UTF-8: {error.reason} at byte {error.start}"]
     except csv.Error as error:
-        return [], [f"it is not a csv file: {error}"]
-    faults = []
+        return [], [f"not a csv file: {error}"]
+    errors = []
     if "\r" in text:
-        faults.append("it has carriage returns: end its lines in a line feed alone")
+        errors.append("it has carriage returns: end lines with a line feed alone")
     if not text.endswith("\n"):
-        faults.append("its last line does not end: it may have been cut")
+        errors.append("the last line has no line feed: the file may be truncated")
     if rows[:1] != [HEADER]:
         got = ",".join(rows[0]) if rows else ""
-        faults.append(f"its first line is {got!r}, not {','.join(HEADER)!r}")
-    faults += [
+        errors.append(f"the first line is {got!r}, not {','.join(HEADER)!r}")
+    errors += [
         f"line {number} has {len(row)} fields, not {len(HEADER)}"
         for number, row in enumerate(rows, 1)
         if len(row) != len(HEADER)
     ]
-    return [] if faults else [(name, label) for name, label in rows[1:]], faults
+    return [] if errors else [(name, label) for name, label in rows[1:]], errors
 
 
-def _faults(
-    lines: Sequence[Line], candidates: Sequence[str], classes: Sequence[str]
+def _find_errors(
+    rows: Sequence[Row], candidates: Sequence[str], classes: Sequence[str]
 ) -> Iterator[str]:
-    counts, asked = Counter(name for name, _ in lines), set(candidates)
+    counts, expected = Counter(name for name, _ in rows), set(candidates)
     for name, count in counts.items():
         if count > 1:
-            yield f"{name!r} stands {count} times: keep one line"
-        if name not in asked:
-            yield f"{name!r} is no candidate: take it out"
+            yield f"{name!r} occurs {count} times: keep one line"
+        if name not in expected:
+            yield f"{name!r} is not a candidate: remove it"
     for name in candidates:
         if name not in counts:
             yield f"candidate {name!r} is missing: add it"
-    if set(counts) == asked:
+    if set(counts) == expected:
         for number, (name, candidate) in enumerate(zip(counts, candidates, strict=True), 1):
             if name != candidate:
-                yield f"candidate {number} is {name!r}, not {candidate!r}: keep the order asked for"
+                yield f"candidate {number} is {name!r}, not {candidate!r}: keep their order"
                 break
-    for name, label in lines:
+    for name, label in rows:
         if label not in classes:
             yield (
                 f"{name!r}: unknown class {label!r}, the classes are {', '.join(classes)}."
-                + registry.hint(label, classes)
+                + registry.did_you_mean(label, classes)
             )

@@ -1,15 +1,15 @@
-"""What the trained models say of every clip: of labelled ones only where they did not learn them.
+"""Predict class probabilities for every clip with the trained models of all folds and seeds.
 
-Of an unlabelled clip all models speak, also those that learned from its pseudo-label: they repeat
-what they were taught. Such clips are those of decision `added` in `data/labels.csv`; none is scored
-or votes.
+A labelled clip is predicted only by models that did not train on it. An unlabelled clip is
+predicted by all models, also by those that trained on its pseudo-label (decision `added` in
+`data/labels.csv`), which repeat it; such a clip is neither scored nor used to fit anything.
 
-Members vote round by round: how, is fitted on the clips that only stopped the trainings of that
-very round, and holds for those that its trainings had nothing to do with.
+Ensemble weights are fitted per seed and outer fold on the clips that served its trainings for early
+stopping alone, and applied to the clips that none of its trainings used.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -20,140 +20,158 @@ from numpy.typing import NDArray
 
 from ecmf.data.features import Source
 from ecmf.data.manifest import Clip
-from ecmf.evaluation.ensembling import Vote, check_votes, fit_vote
+from ecmf.data.splits import Indices
+from ecmf.evaluation.ensembling import EnsembleWeights, check_validation_clips, fit_weights
 from ecmf.execution import device
 from ecmf.params import EvaluateFusion
-from ecmf.training.cross_validation import Run, load_model, plan
+from ecmf.probabilities import Probabilities
+from ecmf.training.cross_validation import FoldRun, load_model, plan_runs
 from ecmf.training.dataset import Dataset
-from ecmf.training.model_metadata import Card, weights_of
-from ecmf.training.trainer import Said, predict
+from ecmf.training.model_metadata import ModelMetadata, weights_path
+from ecmf.training.trainer import Prediction, predict
 
 log = logging.getLogger(__name__)
 
-Probabilities = NDArray[np.float64]
-"""(clips, classes); rows of NaN where no model may speak of the clip."""
-
-Indices = NDArray[np.int64]
-
 
 @dataclass(frozen=True)
-class Spoken:
-    """What is said of each clip, in manifest order.
+class SplitProbabilities:
+    """Class probabilities (clips, classes) in manifest order; a row is NaN where there are none.
 
-    `test` is for clips that no training had anything to do with: the test split, and whatever else
-    took no part (the validation split where folds were cut from the training split, candidates),
-    and for unlabelled clips, pseudo-labelled or not. `held_out` is for clips of the training split,
-    by the models they only stopped.
+    `test` has the clips that took no part in a training: the test split, candidates, the validation
+    split where folds were cut from the training split; and all unlabelled clips. `validation` has
+    those of the training split, predicted by the models that they stopped early.
     """
 
     test: Probabilities
-    held_out: Probabilities
+    validation: Probabilities
 
     @property
-    def best(self) -> Probabilities:
-        """The one that tells most: `test`, or where there is none `held_out`."""
-        return np.where(np.isnan(self.test), self.held_out, self.test)
+    def test_or_validation(self) -> Probabilities:
+        """Return `test`, and where it is NaN `validation`."""
+        return np.where(np.isnan(self.test), self.validation, self.test)
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Means over folds and seeds; `test_by_seed` is the joint one of each seed over its folds.
+    """Predictions of all clips, averaged over folds and seeds.
 
-    `joint` is what all members say together by their `votes` of each seed and round, `members` what
-    each says alone. `weights` (clips, sources) says how much each source counted, `valence` is
-    (clips, 1): means over the models that know. Of valence only those know that learned from one.
-    Weights are those of folds and seeds of one member: each member weighs in its own way, shares or
-    gates or attention, and a mean over them would mean nothing, so that several say none. `read`
-    are the names of the sources that decide anything: one may only teach.
+    Attributes:
+        ensemble: All members, combined with their `ensemble_weights`.
+        test_by_seed: `ensemble.test` of each seed, averaged over its folds.
+        members: Each member alone.
+        ensemble_weights: By seed and outer fold.
+        source_weights: Weight of each source, (clips, sources); NaN for several members, as each
+            defines its weights in its own way (shares, gates, attention).
+        valence: (clips, 1), of models that were trained on a known valence.
+        input_sources: Names of the sources on which a prediction depends.
     """
 
-    joint: Spoken
+    ensemble: SplitProbabilities
     test_by_seed: dict[int, Probabilities]
-    members: dict[str, Spoken]
-    votes: dict[str, Vote]
-    weights: Probabilities
-    valence: Spoken
-    read: set[str]
+    members: dict[str, SplitProbabilities]
+    ensemble_weights: dict[str, EnsembleWeights]
+    source_weights: Probabilities
+    valence: SplitProbabilities
+    input_sources: set[str]
 
 
 def predict_all(
     folder: Path,
-    card: Card,
+    metadata: ModelMetadata,
     clips: Sequence[Clip],
     sources: Sequence[Source],
     params: EvaluateFusion,
 ) -> Predictions:
-    """Ask every model of `folder` about the clips it may speak of.
+    """Predict every clip with every model of `folder` that did not train on its label.
 
     Raises:
-        ParamsError: votes are to be fitted on validation clips, and the training left none.
+        ParamsError: something is to be fitted on validation clips, but the training left none.
     """
-    check_votes(params, card.training)
-    where = torch.device(device.requested())
-    log.info("predicting on %s", where)
-    dataset = Dataset(sources, where)
-    count, classes, seeds = len(clips), len(card.classes), card.training.seeds
-
-    valence_clips = {
-        (member.name, run.name): run.valence_clips for member in card.members for run in member.runs
-    }
-
-    read: set[str] = set()
-
-    def ask(member: str, run: Run, asked: Indices) -> Said:
-        training, weights = card.training.of_member(member), weights_of(folder, member, run.name)
-        model = load_model(weights, training, sources, classes, where)
-        read.update(source.name for source in model.fusion.read)
-        said = predict(model, dataset, asked)
-        return said if valence_clips[member, run.name] else said._replace(valence=None)
-
+    training, shape = metadata.training, (len(clips), len(metadata.classes))
+    check_validation_clips(params, training)
+    predictor = _Predictor(folder, metadata, len(clips), sources)
+    ensemble = {seed: _SplitMeans(*shape) for seed in training.seeds}
     members = {
-        name: {seed: _Means(count, classes) for seed in seeds} for name in card.training.members
+        name: {seed: _SplitMeans(*shape) for seed in training.seeds} for name in training.members
     }
-    joint = {seed: _Means(count, classes) for seed in seeds}
-    weights, valence, votes = _Mean(count, len(sources)), _Means(count, 1), {}
-    runs = groupby(plan(clips, card.training), lambda run: (run.seed, run.fold.round))
-    for (seed, number), group in runs:
-        own = {name: _Means(count, classes) for name in members}
-        validation = np.array([], "int64")
-        for run in group:
-            outside = np.setdiff1d(
-                np.arange(count), np.union1d(run.fold.train, run.fold.validation)
-            )
-            validation = np.union1d(validation, run.fold.validation)
-            asked = np.concatenate([outside, run.fold.validation])
-            for name, means in own.items():
-                said = ask(name, run, asked)
-                means.add(asked, said.probabilities, len(outside))
-                if said.weights is not None and len(members) == 1:
-                    weights.add(asked, said.weights)
-                if said.valence is not None:
-                    valence.add(asked, said.valence[:, None], len(outside))
-        spoken = {name: means.values() for name, means in own.items()}
-        truth = np.array([card.classes.index(clips[i].label) for i in validation], "int64")
-        vote = fit_vote([one.held_out[validation] for one in spoken.values()], truth, params)
-        votes[f"seed{seed}-round{number}"] = vote
-        joint[seed].add_spoken(
-            Spoken(
-                vote([one.test for one in spoken.values()]),
-                vote([one.held_out for one in spoken.values()]),
+    ensemble_weights = {}
+    runs = groupby(plan_runs(clips, training), lambda run: (run.seed, run.fold.outer_fold))
+    for (seed, outer_fold), group in runs:
+        own, validation = predictor.predict_outer_fold(group)
+        truth = np.array([metadata.classes.index(clips[i].label) for i in validation], "int64")
+        weights = fit_weights([part.validation[validation] for part in own.values()], truth, params)
+        ensemble_weights[f"seed{seed}-round{outer_fold}"] = weights
+        ensemble[seed].add_split(
+            SplitProbabilities(
+                weights([part.test for part in own.values()]),
+                weights([part.validation for part in own.values()]),
             )
         )
-        for name, one in spoken.items():
-            members[name][seed].add_spoken(one)
+        for name, part in own.items():
+            members[name][seed].add_split(part)
     return Predictions(
-        joint=_over_seeds(joint),
-        test_by_seed={seed: means.values().test for seed, means in joint.items()},
+        ensemble=_over_seeds(ensemble),
+        test_by_seed={seed: means.values().test for seed, means in ensemble.items()},
         members={name: _over_seeds(by_seed) for name, by_seed in members.items()},
-        votes=votes,
-        weights=weights.values(),
-        valence=valence.values(),
-        read=read,
+        ensemble_weights=ensemble_weights,
+        source_weights=predictor.source_weights.values(),
+        valence=predictor.valence.values(),
+        input_sources=predictor.input_sources,
     )
 
 
-class _Mean:
-    """A mean that grows row by row; what is NaN is not counted."""
+class _Predictor:
+    """Predict with the models of one outer fold after the other, and collect their means."""
+
+    def __init__(
+        self, folder: Path, metadata: ModelMetadata, clips: int, sources: Sequence[Source]
+    ) -> None:
+        self._folder, self._metadata = folder, metadata
+        self._clips, self._sources = clips, sources
+        self._device = torch.device(device.requested())
+        log.info("predicting on %s", self._device)
+        self._dataset = Dataset(sources, self._device)
+        self._valence_clips = {
+            (member.name, run.name): run.valence_clips
+            for member in metadata.members
+            for run in member.runs
+        }
+        self.source_weights = _RunningMean(clips, len(sources))
+        self.valence = _SplitMeans(clips, 1)
+        self.input_sources: set[str] = set()
+
+    def predict_outer_fold(
+        self, runs: Iterable[FoldRun]
+    ) -> tuple[dict[str, SplitProbabilities], Indices]:
+        """Return the mean prediction of each member over `runs`, and their validation clips."""
+        names = self._metadata.training.members
+        own = {name: _SplitMeans(self._clips, len(self._metadata.classes)) for name in names}
+        validation = np.array([], "int64")
+        for run in runs:
+            used = np.union1d(run.fold.train, run.fold.validation)
+            unseen = np.setdiff1d(np.arange(self._clips), used)
+            validation = np.union1d(validation, run.fold.validation)
+            clips = np.concatenate([unseen, run.fold.validation])
+            for name, means in own.items():
+                prediction = self._predict(name, run, clips)
+                means.add(clips, prediction.probabilities, len(unseen))
+                if prediction.weights is not None and len(names) == 1:
+                    self.source_weights.add(clips, prediction.weights)
+                if prediction.valence is not None and self._valence_clips[name, run.name]:
+                    self.valence.add(clips, prediction.valence[:, None], len(unseen))
+        return {name: means.values() for name, means in own.items()}, validation
+
+    def _predict(self, member: str, run: FoldRun, clips: Indices) -> Prediction:
+        weights = weights_path(self._folder, member, run.name)
+        training = self._metadata.training.of_member(member)
+        classes = len(self._metadata.classes)
+        model = load_model(weights, training, self._sources, classes, self._device)
+        self.input_sources.update(source.name for source in model.fusion.input_sources)
+        return predict(model, self._dataset, clips)
+
+
+class _RunningMean:
+    """A mean per row that is updated row by row; values of NaN are not counted."""
 
     def __init__(self, rows: int, columns: int) -> None:
         self._sum = np.zeros((rows, columns))
@@ -169,29 +187,29 @@ class _Mean:
         return np.where(known, self._sum / np.maximum(self._count, 1), np.nan)
 
 
-class _Means:
-    """The two means of `Spoken`."""
+class _SplitMeans:
+    """Running means of the two parts of `SplitProbabilities`."""
 
     def __init__(self, rows: int, columns: int) -> None:
-        self._everyone = np.arange(rows)
-        self._test, self._held_out = _Mean(rows, columns), _Mean(rows, columns)
+        self._all = np.arange(rows)
+        self._test, self._validation = _RunningMean(rows, columns), _RunningMean(rows, columns)
 
-    def add(self, asked: Indices, values: NDArray[np.floating], outside: int) -> None:
-        """Add what a model says; the first `outside` of the clips had nothing to do with it."""
-        self._test.add(asked[:outside], values[:outside])
-        self._held_out.add(asked[outside:], values[outside:])
+    def add(self, clips: Indices, values: NDArray[np.floating], unseen: int) -> None:
+        """Add a model's predictions; the first `unseen` clips took no part in its training."""
+        self._test.add(clips[:unseen], values[:unseen])
+        self._validation.add(clips[unseen:], values[unseen:])
 
-    def add_spoken(self, spoken: Spoken) -> None:
-        self._test.add(self._everyone, spoken.test)
-        self._held_out.add(self._everyone, spoken.held_out)
+    def add_split(self, split: SplitProbabilities) -> None:
+        self._test.add(self._all, split.test)
+        self._validation.add(self._all, split.validation)
 
-    def values(self) -> Spoken:
-        return Spoken(self._test.values(), self._held_out.values())
+    def values(self) -> SplitProbabilities:
+        return SplitProbabilities(self._test.values(), self._validation.values())
 
 
-def _over_seeds(by_seed: Mapping[int, _Means]) -> Spoken:
-    spoken = [means.values() for means in by_seed.values()]
-    mean = _Means(*spoken[0].test.shape)
-    for one in spoken:
-        mean.add_spoken(one)
+def _over_seeds(by_seed: Mapping[int, _SplitMeans]) -> SplitProbabilities:
+    splits = [means.values() for means in by_seed.values()]
+    mean = _SplitMeans(*splits[0].test.shape)
+    for split in splits:
+        mean.add_split(split)
     return mean.values()

@@ -5,27 +5,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MSE_SHARE = 0.25
-"""What MER2023 takes off the WAF for each unit of squared error of valence (arXiv 2304.08981)."""
+MSE_FACTOR = 0.25
+"""Weight of the squared error of valence in the metric of MER2023-MULTI (arXiv 2304.08981)."""
 
 
 def valence_scores(
-    given: NDArray[np.float32], told: NDArray[np.float64], waf: float
+    truth: NDArray[np.float32], predicted: NDArray[np.float64], waf: float
 ) -> dict[str, Any]:
-    """Squared error and correlation over the clips whose valence is given and told, for JSON.
+    """Compute squared error and Pearson correlation of valence, (clips,) each, as a JSON object.
 
-    `mer2023_combined` is the metric of MER2023-MULTI, of the `waf` over all clips. The correlation
-    is None where either side does not vary. Without any such clip there is nothing to score.
+    Clips where either is NaN are left out; without any other clip, the result is empty. The
+    correlation is None where either side is constant. `mer2023_combined` is the metric of
+    MER2023-MULTI, from the `waf` over all clips.
     """
-    known = ~np.isnan(given) & ~np.isnan(told)
+    known = ~np.isnan(truth) & ~np.isnan(predicted)
     if not known.any():
         return {}
-    truth, said = given[known].astype("float64"), told[known]
-    error = float(np.mean((truth - said) ** 2))
-    varies = truth.std() > 0 and said.std() > 0
+    truth_known, predicted_known = truth[known].astype("float64"), predicted[known]
+    error = float(np.mean((truth_known - predicted_known) ** 2))
+    varies = truth_known.std() > 0 and predicted_known.std() > 0
     return {
         "valence_clips": int(known.sum()),
         "valence_mse": error,
-        "valence_r": float(np.corrcoef(truth, said)[0, 1]) if varies else None,
-        "mer2023_combined": waf - MSE_SHARE * error,
+        "valence_r": float(np.corrcoef(truth_known, predicted_known)[0, 1]) if varies else None,
+        "mer2023_combined": waf - MSE_FACTOR * error,
     }

@@ -1,10 +1,9 @@
-"""The results of some clips as one safetensors file: what the cache is made of.
+"""File format of the result cache: one safetensors file, a pack, with the results of some clips.
 
     <number>/values, <number>/times, <number>/columns/<name>    of the number-th store, clip by clip
     metadata["clips"]        JSON, clip -> rows, state, reason, facts of each store, and a digest
 
-The digest of a clip is the sha256 of all that is said of it: one that is damaged is told from its
-neighbours.
+The digest of a clip is the sha256 of its arrays and metadata, so damage is located to the clip.
 """
 
 import hashlib
@@ -23,39 +22,39 @@ from ecmf.storage.store import Layout, Result, Rows
 DIGEST = "digest"
 
 UNREADABLE = (ValueError, KeyError, IndexError, TypeError, safetensors.SafetensorError)
-"""What reading bytes can raise that are not those of a pack any more."""
+"""Exceptions that reading a damaged pack can raise."""
 
 
-def keys(path: Path) -> list[str]:
-    """List the clips of a pack, without reading their results."""
+def read_keys(path: Path) -> list[str]:
+    """List the keys of the clips in a pack, without reading their results."""
     with safetensors.safe_open(path, "numpy") as file:
         return list(json.loads(file.metadata()["clips"]))
 
 
-def packed(
+def pack(
     results: Mapping[str, Result], layouts: tuple[Layout, ...]
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Lay the arrays of all results one after the other; what is said of each goes to the head."""
+    """Concatenate the arrays of all results; return the tensors and the metadata of a pack."""
     tensors: dict[str, NDArray[Any]] = {}
-    heads: dict[str, list[dict[str, Any]]] = {key: [] for key in results}
+    entries: dict[str, list[dict[str, Any]]] = {key: [] for key in results}
     digests = {key: hashlib.sha256(key.encode()) for key in results}
     for number, layout in enumerate(layouts):
         arrays: dict[str, list[NDArray[Any]]] = {}
         for key, result in results.items():
             rows = result[number]
-            head: dict[str, Any] = {
+            entry: dict[str, Any] = {
                 "rows": len(rows), "state": rows.state, "reason": rows.reason,
                 "facts": dict(rows.facts),
             }  # fmt: skip
             if layout.jpeg:
-                head["bytes"] = [len(picture) for picture in rows.values]
-            heads[key].append(head)
-            digests[key].update(json.dumps(head, sort_keys=True).encode())
+                entry["bytes"] = [len(file) for file in rows.values]
+            entries[key].append(entry)
+            digests[key].update(json.dumps(entry, sort_keys=True).encode())
             for name, array in _arrays(rows, layout).items():
                 arrays.setdefault(f"{number}/{name}", []).append(array)
                 digests[key].update(array.data)
         tensors |= {name: np.concatenate(pieces) for name, pieces in arrays.items()}
-    clips = {key: [*heads[key], {DIGEST: digests[key].hexdigest()}] for key in results}
+    clips = {key: [*entries[key], {DIGEST: digests[key].hexdigest()}] for key in results}
     return tensors, {"clips": json.dumps(clips)}
 
 
@@ -74,7 +73,7 @@ def _arrays(rows: Rows, layout: Layout) -> dict[str, NDArray[Any]]:
 
 
 def read(path: Path, layouts: tuple[Layout, ...]) -> tuple[dict[str, Result], list[str]]:
-    """Read the results of a pack, and the keys of those whose digest says they are damaged."""
+    """Return the intact results of a pack, and the keys of the damaged ones."""
     with safetensors.safe_open(path, "numpy") as file:
         clips: dict[str, list[dict[str, Any]]] = json.loads(file.metadata()["clips"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -82,16 +81,16 @@ def read(path: Path, layouts: tuple[Layout, ...]) -> tuple[dict[str, Result], li
     results: dict[str, list[Rows]] = {key: [] for key in clips}
     for number, layout in enumerate(layouts):
         row = byte = 0
-        for key, heads in clips.items():
-            head = heads[number]
-            digests[key].update(json.dumps(head, sort_keys=True).encode())
-            count = head["rows"]
-            length = sum(head["bytes"]) if layout.jpeg else count
+        for key, entries in clips.items():
+            entry = entries[number]
+            digests[key].update(json.dumps(entry, sort_keys=True).encode())
+            count = entry["rows"]
+            length = sum(entry["bytes"]) if layout.jpeg else count
             first = byte if layout.jpeg else row
             values: Any = tensors[f"{number}/values"][first : first + length]
             digests[key].update(values.data)
             if layout.jpeg:
-                ends = accumulate(head["bytes"], initial=0)
+                ends = accumulate(entry["bytes"], initial=0)
                 values = [values[a:b].tobytes() for a, b in pairwise(ends)]
             times = np.arange(count) / layout.rate if layout.rate else None
             if times is None:
@@ -102,8 +101,8 @@ def read(path: Path, layouts: tuple[Layout, ...]) -> tuple[dict[str, Result], li
                 columns[name] = tensors[f"{number}/columns/{name}"][row : row + count]
                 digests[key].update(columns[name].data)
             results[key].append(
-                Rows(values, times, columns, head["facts"], head["state"], head["reason"])
+                Rows(values, times, columns, entry["facts"], entry["state"], entry["reason"])
             )
             row, byte = row + count, byte + length
-    damaged = [key for key, heads in clips.items() if digests[key].hexdigest() != heads[-1][DIGEST]]
+    damaged = [key for key, (*_, last) in clips.items() if digests[key].hexdigest() != last[DIGEST]]
     return {key: tuple(rows) for key, rows in results.items() if key not in set(damaged)}, damaged

@@ -1,7 +1,7 @@
-"""Hash the code that decides a result: a module, and every module of this project it imports.
+"""Hash the code that determines a result: a module, and every module of this project it imports.
 
-Comments, docstrings and formatting decide nothing: changing them recomputes nothing. Every cache,
-of results per clip, of trainings and of trials, asks this module which code made a result.
+Comments, docstrings and formatting do not count: changing them recomputes nothing. The hash is part
+of the key of every cache: of results per clip, of trainings and of trials.
 """
 
 import ast
@@ -15,7 +15,7 @@ from ecmf import registry
 STAGES = Path(__file__).resolve().parents[2]
 
 INFRASTRUCTURE = frozenset({"cli", "config", "errors", "execution", "params", "registry"})
-"""Packages and modules of ecmf that carry a run and decide no value in it."""
+"""Packages and modules of ecmf that run the work and determine no value."""
 
 CARRIERS = frozenset(
     {
@@ -25,53 +25,53 @@ CARRIERS = frozenset(
         "ecmf.storage.store_writer",
     }
 )
-"""Modules that apply an encoder or hold what it returns. The one constant that counts there, the
-number of chunks per batch, is part of every encoder's key."""
+"""Modules that run an encoder or store its features. Their only constant that matters, the number
+of chunks per batch, is part of every encoder's key."""
 
 
-def imported(path: Path) -> Iterator[Path]:
-    """Yield the project's modules that a file names in its imports."""
+def imported_files(path: Path) -> Iterator[Path]:
+    """Yield the files of the project's modules that a file imports."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             if not (STAGES / node.module.split(".")[0]).is_dir():
                 continue
             for alias in node.names:
-                below = _file(f"{node.module}.{alias.name}")
-                yield below if below.is_file() else _file(node.module)
+                submodule = _file(f"{node.module}.{alias.name}")
+                yield submodule if submodule.is_file() else _file(node.module)
 
 
-def closure(path: Path, without: frozenset[str] = frozenset()) -> set[Path]:
-    """Return all modules of the project that a file imports, and those they import.
+def import_closure(path: Path, exclude: frozenset[str] = frozenset()) -> set[Path]:
+    """Return the files of all modules of the project that a file imports, directly or indirectly.
 
-    Infrastructure and packages' `__init__` are left out, and so are the modules named in `without`.
+    Infrastructure, `__init__` files and the modules named in `exclude` are left out.
     """
     seen: set[Path] = set()
-    waiting = [path]
-    while waiting:
-        for found in imported(waiting.pop()):
-            name = _module(found)
-            if found in seen or found.stem == "__init__" or name in without:
+    pending = [path]
+    while pending:
+        for file in imported_files(pending.pop()):
+            name = _module(file)
+            if file in seen or file.stem == "__init__" or name in exclude:
                 continue
             if name.partition("ecmf.")[2].split(".")[0] not in INFRASTRUCTURE:
-                seen.add(found)
-                waiting.append(found)
+                seen.add(file)
+                pending.append(file)
     return seen
 
 
 @functools.cache
-def of(*modules: str) -> str:
-    """Hash the code of modules like "ecmf.encoders.image.motion" and of all they import."""
+def hash_modules(*modules: str) -> str:
+    """Hash the code of modules like "ecmf.encoders.image.motion" and of their imports."""
     files = {_file(module) for module in modules}
     for file in tuple(files):
-        files |= closure(file, CARRIERS)
+        files |= import_closure(file, CARRIERS)
     digest = hashlib.sha256()
     for file in sorted(files):
-        digest.update(f"{file.relative_to(STAGES).as_posix()}\0{_meaning(file)}\0".encode())
+        digest.update(f"{file.relative_to(STAGES).as_posix()}\0{_syntax_tree(file)}\0".encode())
     return digest.hexdigest()
 
 
-def modules_of(family: str, name: str) -> tuple[str, ...]:
-    """Return the module of a plugin, and those of its whole family if it loads others by name."""
+def plugin_modules(family: str, name: str) -> tuple[str, ...]:
+    """Return the module of a plugin; of its whole family if it loads other plugins by name."""
     module = f"ecmf.{family}.{name}"
     if not _loads_by_name(_file(module)):
         return (module,)
@@ -82,22 +82,22 @@ def _loads_by_name(file: Path) -> bool:
     return any(
         isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
-        and (node.value.id, node.attr) in {("registry", "load"), ("registry", "create")}
+        and (node.value.id, node.attr) in {("registry", "load"), ("registry", "build")}
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
     )
 
 
-def _meaning(file: Path) -> str:
-    """Return the syntax tree of a file without its docstrings."""
+def _syntax_tree(file: Path) -> str:
+    """Dump the syntax tree of a file without its docstrings."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):  # not of a lambda
-            node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
+            node.body = [line for line in body if not _is_docstring(line)]  # type: ignore[attr-defined]
     return ast.dump(tree)
 
 
-def _is_text(node: ast.stmt) -> bool:
+def _is_docstring(node: ast.stmt) -> bool:
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)

@@ -1,7 +1,7 @@
-"""Where networks run: the device asked for in `ECMF_DEVICE`, and the proof that it was got.
+"""Select the device networks run on from `ECMF_DEVICE`, and check that it is available.
 
-The device is no parameter: it may change a result in nothing but the rounding, so it comes from the
-environment.
+The device comes from the environment and is no parameter, because it changes only the rounding of
+results.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ log = logging.getLogger(__name__)
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 
-BY_RULE = {"cudnn_conv_algo_search": "HEURISTIC"}
-"""How CUDA chooses its way of summing: not by trial, which may end otherwise every time."""
+DETERMINISTIC = {"cudnn_conv_algo_search": "HEURISTIC"}
+"""Choose convolution algorithms by rule, not by timing, whose outcome differs between runs."""
 
 OUT_OF_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "Failed to allocate memory")
-"""What torch on the CPU and onnxruntime say."""
+"""Messages of torch on the CPU and of onnxruntime."""
 
 
 def requested() -> str:
     """Return `ECMF_DEVICE` from the environment: "cpu" where unset, "cuda", or one GPU, "cuda:1".
 
     Raises:
-        UserError: it names no device.
+        UserError: `ECMF_DEVICE` is not a device.
     """
     device = os.environ.get("ECMF_DEVICE") or "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
@@ -46,29 +46,29 @@ def requested() -> str:
     return device
 
 
-def of_torch() -> str:
-    """Return the requested device once torch has it.
+def torch_device() -> str:
+    """Return the requested device, checked to be available to torch.
 
     Raises:
-        UserError: a GPU was asked for that torch does not see.
+        UserError: torch does not see the requested GPU.
     """
     import torch
 
-    where = requested()
-    if where != "cpu" and int(where.partition(":")[2] or 0) >= torch.cuda.device_count():
+    device = requested()
+    if device != "cpu" and int(device.partition(":")[2] or 0) >= torch.cuda.device_count():
         raise UserError(
-            f"ECMF_DEVICE is {where!r}, but torch {torch.__version__} sees "
+            f"ECMF_DEVICE is {device!r}, but torch {torch.__version__} sees "
             f"{torch.cuda.device_count()} GPUs: check the driver and that this torch is built for "
             "CUDA, or unset ECMF_DEVICE"
         )
-    return where
+    return device
 
 
 @contextmanager
 def exact_convolutions() -> Iterator[None]:
-    """Keep torch's convolutions to float32 on a GPU, and to one way of summing, in this block.
+    """Run torch's convolutions on a GPU in full float32, with deterministic algorithms.
 
-    They would else be computed with 10 bits of mantissa (TF32), and summed in a way found by trial.
+    The default is a mantissa of 10 bits (TF32) and an algorithm selected by timing.
     """
     import torch
 
@@ -76,47 +76,45 @@ def exact_convolutions() -> Iterator[None]:
         yield
 
 
-def threads() -> int:
-    """Return how many threads a network computes with: `OMP_NUM_THREADS`, else one per core.
+def thread_count() -> int:
+    """Return the number of threads of a network: `OMP_NUM_THREADS`, else one per core.
 
-    The cores are those this process may use: a job of an array often has a few of many.
-
-    Worker processes are started with `OMP_NUM_THREADS` at 1 (`workers.py`), so that processes for
-    all cores never meet threads for all cores.
+    The cores are those this process may use: a job of an array often has few of many. Worker
+    processes start with `OMP_NUM_THREADS` at 1, so that one process per core runs one thread.
     """
-    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(given) if given.isdecimal() and int(given) else len(os.sched_getaffinity(0))
+    setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(setting) if setting.isdecimal() and int(setting) else len(os.sched_getaffinity(0))
 
 
-def preparing_threads() -> int:
-    """Return how many threads read and preprocess clips ahead of a network."""
-    return min(4, threads())
+def loader_threads() -> int:
+    """Return the number of threads that load and preprocess clips ahead of a network."""
+    return min(4, thread_count())
 
 
 def to_device(batch: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
-    """Copy arrays to the requested device; through pinned memory, and not waited for, on a GPU."""
+    """Copy arrays to the requested device; to a GPU asynchronously, through pinned memory."""
     import torch
 
-    where = requested()
+    device = requested()
     tensors = {name: torch.from_numpy(array) for name, array in batch.items()}
-    if where == "cpu":
+    if device == "cpu":
         return tensors
     return {
-        name: tensor.pin_memory().to(where, non_blocking=True) for name, tensor in tensors.items()
+        name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in tensors.items()
     }
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether a network failed for want of memory, by torch or by onnxruntime."""
+    """Return whether an exception of torch or onnxruntime means that memory ran out."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or any(words in str(error) for words in OUT_OF_MEMORY)
+        or any(message in str(error) for message in OUT_OF_MEMORY)
     )
 
 
 def free_memory() -> None:
-    """Give back what torch keeps of the GPU's memory for later."""
+    """Release the GPU memory that torch caches."""
     if requested() != "cpu":
         import torch
 
@@ -124,17 +122,17 @@ def free_memory() -> None:
 
 
 def onnx_session(path: Path) -> onnxruntime.InferenceSession:
-    """Open the network of an ONNX file on the requested device, and log which one it runs on.
+    """Open an ONNX file on the requested device, and log the execution provider.
 
-    onnxruntime falls back to the CPU with no more than a warning; here that is an error. It also
-    reads no thread limit from the environment, so `threads()` is handed on to it.
+    onnxruntime falls back to the CPU with no more than a warning; here that is an error. It reads
+    no thread limit from the environment, so it gets `thread_count()`.
 
     Raises:
-        MissingFileError: `path` is absent, or is no ONNX network.
-        UserError: CUDA was asked for and not got; says what to install.
+        MissingFileError: `path` is absent, or is not an ONNX network.
+        UserError: CUDA was requested but is not available; names the package to install.
     """
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as faults
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
     if not path.is_file():
         raise MissingFileError(f"no ONNX file {path}")
@@ -146,18 +144,18 @@ def onnx_session(path: Path) -> onnxruntime.InferenceSession:
         onnxruntime.preload_dlls()
         number = int(device.partition(":")[2] or 0)
         # TF32 would compute float32 with 10 bits of mantissa
-        providers = [(CUDA, {"device_id": number, "use_tf32": 0, **BY_RULE}), CPU]
+        providers = [(CUDA, {"device_id": number, "use_tf32": 0, **DETERMINISTIC}), CPU]
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads()
+    options.intra_op_num_threads = thread_count()
     options.log_severity_level = 3  # errors; it warns of every batch a file does not declare
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except (faults.InvalidProtobuf, faults.InvalidGraph, faults.Fail) as error:
-        raise MissingFileError(f"{path} is no ONNX network that can be run: {error}") from error
-    found = session.get_providers()
-    if device != "cpu" and CUDA not in found:
+    except (errors.InvalidProtobuf, errors.InvalidGraph, errors.Fail) as error:
+        raise MissingFileError(f"{path} is not a runnable ONNX network: {error}") from error
+    available = session.get_providers()
+    if device != "cpu" and CUDA not in available:
         raise _no_cuda(device, onnxruntime)
-    log.info("%s runs on %s", path.name, found[0])
+    log.info("%s runs on %s", path.name, available[0])
     return session
 
 

@@ -1,8 +1,8 @@
-"""Apply a recipe to every clip: what is in the cache is not asked again, the rest is worked out.
+"""Run a recipe on every clip that is not in the result cache.
 
-First the cache is filled, by this machine or by many; then the results are read from it in the
+First the cache is filled, by this machine or by a cluster; then the results are read from it in the
 order of the manifest. A killed run, a job of an array and a node of a cluster leave their results
-there, and the next run goes on from them.
+in the cache, and the next run continues from them.
 """
 
 import logging
@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from ecmf.errors import UserError
 from ecmf.execution import process_pool, result_cache
-from ecmf.execution.local import fill
+from ecmf.execution.local import fill_cache
 from ecmf.execution.process_pool import Failure
-from ecmf.execution.recipe import Given, Recipe, has_failed
+from ecmf.execution.recipe import ClipInput, Recipe, has_failed
 from ecmf.execution.shard import Shard
 from ecmf.storage.store import Result
 
@@ -25,37 +25,38 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Results:
-    """The results of all clips, in their order; each is read when its turn comes."""
+    """Results of all clips, in their order; each is read when it is iterated over."""
 
     recipe: Recipe
-    clips: Sequence[Given]
-    shelf: result_cache.Shelf
+    clips: Sequence[ClipInput]
+    cache: result_cache.ResultCache
     failed: Mapping[str, Result | Failure]
-    most_bytes: int
+    size_limit: int
 
     def __iter__(self) -> Iterator[tuple[str, Result | Failure]]:
-        """Yield clip id and result; one that was damaged or pruned meanwhile is made again.
+        """Yield clip id and result; recompute a result that was damaged or pruned meanwhile.
 
-        So is one whose twin of the same content failed: the reason may be about that very file.
+        A clip whose duplicate of the same content failed is computed itself: the reason may name
+        the file.
         """
         for clip in self.clips:
-            result = clip.result or self.failed.get(clip.clip_id) or self.shelf.get(clip.key)
-            yield clip.clip_id, result or self._again(clip)
-        result_cache.prune(self.most_bytes)
+            result = clip.result or self.failed.get(clip.clip_id) or self.cache.get(clip.key)
+            yield clip.clip_id, result or self._recompute(clip)
+        result_cache.prune(self.size_limit)
 
-    def _again(self, clip: Given) -> Result | Failure:
-        # in a process of its own: what was lost may have been lost by a crash
-        ((_, result),) = self.recipe([(clip.key, clip.read)], processes=2)
+    def _recompute(self, clip: ClipInput) -> Result | Failure:
+        # two processes, so that it runs in a worker: the result may be missing because of a crash
+        ((_, result),) = self.recipe([(clip.key, clip.load)], processes=2)
         if not isinstance(result, Failure) and not has_failed(result):
-            self.shelf.put({clip.key: result})
+            self.cache.put({clip.key: result})
         return result
 
 
-def apply(recipe: Recipe, clips: Sequence[Given], shard: Shard | None = None) -> Results | None:
-    """Fill the cache with the results of `clips`; return them, or None if only a share was filled.
+def run(recipe: Recipe, clips: Sequence[ClipInput], shard: Shard | None = None) -> Results | None:
+    """Compute the missing results of `clips`; return all results, or None if there is a `shard`.
 
-    Where it runs is no parameter: `ECMF_ENGINE` from the environment is "local", or "ray" for the
-    nodes of a cluster (see `cluster.py`).
+    The environment variable `ECMF_ENGINE` selects where it runs: "local", or "ray" for the nodes of
+    a cluster (see `ray_cluster.py`). A shard only fills the cache with its clips.
 
     Raises:
         UserError: `ECMF_ENGINE` is neither, or the cache cannot be written.
@@ -63,46 +64,45 @@ def apply(recipe: Recipe, clips: Sequence[Given], shard: Shard | None = None) ->
     engine = os.environ.get("ECMF_ENGINE") or "local"
     if engine not in ("local", "ray"):
         raise UserError(f"ECMF_ENGINE is {engine!r}: set it to local or ray")
-    most_bytes = result_cache.most_bytes()  # a limit that is none stops the stage before its work
-    shelf = recipe.shelf()
-    shelf.use()
-    asked = shard(clips) if shard else clips
-    # Clips of the same content share a result, so a dict: it is worked out once.
-    missing = {clip.key: clip for clip in asked if clip.result is None and clip.key not in shelf}
-    found = len(asked) - len(missing)
-    share = f" (shard {shard})" if shard else ""
+    size_limit = result_cache.size_limit()  # an invalid limit stops the stage before its work
+    cache = recipe.open_cache()
+    cache.touch()
+    selected = shard(clips) if shard else clips
+    # A dict, because clips of the same content share a result: it is computed once.
+    missing = {clip.key: clip for clip in selected if clip.result is None and clip.key not in cache}
+    hits = len(selected) - len(missing)
     log.info(
-        "%s%s: %d clips, %d known, %d to work out",
-        recipe.name, share, len(asked), found, len(missing),
+        "%s%s: %d clips, %d cached, %d to compute",
+        recipe.name, f" (shard {shard})" if shard else "", len(selected), hits, len(missing),
     )  # fmt: skip
     failed: dict[str, Result | Failure] = {}
-    counted = {"hits": found, "misses": len(missing)}
+    counts = {"hits": hits, "misses": len(missing)}
     with tqdm(
-        total=len(asked), initial=found, desc=recipe.name, unit="clip", disable=None,
-        postfix=counted,
+        total=len(selected), initial=hits, desc=recipe.name, unit="clip", disable=None,
+        postfix=counts,
     ) as progress:  # fmt: skip
         if missing and engine == "ray":
             from ecmf.execution import ray_cluster
 
-            filled = ray_cluster.fill(recipe, list(missing.values()))
+            done = ray_cluster.fill_cache(recipe, list(missing.values()))
         else:
-            items = ((key, clip.read) for key, clip in missing.items())
-            filled = fill(recipe, shelf, items, process_pool.count())
-        for key, failure in filled:
+            items = ((key, clip.load) for key, clip in missing.items())
+            done = fill_cache(recipe, cache, items, process_pool.worker_count())
+        for key, failure in done:
             if failure:
                 failed[missing[key].clip_id] = failure
-            progress.set_postfix({**counted, **recipe.shown()}, refresh=False)
+            progress.set_postfix({**counts, **recipe.status()}, refresh=False)
             progress.update()
-    if engine == "ray":  # other processes have written
-        shelf = recipe.shelf()
+    if engine == "ray":  # other processes have written to the cache
+        cache = recipe.open_cache()
     if shard:
         for clip_id, failure in failed.items():
-            log.warning("%s: %s failed: %s", recipe.name, clip_id, _why(failure))
+            log.warning("%s: %s failed: %s", recipe.name, clip_id, _reason(failure))
         return None
-    return Results(recipe, clips, shelf, failed, most_bytes)
+    return Results(recipe, clips, cache, failed, size_limit)
 
 
-def _why(failure: Result | Failure) -> str:
+def _reason(failure: Result | Failure) -> str:
     if isinstance(failure, Failure):
         return failure.reason
     return "; ".join(rows.reason for rows in failure if rows.state == "failed")

@@ -1,4 +1,4 @@
-"""How many clips may fail before a stage does."""
+"""Limit the share of clips that may fail before the stage fails."""
 
 import logging
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ log = logging.getLogger(__name__)
 
 
 def check_budget(failures: Mapping[str, str], clips: int, budget: float) -> None:
-    """Log every failed clip with its reason; raise ErrorBudgetError if they are too many.
+    """Log every failed clip with its reason; raise ErrorBudgetError if there are too many.
 
-    `budget` is the share of `clips` that may fail.
+    `failures` maps clip id to reason; `budget` is the fraction of `clips` that may fail.
     """
     lines = [f"{clip_id}: {reason}" for clip_id, reason in failures.items()]
     if len(failures) > budget * clips:
@@ -19,7 +19,7 @@ def check_budget(failures: Mapping[str, str], clips: int, budget: float) -> None
             "\n  ".join(
                 [
                     f"{len(failures)} of {clips} clips failed, error_budget allows {budget:.2%}. "
-                    "Mend or remove these clips, or raise error_budget:",
+                    "Fix or remove these clips, or raise error_budget:",
                     *lines,
                 ]
             )

@@ -1,10 +1,9 @@
-"""Where one machine is not enough: the missing clips are worked out by the nodes of a Ray cluster.
+"""Fill the result cache with the nodes of a Ray cluster.
 
-`RAY_ADDRESS` names a cluster that is there already; without it one of this machine alone is
-started. The driver reads the clips and sends them along, so a node needs no store, but all of them
-share the checkout and `ECMF_CACHE` (a network file system): a node puts its results there, and only
-what failed travels back. Putting twice does no harm, so what a lost node had begun is simply done
-again by another.
+`RAY_ADDRESS` names a running cluster; without it a local one of this machine is started. The driver
+reads the clips and sends them along, so a node needs no store, but all nodes share the checkout and
+`ECMF_CACHE` (a network file system): a node puts its results there, and only failures travel back.
+Putting a result twice does no harm, so another node simply repeats the task of a lost one.
 """
 
 import logging
@@ -18,23 +17,25 @@ from ecmf.execution import device, local, result_cache
 from ecmf.execution.code_fingerprint import STAGES
 from ecmf.execution.local import CLIPS_PER_PACK
 from ecmf.execution.process_pool import Failure
-from ecmf.execution.recipe import Given, Recipe
+from ecmf.execution.recipe import ClipInput, Recipe
 from ecmf.storage.store import Result
 
 TASKS_PER_PROCESSOR = 2
-"""How many tasks wait at each processor, their clips in memory."""
+"""Tasks queued per processor, with their clips in memory."""
 
 RETRIES = 10
-"""How many lost nodes a task survives."""
+"""Lost nodes that a task survives."""
 
-HANDED_ON = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT")
+PASSED_ON = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT")
 """Not HF_TOKEN: Ray writes the environment of its processes into its logs."""
 
 log = logging.getLogger(__name__)
 
 
-def fill(recipe: Recipe, missing: Sequence[Given]) -> Iterator[tuple[str, Result | Failure | None]]:
-    """Yield each clip that is in the cache now, or with it the result that may not be kept.
+def fill_cache(
+    recipe: Recipe, missing: Sequence[ClipInput]
+) -> Iterator[tuple[str, Result | Failure | None]]:
+    """Yield the key of each clip once it is cached, with its result if that cannot be cached.
 
     Raises:
         UserError: Ray is not installed.
@@ -43,8 +44,8 @@ def fill(recipe: Recipe, missing: Sequence[Given]) -> Iterator[tuple[str, Result
         import ray
     except ImportError as error:
         raise UserError(
-            "ECMF_ENGINE is 'ray', but Ray is not installed: pip install 'ray>=2.60,<3', on every "
-            "node"
+            "ECMF_ENGINE is 'ray', but Ray is not installed: "
+            "run pip install 'ray>=2.60,<3' on every node"
         ) from error
     started = not ray.is_initialized()
     if started:
@@ -55,14 +56,14 @@ def fill(recipe: Recipe, missing: Sequence[Given]) -> Iterator[tuple[str, Result
         task = ray.remote(_work).options(
             num_cpus=1, num_gpus=int(recipe.on_device), max_retries=RETRIES
         )
-        most = TASKS_PER_PROCESSOR * max(1, int(ray.cluster_resources().get("CPU", 1)))
-        shared = ray.put(recipe)
+        max_tasks = TASKS_PER_PROCESSOR * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        recipe_reference = ray.put(recipe)
         running: dict[Any, list[str]] = {}
         for first in range(0, len(missing), CLIPS_PER_PACK):
-            if len(running) >= most:
+            if len(running) >= max_tasks:
                 yield from _finished(running)
-            clips = {clip.key: clip.read() for clip in missing[first : first + CLIPS_PER_PACK]}
-            running[task.remote(shared, clips, str(Path.cwd()))] = list(clips)
+            clips = {clip.key: clip.load() for clip in missing[first : first + CLIPS_PER_PACK]}
+            running[task.remote(recipe_reference, clips, str(Path.cwd()))] = list(clips)
         while running:
             yield from _finished(running)
     finally:
@@ -79,39 +80,29 @@ def _finished(running: dict[Any, list[str]]) -> Iterator[tuple[str, Result | Fai
         try:
             failed = ray.get(reference)
         except (NodeDiedError, OutOfMemoryError, WorkerCrashedError) as error:
-            # The one that does it is found where the results are put together, clip by clip.
-            log.warning("%d clips end every process: %s", len(running[reference]), error)
+            # Which clip it is shows when the engine recomputes the missing results one by one.
+            log.warning("%d clips kill every process: %s", len(running[reference]), error)
             failed = {}
         for key in running.pop(reference):
             yield key, failed.get(key)
 
 
 def _work(recipe: Recipe, clips: Mapping[str, Any], root: str) -> dict[str, Result | Failure]:
-    """Runs on a node: put the results of some clips into the cache, return those that failed.
+    """Run on a node: cache the results of some clips, and return those that failed.
 
-    Paths of a manifest and of parameters are those seen from the project's `root`.
+    Paths in the manifest and the parameters are relative to the project's `root`.
     """
     os.chdir(root)
-    items = ((key, _Held(content)) for key, content in clips.items())
-    done = local.fill(recipe, recipe.shelf(), items, processes=1)
+    items = ((key, lambda content=content: content) for key, content in clips.items())
+    done = local.fill_cache(recipe, recipe.open_cache(), items, processes=1)
     return {key: result for key, result in done if result is not None}
 
 
-class _Held:
-    """Content that has been read already."""
-
-    def __init__(self, content: Any) -> None:
-        self._content = content
-
-    def __call__(self) -> Any:
-        return self._content
-
-
 def _environment() -> dict[str, str]:
-    """What every process on a node has to know."""
+    """Return the environment of every process on a node."""
     return {
         "PYTHONPATH": str(STAGES),
-        "ECMF_CACHE": str(result_cache.folder()),
+        "ECMF_CACHE": str(result_cache.root_folder()),
         "ECMF_DEVICE": device.requested().partition(":")[0],  # Ray shows a task one GPU, its first
-        **{name: os.environ[name] for name in HANDED_ON if name in os.environ},
+        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
     }

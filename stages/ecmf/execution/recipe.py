@@ -1,4 +1,4 @@
-"""What is applied to a clip, and the clip it is applied to, as the engine sees them."""
+"""Recipes and their inputs: a function that processes clips, and the clips to process."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -10,16 +10,16 @@ from ecmf.execution import process_pool, result_cache
 from ecmf.execution.process_pool import Failure
 from ecmf.storage.store import Layout, Result
 
-Read = Callable[[], Any]
-"""Reads what a recipe is to see of a clip, when it is wanted."""
+Load = Callable[[], Any]
+"""Load the input of a recipe for one clip; called only if the clip is not in the cache."""
 
 
 @dataclass(frozen=True)
 class Recipe(ABC):
-    """What is done with a clip, and all that decides its outcome; it can be sent to other machines.
+    """A function of a clip, with everything that determines its results; it must be picklable.
 
-    `name` is shown to people. `layouts` are those of the stores a result goes to, `identity` is
-    JSON: results under another identity are never mixed up with these.
+    `name` is shown in logs. `layouts` are those of the stores the results go to. `identity` is JSON
+    and keys the cache: results of another identity are never used.
     """
 
     name: str
@@ -28,74 +28,75 @@ class Recipe(ABC):
 
     @abstractmethod
     def __call__(
-        self, items: Iterable[tuple[str, Read]], processes: int
+        self, items: Iterable[tuple[str, Load]], processes: int
     ) -> Iterator[tuple[str, Result | Failure]]:
-        """Yield the result of every item, known by its key, or why there is none, in any order."""
+        """Yield the key of every item with its result or failure, in any order."""
 
     @property
     @abstractmethod
     def on_device(self) -> bool:
-        """Whether it owns a GPU while it works."""
+        """Whether it uses a GPU."""
 
-    def shown(self) -> Mapping[str, str]:
-        """What a bar shows beside hits and misses, as it stands now."""
+    def status(self) -> Mapping[str, str]:
+        """Return what the progress bar shows beside hits and misses."""
         return {}
 
-    def shelf(self) -> result_cache.Shelf:
-        """Open what the cache holds of it."""
-        return result_cache.Shelf(self.name, self.layouts, self.identity)
+    def open_cache(self) -> result_cache.ResultCache:
+        """Open the cache of its results."""
+        return result_cache.ResultCache(self.name, self.layouts, self.identity)
 
 
 @dataclass(frozen=True)
-class InProcesses(Recipe):
-    """A recipe of a function that worker processes apply to one clip at a time.
+class PoolRecipe(Recipe):
+    """A recipe whose `function` runs in worker processes, one clip at a time.
 
-    `function` makes a result of what a clip's `read` gives; both travel between processes. A clip
-    that takes longer than `seconds_per_clip` fails. `alone` is for what owns the GPU.
+    `function` turns the content that `ClipInput.load` returns into a result; function, content and
+    result must be picklable. A clip that takes longer than `seconds_per_clip` fails. `exclusive`
+    runs a single worker, for a function that uses the GPU.
     """
 
     function: Callable[[Any], Result]
     seconds_per_clip: float | None = None
-    alone: bool = False
+    exclusive: bool = False
 
     @property
     def on_device(self) -> bool:
-        """What works alone does so for the GPU."""
-        return self.alone
+        """A function is exclusive because it uses the GPU."""
+        return self.exclusive
 
     def __call__(
-        self, items: Iterable[tuple[str, Read]], processes: int
+        self, items: Iterable[tuple[str, Load]], processes: int
     ) -> Iterator[tuple[str, Result | Failure]]:
         """Yield the results in the order of the items."""
         keys: deque[str] = deque()
 
-        def contents() -> Iterator[Any]:
-            for key, read in items:
+        def inputs() -> Iterator[Any]:
+            for key, load in items:
                 keys.append(key)
-                yield read()
+                yield load()
 
         for result in process_pool.run(
             self.function,
-            contents(),
-            workers=1 if self.alone else processes,
+            inputs(),
+            workers=1 if self.exclusive else processes,
             seconds_per_item=self.seconds_per_clip,
         ):
             yield keys.popleft(), result
 
 
 @dataclass(frozen=True)
-class Given:
-    """A clip as the engine sees it: the hash of its own content, and how to read that.
+class ClipInput:
+    """One clip for the engine: `key` is the hash of its content, `load` reads that content.
 
-    `result` is there where nothing needs to be worked out, as for a clip without a face.
+    `result` is set if there is nothing to compute, e.g. for a clip without a face.
     """
 
     clip_id: str
     key: str
-    read: Read
+    load: Load
     result: Result | None = None
 
 
 def has_failed(result: Result) -> bool:
-    """Tell whether a part of a result failed: such a one is not kept but tried in every run."""
+    """Return whether a part of a result failed. Such a result is never cached but retried."""
     return any(rows.state == "failed" for rows in result)

@@ -1,13 +1,14 @@
-"""Where results wait that a killed run would else lose. Deleting it changes no output.
+"""On-disk cache of per-clip results and finished trainings, so that an interrupted run can resume.
 
-    train_fusion/<key>/                     finished trainings (see `runs.py`)
-    clips/<recipe>/about.json               what made these results, to be read by people
+    train_fusion/<key>/                     finished trainings (see `cross_validation.py`)
+    clips/<recipe>/recipe.json              name, layouts and identity of the recipe
     clips/<recipe>/<pack>.safetensors       the results of some clips, never changed once written
 
-`<recipe>` is the hash of all that decides a result beside the clip itself, and a clip is known by
-the hash of its own content, so nothing here can be out of date. A pack appears by renaming: a kill
-at any moment leaves a whole one or none, and two runs that write the same results do no harm. Every
-result carries its own digest; one that does not match is forgotten and made again.
+Deleting it changes no output. `<recipe>` is the hash of all that determines a result except the
+clip, and the key of a clip is the hash of its content, so no result can be out of date. A pack is
+written under a temporary name and renamed: a kill at any moment leaves a whole pack or none, and
+two runs that write the same results do no harm. Every result carries a digest; one that does not
+match is discarded and computed again.
 """
 
 import functools
@@ -20,11 +21,11 @@ import shutil
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 from safetensors.numpy import save_file
@@ -34,96 +35,97 @@ from ecmf.execution import cache_packs
 from ecmf.storage.store import Layout, Result
 
 CLIPS = "clips"
-ABOUT = "about.json"
+RECIPE_FILE = "recipe.json"
 SUFFIX = ".safetensors"
-DIGEST = "digest"
-PACKS_OPEN = 8
-SECONDS_A_WRITE_MAY_TAKE = 3600
+MAX_OPEN_PACKS = 8
+MAX_WRITE_SECONDS = 3600
 
 log = logging.getLogger(__name__)
 
+Content = TypeVar("Content")
 
-def folder() -> Path:
-    """`$ECMF_CACHE`, else `.ecmf_cache` beside the `.dvc` of the real checkout.
 
-    A queued experiment runs in a copy below `.dvc/tmp` of the checkout, so the outermost folder
-    that has a `.dvc` is the one all runs share.
+def root_folder() -> Path:
+    """Return `$ECMF_CACHE`, else `.ecmf_cache` beside the `.dvc` of the real checkout.
+
+    A queued experiment runs in a copy below `.dvc/tmp` of the checkout, so all runs share the
+    outermost folder that has a `.dvc`.
     """
-    if named := os.environ.get("ECMF_CACHE"):
-        return Path(named).absolute()
+    if path := os.environ.get("ECMF_CACHE"):
+        return Path(path).absolute()
     here = Path.cwd()
-    checkouts = [place for place in (here, *here.parents) if (place / ".dvc").is_dir()]
+    checkouts = [folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()]
     return (checkouts[-1] if checkouts else here) / ".ecmf_cache"
 
 
-def most_bytes() -> int:
-    """How large the results of clips may grow: `ECMF_CACHE_GIGABYTES` from the environment, or 100.
+def size_limit() -> int:
+    """Return the size limit of all packs in bytes, from `ECMF_CACHE_GIGABYTES` or 100 GB.
 
     Raises:
-        UserError: it is no positive number.
+        UserError: `ECMF_CACHE_GIGABYTES` is not a positive number.
     """
-    given = os.environ.get("ECMF_CACHE_GIGABYTES", "100")
+    setting = os.environ.get("ECMF_CACHE_GIGABYTES", "100")
     try:
-        gigabytes = float(given)
+        gigabytes = float(setting)
     except ValueError:
         gigabytes = 0.0
     if not 0 < gigabytes < math.inf:
-        raise UserError(f"ECMF_CACHE_GIGABYTES is {given!r}: set it to a number above 0")
+        raise UserError(f"ECMF_CACHE_GIGABYTES is {setting!r}: set it to a number above 0")
     return int(gigabytes * 1e9)
 
 
-def hashed(*parts: object) -> str:
-    """Hash JSON values, whatever the order of their keys, to 64 hexadecimal digits."""
+def hash_json(*parts: object) -> str:
+    """Hash JSON values to 64 hexadecimal digits; the order of keys does not count."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-class Shelf:
-    """The results of one recipe, clip by clip; a result is a `Rows` for each of the `layouts`."""
+class ResultCache:
+    """Cached results of one recipe, by clip key; a result has one `Rows` per layout."""
 
     def __init__(self, name: str, layouts: tuple[Layout, ...], identity: Mapping[str, Any]) -> None:
-        """Open what there is of a recipe; `identity` is JSON, all that decides a result."""
+        """Open the folder of a recipe; `identity` is JSON, all that determines its results."""
         self._layouts = layouts
         shapes = [asdict(layout) for layout in layouts]
-        self.folder = folder() / CLIPS / hashed(identity, shapes)[:32]
-        about = {"name": name, "layouts": shapes, "identity": dict(identity)}
-        self._about = json.dumps(about, indent=1, sort_keys=True)
-        self._introduce()
+        self.folder = root_folder() / CLIPS / hash_json(identity, shapes)[:32]
+        recipe = {"name": name, "layouts": shapes, "identity": dict(identity)}
+        self._recipe = json.dumps(recipe, indent=1, sort_keys=True)
+        self._write_recipe()
         self._open: OrderedDict[Path, dict[str, Result]] = OrderedDict()
 
-    def _introduce(self) -> None:
-        """Say what lies here; another run may do so, or prune, at the same moment."""
+    def _write_recipe(self) -> None:
+        """Write recipe.json if absent; another run may write or prune it at the same moment."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / ABOUT).is_file():
-            part = self.folder / f".{ABOUT}.{uuid.uuid4().hex}.part"
-            part.write_text(self._about, encoding="utf-8")
-            part.replace(self.folder / ABOUT)
+        if not (self.folder / RECIPE_FILE).is_file():
+            part = self.folder / f".{RECIPE_FILE}.{uuid.uuid4().hex}.part"
+            part.write_text(self._recipe, encoding="utf-8")
+            part.replace(self.folder / RECIPE_FILE)
 
     @functools.cached_property
     def _packs(self) -> dict[str, Path]:
-        """Clip -> its pack. Who only puts results never asks, and reads no head."""
-        found: dict[str, Path] = {}
-        for path in packs_of(self.folder):
-            found.update(dict.fromkeys(_keys(path), path))
-        return found
+        """Map each key to its pack. Lazy: a process that only puts results reads no pack."""
+        packs: dict[str, Path] = {}
+        for path in pack_paths(self.folder):
+            packs.update(dict.fromkeys(_keys(path), path))
+        return packs
 
-    def use(self) -> None:
-        """Let everything here count as used now: what was used longest ago is pruned first."""
-        for path in packs_of(self.folder):
+    def touch(self) -> None:
+        """Mark all packs as used now; pruning removes the least recently used first."""
+        for path in pack_paths(self.folder):
             with suppress(OSError):
                 os.utime(path)
 
     def __contains__(self, key: str) -> bool:
-        """Tell whether there is a result for a clip; its content has not been looked at yet."""
+        """Return whether there is a result for a clip; its digest is not checked yet."""
         return key in self._packs
 
     def get(self, key: str) -> Result | None:
-        """Return the result of a clip, or None where there is none that can be trusted."""
+        """Return the result of a clip, or None if there is no intact one."""
         path = self._packs.get(key)
         if path is None:
             return None
         if path not in self._open:
             self._open[path] = self._read(path)
-            if len(self._open) > PACKS_OPEN:
+            if len(self._open) > MAX_OPEN_PACKS:
                 self._open.popitem(last=False)
         result = self._open[path].get(key)
         if result is None:
@@ -131,20 +133,20 @@ class Shelf:
         return result
 
     def put(self, results: Mapping[str, Result]) -> None:
-        """Keep the results of some clips, all of them or none."""
+        """Write the results of some clips as one pack, all of them or none."""
         if not results:
             return
-        tensors, meta = cache_packs.packed(results, self._layouts)
-        path = self.folder / f"{hashed(*results)[:32]}{SUFFIX}"
+        tensors, metadata = cache_packs.pack(results, self._layouts)
+        path = self.folder / f"{hash_json(*results)[:32]}{SUFFIX}"
         part = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.part")
         try:
-            self._introduce()
-            save_file(tensors, part, meta)
+            self._write_recipe()
+            save_file(tensors, part, metadata)
             part.replace(path)
         except (OSError, safetensors.SafetensorError) as error:
             raise UserError(
-                f"the cache cannot be written ({error}): free some space with "
-                "`ecmf cache prune`, or set ECMF_CACHE to a folder that has some"
+                f"cannot write to the cache ({error}): free some space with `ecmf cache prune`, "
+                "or set ECMF_CACHE to a folder with free space"
             ) from error
         finally:
             with suppress(OSError):
@@ -153,77 +155,75 @@ class Shelf:
             self._packs.update(dict.fromkeys(results, path))
 
     def _read(self, path: Path) -> dict[str, Result]:
-        """All sound results of a pack; the others are named in the log."""
-        try:
-            results, damaged = cache_packs.read(path, self._layouts)
-        except OSError as error:  # pruned by another run, or a disk that does not answer
-            log.info("%s cannot be read (%s): its clips are made again", path, error)
-            return {}
-        except cache_packs.UNREADABLE as error:
-            log.warning("%s is damaged (%s): its clips are made again", path, error)
-            path.unlink(missing_ok=True)
-            return {}
+        """Read the intact results of a pack; discard and log the damaged ones."""
+        results, damaged = _try_read(cache_packs.read, path, self._layouts) or ({}, [])
         if damaged:
-            log.warning("%s: %d damaged clips are made again", path, len(damaged))
+            log.warning("%s: %d damaged clips are computed again", path, len(damaged))
             path.unlink(missing_ok=True)
             self.put(results)
         return results
 
 
-def packs_of(recipe: Path) -> list[Path]:
+def pack_paths(recipe: Path) -> list[Path]:
     """List the packs of a recipe, in a fixed order."""
     return sorted(recipe.glob(f"*{SUFFIX}"))
 
 
-def recipes() -> Iterator[Path]:
-    """List the folders of all recipes."""
-    clips = folder() / CLIPS
-    yield from sorted(path for path in clips.glob("*") if path.is_dir())
+def recipe_folders() -> list[Path]:
+    """List the folders of all recipes that this version of ecmf can read."""
+    return [folder for folder in _all_folders() if (folder / RECIPE_FILE).is_file()]
+
+
+def _all_folders() -> list[Path]:
+    return sorted(path for path in (root_folder() / CLIPS).glob("*") if path.is_dir())
 
 
 def _keys(path: Path) -> list[str]:
+    return _try_read(cache_packs.read_keys, path) or []
+
+
+def _try_read(read: Callable[..., Content], path: Path, *arguments: object) -> Content | None:
+    """Call `read`, or return None if the pack at `path` is unreadable; remove it if damaged."""
     try:
-        return cache_packs.keys(path)
-    except OSError as error:
-        log.info("%s cannot be read (%s): its clips are made again", path, error)
-        return []
+        return read(path, *arguments)
+    except OSError as error:  # pruned by another run, or a disk that does not respond
+        log.info("%s cannot be read (%s): its clips are computed again", path, error)
     except cache_packs.UNREADABLE as error:
-        log.warning("%s is damaged (%s): its clips are made again", path, error)
+        log.warning("%s is damaged (%s): its clips are computed again", path, error)
         path.unlink(missing_ok=True)
-        return []
+    return None
 
 
-def count(recipe: Path) -> int:
-    """Count the clips of a recipe."""
-    return len({key for path in packs_of(recipe) for key in _keys(path)})
+def count_clips(recipe: Path) -> int:
+    """Count the clips cached for a recipe."""
+    return len({key for path in pack_paths(recipe) for key in _keys(path)})
 
 
 def verify(recipe: Path) -> tuple[int, int]:
-    """Read every result of a recipe; count those that are sound, and those now forgotten.
+    """Read every result of a recipe; return the counts of intact and of discarded results.
 
-    A pack that cannot be read at all counts as one.
+    An unreadable pack counts as one result.
     """
-    about = json.loads((recipe / ABOUT).read_text(encoding="utf-8"))
+    description = json.loads((recipe / RECIPE_FILE).read_text(encoding="utf-8"))
     layouts = tuple(
-        Layout(**{**shape, "shape": tuple(shape["shape"])}) for shape in about["layouts"]
+        Layout(**{**shape, "shape": tuple(shape["shape"])}) for shape in description["layouts"]
     )
-    shelf = Shelf(about["name"], layouts, about["identity"])
-    found = packs_of(recipe)
-    sound = damaged = 0
-    for path in found:
+    cache = ResultCache(description["name"], layouts, description["identity"])
+    intact = damaged = 0
+    for path in pack_paths(recipe):
         try:
-            results, bad = cache_packs.read(path, layouts)
+            results, discarded = cache_packs.read(path, layouts)
         except cache_packs.UNREADABLE:
-            results, bad = {}, [path.name]
-        sound, damaged = sound + len(results), damaged + len(bad)
-        if bad:
+            results, discarded = {}, [path.name]
+        intact, damaged = intact + len(results), damaged + len(discarded)
+        if discarded:
             path.unlink(missing_ok=True)
-            shelf.put(results)
-    return sound, damaged
+            cache.put(results)
+    return intact, damaged
 
 
 def _age(path: Path) -> float:
-    """Seconds since something was written there; none where it is gone."""
+    """Return the seconds since the last write, or 0 if `path` is gone."""
     try:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:
@@ -232,36 +232,36 @@ def _age(path: Path) -> float:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What pruning has removed and left."""
+    """Packs and bytes removed by `prune`, and bytes left."""
 
     packs: int
     bytes: int
     bytes_left: int
 
 
-def prune(most: int) -> Pruned:
-    """Remove the packs that were used longest ago until the others hold `most` bytes at most.
+def prune(limit: int) -> Pruned:
+    """Remove the least recently used packs until the others hold at most `limit` bytes.
 
-    A pack that a run beside this one still wants is made again by that run.
+    A concurrent run that needs a removed pack computes it again.
     """
-    found = []
-    for recipe in recipes():
+    packs = []
+    for recipe in _all_folders():  # of other versions of ecmf, too
         for part in recipe.glob(".*"):  # ours, and those safetensors writes
-            if _age(part) > SECONDS_A_WRITE_MAY_TAKE:
+            if _age(part) > MAX_WRITE_SECONDS:
                 part.unlink(missing_ok=True)
-        for path in packs_of(recipe):
+        for path in pack_paths(recipe):
             with suppress(FileNotFoundError):  # another run prunes, too
                 state = path.stat()
-                found.append((state.st_mtime_ns, path, state.st_size))
-    total = sum(length for _, _, length in found)
+                packs.append((state.st_mtime_ns, path, state.st_size))
+    total = sum(length for _, _, length in packs)
     removed = freed = 0
-    for _, path, length in sorted(found):
-        if total - freed <= most:
+    for _, path, length in sorted(packs):
+        if total - freed <= limit:
             break
         path.unlink(missing_ok=True)
         removed, freed = removed + 1, freed + length
-    for recipe in recipes():
-        # A run beside this one may have opened it just now, with nothing to put there yet.
-        if not packs_of(recipe) and _age(recipe) > SECONDS_A_WRITE_MAY_TAKE:
+    for recipe in _all_folders():
+        # A concurrent run may have opened it just now, with nothing to put there yet.
+        if not pack_paths(recipe) and _age(recipe) > MAX_WRITE_SECONDS:
             shutil.rmtree(recipe, ignore_errors=True)
     return Pruned(removed, freed, total - freed)

@@ -1,6 +1,6 @@
-"""A share of the clips, for one of several jobs: `--shard 2/8` is the second of eight.
+"""Shard the clips for an array of jobs: `--shard 2/8` is the second of eight jobs.
 
-Neighbours stay together, so that what a job keeps is later read one after the other.
+A shard is contiguous, so that the packs a job writes are later read in order.
 """
 
 import re
@@ -15,24 +15,24 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Shard:
-    """The `number`-th of `count` stretches of nearly the same length."""
+    """The `number`-th of `count` contiguous slices of nearly equal length."""
 
     number: int
     count: int
 
     @classmethod
-    def of(cls, text: str) -> Self:
-        """Read "2/8"; raises ParamsError for what is no share."""
-        found = re.fullmatch(r"(\d+)/(\d+)", text)
-        if not found or not 1 <= int(found[1]) <= int(found[2]):
+    def parse(cls, text: str) -> Self:
+        """Parse "2/8"; raises ParamsError if `text` is not a shard."""
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
             raise ParamsError(f"--shard {text!r}: write i/n with i from 1 to n, e.g. 2/8")
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(match[1]), int(match[2]))
 
     def __call__(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Return this share; all shares together are all items, and no two share one."""
+        """Return this slice of `items`; the `count` slices partition the items."""
         first, last = (len(items) * edge // self.count for edge in (self.number - 1, self.number))
         return items[first:last]
 
     def __str__(self) -> str:
-        """As it is written on the command line."""
+        """Format as on the command line."""
         return f"{self.number}/{self.count}"

@@ -1,4 +1,4 @@
-"""Layouts in which other toolkits publish features; one file reads one layout.
+"""Formats in which other toolkits publish features; one file reads one format.
 
-Matching ids to the manifest and writing the archive is the business of `importing`.
+Matching ids to the manifest and writing the archive is done in `importing`.
 """

@@ -1,46 +1,46 @@
-"""AFG (arXiv 2309.07925, ACM MM 2023; MER2023-MULTI): gather by attention, decode two things.
+"""AFG (arXiv 2309.07925, ACM MM 2023; MER2023-MULTI): attention-guided feature gathering.
 
 Taken from the paper: attention-guided feature gathering, `Σ_t softmax_t(w^T tanh(W x_t)) x_t`;
-emotion and valence decoded together; a loss weighed by learned uncertainties,
-`L_ce / s1² + L_mse / (2 s2²) + log(s1 s2)`; three structures combined at the level of posteriors.
+joint decoding of emotion and valence; a loss weighted by learned uncertainties,
+`L_ce / s1² + L_mse / (2 s2²) + log(s1 s2)`; three structures combined by their posteriors.
 
 Our reading of the structures, which differ in where sources meet: `early` gathers once over all
 steps of all sources; `hierarchical` gathers the steps of each source and then the sources; `beside`
-gathers the steps of each source and puts the vectors side by side. Each has its own decoder, whose
-valence head reads the emotions' probabilities beside the vector; the logits are the logarithm of
-the mean of the three posteriors, the valence is the mean of three. `weights` is the attention of
-the hierarchical structure over the sources.
+gathers the steps of each source and concatenates the vectors. Each has its own decoder, whose
+valence head reads the emotions' probabilities and the vector; the logits are the logarithm of the
+mean of the three posteriors, the valence is the mean of three. `weights` is the attention of the
+hierarchical structure over the sources.
 
-The training adds `L_ce` by itself, so the losses here are what is missing to the paper's sum:
+The training adds `L_ce` itself, so the losses here are the remaining terms of the paper's sum:
 "emotion" is `(1/s1² - 1) L_ce + log s1` and "valence" `L_mse / (2 s2²) + log s2`, the latter only
-for clips whose valence is known. `L_ce` is that of the combined posterior. What is learned is
-`log s²`, which starts at 0. Left out: the choice among encoders and their layers, and folds.
+for clips whose valence is known. `L_ce` is that of the combined posterior. The learned parameters
+are `log s²`, which start at 0. Left out: the choice among encoders and their layers, and folds.
 """
 
 import math
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.config import Section
 from ecmf.fusion import base
 from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.options import DropoutRate, Width
 from ecmf.fusion.layers.pooling import AttentionPooling
-from ecmf.fusion.layers.sequences import StepProjection, Streams, joined
+from ecmf.fusion.layers.sequences import StepProjection, Streams, concatenate
 
 
 class Options(Section):
     """Width and dropout; both are ours."""
 
-    width: int = Field(64, ge=1)
-    dropout: float = Field(0.4, ge=0, lt=1)
+    width: Width = 64
+    dropout: DropoutRate = 0.4
 
 
 class Decoder(nn.Module):
-    """A vector -> log-probabilities of the emotions, and the valence they and it speak for."""
+    """Decode a vector to log-probabilities of the emotions, and from both to the valence."""
 
     def __init__(self, dim: int, width: int, classes: int, dropout: float) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Decoder(nn.Module):
         self.valence = nn.Linear(width + classes, 1)
 
     def forward(self, vector: Tensor) -> tuple[Tensor, Tensor]:
-        """(clips, dim) -> (clips, classes), (clips,)."""
+        """Map (clips, dim) to log-probabilities (clips, classes) and valence (clips,)."""
         hidden = self.hidden(vector)
         emotion = self.emotion(hidden).log_softmax(dim=-1)
         valence = self.valence(torch.cat([hidden, emotion.exp()], dim=-1))
@@ -57,10 +57,9 @@ class Decoder(nn.Module):
 
 
 class Fusion(base.Fusion):
-    """Gather the sources in three ways, and say emotion and valence from each."""
+    """Gather the sources in three structures, and decode emotion and valence from each."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources."""
         super().__init__(sources, classes)
         width, dropout, count = options.width, options.dropout, len(self.sources)
         self.projection = StepProjection(self.sources, width, dropout)
@@ -74,35 +73,35 @@ class Fusion(base.Fusion):
         self.log_variance = nn.Parameter(torch.zeros(2))
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
-        """Combine the posteriors of the three structures."""
+        """Average the posteriors and the valences of the three structures."""
         streams = self.projection(batch)
-        vectors, weights = self.structures(streams, batch.present())
+        vectors, weights = self.gather(streams, batch.presence())
         decoded = [decode(vector) for decode, vector in zip(self.decoders, vectors, strict=True)]
         posteriors, valences = (torch.stack(part) for part in zip(*decoded, strict=True))
         logits = posteriors.logsumexp(dim=0) - math.log(len(decoded))
         valence = valences.mean(dim=0)
-        losses = {} if target is None else self.uncertain(logits, valence, target)
+        losses = {} if target is None else self._losses(logits, valence, target)
         return base.Output(logits, weights, valence, losses)
 
-    def structures(self, streams: Streams, present: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return the vectors of the three, and how much each source counted in the second."""
+    def gather(self, streams: Streams, present: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the vectors of the three structures, and the source weights of `hierarchical`."""
         each, beside = (
             torch.stack(
-                [gather(*stream) for gather, stream in zip(gathering, streams, strict=True)], dim=1
+                [pool(*stream) for pool, stream in zip(pooling, streams, strict=True)], dim=1
             )
-            for gathering in (self.steps, self.steps_beside)
+            for pooling in (self.steps, self.steps_beside)
         )
         weights = self.over_sources.weights(each, present)
         hierarchical = torch.einsum("bm,bmd->bd", weights, each)
-        return [self.early(*joined(streams)), hierarchical, beside.flatten(1)], weights
+        return [self.early(*concatenate(streams)), hierarchical, beside.flatten(1)], weights
 
-    def uncertain(self, logits: Tensor, valence: Tensor, target: base.Target) -> dict[str, Tensor]:
-        """Return what the cross entropy lacks to the paper's sum, term by term."""
-        of_emotion, of_valence = self.log_variance.unbind()
-        cross_entropy = functional.cross_entropy(logits, target.soft, reduction="none")
+    def _losses(self, logits: Tensor, valence: Tensor, target: base.Target) -> dict[str, Tensor]:
+        """Return the terms that complete the cross entropy to the paper's loss."""
+        log_var_1, log_var_2 = self.log_variance.unbind()  # log s1², log s2²
+        cross_entropy = functional.cross_entropy(logits, target.class_probs, reduction="none")
         known = ~target.valence.isnan()
         error = (valence - target.valence.nan_to_num()).square()
         return {
-            "emotion": torch.expm1(-of_emotion) * cross_entropy + of_emotion / 2,
-            "valence": known * (torch.exp(-of_valence) * error + of_valence) / 2,
+            "emotion": torch.expm1(-log_var_1) * cross_entropy + log_var_1 / 2,
+            "valence": known * (torch.exp(-log_var_2) * error + log_var_2) / 2,
         }

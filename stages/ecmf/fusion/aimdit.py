@@ -1,21 +1,21 @@
-"""AIMDiT (arXiv 2407.00743): sequences folded to pictures, convolved, and crossed by transformers.
+"""AIMDiT (arXiv 2407.00743): sequences folded to pictures, convolutions, crossmodal transformers.
 
 "Modality Augmentation and Interaction via Multimodal Dimension Transformation for Emotion
 Recognition in Conversations".
 
 Taken from the paper: modality augmentation folds a sequence from 1-D to 2-D, convolves it as
-Inception does with kernels of 1x1, 3x3 and 5x5, unfolds it and adds it to what it was; then come
+Inception does with kernels of 1x1, 3x3 and 5x5, unfolds it and adds it to its input; then come
 cross-modal and self-modal transformers.
 
-Our reading: what is folded is time. A source is brought to `side²` steps by interpolation, and
+Our reading: the time axis is folded. A source is resampled to `side²` steps by interpolation, and
 these are laid in rows of `side`: neighbours in a row are neighbours in time, neighbours in a column
-are one row apart, and the width stands as channels. A clip's picture is thus the same whatever is
-padded and whoever is beside it. Inception's narrow 1x1 convolutions stand before the wide ones, and
-one more joins the three. Each source asks the steps of all others in one layer, then its own in
-another; a model of one source has its own alone. The classifier reads each source's mean. Widths,
-side and dropout are ours.
+are one row apart, and the width becomes the channels. So a clip's picture does not depend on
+padding or on other clips of the batch. Inception's narrow 1x1 convolutions precede the wide ones,
+and one more joins the three. Each source attends to the steps of all others in one layer, then to
+its own in another; a model of one source has the latter alone. The classifier reads each source's
+mean. Widths, side and dropout are ours.
 
-Left out: the conversation an utterance stands in, for clips here are alone; the paper's encoders.
+Left out: the conversation around an utterance, as clips here are independent; the paper's encoders.
 """
 
 from collections.abc import Sequence
@@ -27,32 +27,29 @@ from torch.nn import functional
 
 from ecmf.fusion import base
 from ecmf.fusion.layers.dropout import Dropout
-from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.options import AttentionOptions, Width
 from ecmf.fusion.layers.sequences import (
     StepProjection,
     Streams,
     TransformerLayer,
-    joined,
-    resampled,
-    with_positions,
+    add_positions,
+    concatenate,
+    resample,
 )
 
 NARROWER = 4
-"""How much narrower than the width each of Inception's branches is."""
+"""Ratio of the width to that of each Inception branch."""
 
 
 class Options(AttentionOptions):
-    """Sizes and dropout, ours; a sequence becomes `side` times `side` steps."""
+    """Sizes and dropout; all are ours."""
 
-    width: int = Field(32, ge=1)
-    side: int = Field(4, ge=1)
+    width: Width = 32
+    side: int = Field(4, ge=1, description="Side of the picture; a source has side² steps.")
 
 
 class Augmentation(nn.Module):
-    """A sequence as a picture: fold, 1x1, 3x3 and 5x5 convolutions side by side, unfold; residual.
-
-    (clips, side², width) -> the same.
-    """
+    """Modality augmentation: fold to a picture, convolve in parallel, unfold, add the residual."""
 
     def __init__(self, width: int, side: int, dropout: float) -> None:
         super().__init__()
@@ -68,21 +65,20 @@ class Augmentation(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Augment each sequence by what its picture shows."""
+        """Augment (clips, side², width)."""
         picture = torch.unflatten(rows.transpose(1, 2), 2, (self.side, self.side))
-        seen = [self.point(picture)]
+        branches = [self.point(picture)]
         for reduce, convolve in zip(self.reduce, self.convolve, strict=True):
-            seen.append(convolve(functional.gelu(reduce(picture))))
-        merged = self.merge(functional.gelu(torch.cat(seen, dim=1)))
+            branches.append(convolve(functional.gelu(reduce(picture))))
+        merged = self.merge(functional.gelu(torch.cat(branches, dim=1)))
         augmented: Tensor = self.norm(rows + self.dropout(merged.flatten(2).transpose(1, 2)))
         return augmented
 
 
 class Fusion(base.Fusion):
-    """Augment each source, then let it ask the others, then itself."""
+    """Augment each source, then attend to the other sources, then to itself."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources."""
         super().__init__(sources, classes)
         width, dropout, count = options.width, options.dropout, len(self.sources)
         self.steps = options.side**2
@@ -116,17 +112,17 @@ class Fusion(base.Fusion):
         for augmentation, (rows, mask) in zip(
             self.augmentation, self.projection(batch), strict=True
         ):
-            there = mask.any(dim=1, keepdim=True).expand(-1, self.steps)
-            augmented = with_positions(augmentation(resampled(rows, mask, self.steps)))
-            streams.append((augmented * there.unsqueeze(-1), there))
+            present = mask.any(dim=1, keepdim=True).expand(-1, self.steps)
+            augmented = add_positions(augmentation(resample(rows, mask, self.steps)))
+            streams.append((augmented * present.unsqueeze(-1), present))
         return streams
 
     def _cross(self, streams: Streams) -> Streams:
-        """Return each source with what the steps of all others had for it."""
+        """Attend from each source to the steps of all others."""
         if not self.cross_modal:
             return streams
         crossed = []
         for number, (layer, (rows, mask)) in enumerate(zip(self.cross_modal, streams, strict=True)):
             others = [other for place, other in enumerate(streams) if place != number]
-            crossed.append((layer(rows, mask, joined(others)), mask))
+            crossed.append((layer(rows, mask, concatenate(others)), mask))
         return crossed

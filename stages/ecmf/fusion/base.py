@@ -1,4 +1,4 @@
-"""What every fusion model promises."""
+"""Interface of the fusion models: batch and targets in, logits and losses out."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,35 +9,34 @@ from torch import Tensor, nn
 
 
 class SourceShape(NamedTuple):
-    """A source of features: its name `branch/encoder` and the width of its rows."""
+    """A source of features: its name `branch/encoder` and the width `dim` of its rows."""
 
     name: str
     dim: int
 
     @property
     def branch(self) -> str:
-        """The branch it belongs to: frame, face, audio or text."""
+        """Return the branch of the source: frame, face, audio or text."""
         return self.name.partition("/")[0]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some clips: per source the rows (clips, steps, dim), and which are real, (clips, steps).
+    """A batch of clips: per source the rows (clips, steps, dim) and their mask (clips, steps).
 
-    Rows that are not real are zeros by the time a member sees them, and even if they were not, a
-    member may not let them matter. A clip without a real step in a source does not have that
-    source.
+    The mask is true for real rows. Padding rows are zeros here, but a model must give the same
+    output whatever they hold. A source is absent from a clip that has no real row in it.
     """
 
     rows: Mapping[str, Tensor]
     masks: Mapping[str, Tensor]
 
-    def present(self) -> Tensor:
-        """Which clip has which source, (clips, sources), in the order of `rows`."""
+    def presence(self) -> Tensor:
+        """Return whether each clip has each source: (clips, sources), in the order of `rows`."""
         return torch.stack([mask.any(dim=1) for mask in self.masks.values()], dim=1)
 
-    def only(self, sources: Iterable[SourceShape]) -> "Batch":
-        """Return these sources of the clips, in this order."""
+    def select(self, sources: Iterable[SourceShape]) -> "Batch":
+        """Return the batch with these sources alone, in this order."""
         names = [source.name for source in sources]
         return Batch(
             {name: self.rows[name] for name in names}, {name: self.masks[name] for name in names}
@@ -45,19 +44,22 @@ class Batch:
 
 
 class Target(NamedTuple):
-    """What clips are to be: a distribution (clips, classes), and a valence (clips,), or NaN."""
+    """Training targets: class probabilities (clips, classes), valence (clips,) or NaN."""
 
-    soft: Tensor
+    class_probs: Tensor
     valence: Tensor
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a model says of a batch.
+    """Predictions of a model for a batch.
 
-    `logits` is (clips, classes); `weights` (clips, sources) says how much each source counted, if
-    the model knows; `valence` (clips,) is there if the model tells it; `losses` are further terms
-    to minimise, by name, each (clips,): the training weighs them clip by clip like its own.
+    Attributes:
+        logits: (clips, classes).
+        weights: (clips, sources), the weight of each source, if the model has such weights.
+        valence: (clips,), if the model predicts it.
+        losses: Further terms to minimise, by name, each (clips,). The training weights them clip
+            by clip like its cross entropy.
     """
 
     logits: Tensor
@@ -66,11 +68,10 @@ class Output:
     losses: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-class Pretext(nn.Module):
-    """What a model practises on clips without labels before it is trained, for so many `epochs`.
+class PretextTask(nn.Module):
+    """A self-supervised task that pretrains parts of a model for `epochs` epochs, without labels.
 
-    Its parameters are those it practises with, the model's own among them; whatever else it holds
-    is forgotten afterwards.
+    Its parameters include those of the model that it trains. All others are discarded afterwards.
     """
 
     epochs: int
@@ -80,31 +81,30 @@ class Pretext(nn.Module):
         raise NotImplementedError
 
     def step(self) -> None:
-        """Do what is to be done after each step of the optimiser, nothing by default."""
+        """Run after each step of the optimiser, e.g. to update a teacher; does nothing here."""
 
 
 class Fusion(nn.Module):
-    """Sources in, classes out. What a clip gets does not depend on its batch-mates.
+    """Classify clips from their sources. An output never depends on other clips of the batch.
 
-    A member is a subclass named `Fusion` with its own `Options`. Any subset of the sources may be
-    absent from a clip, even all of them. `read` are the sources that decide what it says; another
-    one only teaches it, and is never hidden in training.
+    Each module of the family holds a subclass named `Fusion` and its `Options`. Any subset of the
+    sources may be absent from a clip, even all of them. The output depends on `input_sources`
+    alone; any other source only enters a loss, and modality dropout never hides it.
     """
 
     def __init__(self, sources: Sequence[SourceShape], classes: int) -> None:
         super().__init__()
         self.sources = tuple(sources)
-        self.read: Sequence[SourceShape] = self.sources
+        self.input_sources: Sequence[SourceShape] = self.sources
         self.classes = classes
 
     def forward(self, batch: Batch, target: Target | None = None) -> Output:
         """Fuse the sources of each clip.
 
-        `target` is what the clips are to be, in training alone: for the further losses of a member
-        that has some, never for its logits.
+        `target` is passed in training alone, for the further losses; logits must not depend on it.
         """
         raise NotImplementedError
 
-    def pretext(self) -> Pretext | None:
-        """Return what this model practises without labels first, if anything."""
+    def pretext(self) -> PretextTask | None:
+        """Return the task that pretrains this model, if it has one."""
         return None

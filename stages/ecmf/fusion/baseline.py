@@ -2,33 +2,32 @@
 
 Each source is its clip's mean, through three Linear + ReLU layers with dropout to `h_m`;
 `a = Linear_M(MLP(concat h))`, not normalised; `Σ_m a_m h_m`; a linear classifier. Absent sources,
-which the published code does not know, give `h_m = 0` and no weight.
+which the published code does not support, have `h_m = 0` and no weight.
 """
 
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.config import Section
 from ecmf.fusion import base
 from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.options import DropoutRate, Width
 from ecmf.fusion.layers.pooling import MeanPooling
 
 
 class Options(Section):
     """Width and dropout; the published search draws from {64, 128, 256} and {.2, .3, .4, .5}."""
 
-    width: int = Field(128, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
+    width: Width = 128
+    dropout: DropoutRate = 0.3
 
 
 class Fusion(base.Fusion):
-    """Weigh the sources by numbers a network says of all of them together."""
+    """Weight the sources by the output of a network over all of them."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources."""
         super().__init__(sources, classes)
         width = options.width
         self.pooling = MeanPooling()
@@ -41,7 +40,7 @@ class Fusion(base.Fusion):
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""
-        present = batch.present().unsqueeze(-1)
+        present = batch.presence().unsqueeze(-1)
         vectors = [
             encoder(self.pooling(rows, mask))
             for encoder, rows, mask in zip(

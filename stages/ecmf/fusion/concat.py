@@ -1,31 +1,30 @@
-"""Early fusion: the projected sources side by side, and a linear classifier.
+"""Early fusion: the projected sources concatenated, and a linear classifier.
 
-What `ecmf` keeps as original representations, without anything that weighs them.
+These are the original representations that `ecmf` keeps, without its attention and weights.
 """
 
 from collections.abc import Sequence
 
-from pydantic import Field
 from torch import nn
 
 from ecmf.config import Section
 from ecmf.fusion import base
 from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.options import DropoutRate, Width
 from ecmf.fusion.layers.pooling import Projection
 
 
 class Options(Section):
     """Width of each source, and dropout."""
 
-    width: int = Field(128, ge=1)
-    dropout: float = Field(0.5, ge=0, lt=1)
+    width: Width = 128
+    dropout: DropoutRate = 0.5
 
 
 class Fusion(base.Fusion):
-    """Put the vectors side by side; no source weighs more than another."""
+    """Concatenate the vectors of the sources, without weights."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources."""
         super().__init__(sources, classes)
         self.projection = Projection(self.sources, options.width, options.dropout)
         self.dropout = Dropout(options.dropout)

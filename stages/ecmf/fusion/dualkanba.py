@@ -1,18 +1,18 @@
-"""DualKanbaFormer (arXiv 2408.15379): sparse attention, a state space, learned curves per source.
+"""DualKanbaFormer (arXiv 2408.15379): sparse attention, state space and learned curves per source.
 
-Taken from the paper: one such former per modality, side by side; sparse attention that balances
-blocks read coarsely against chosen blocks read finely; Mamba's selective state space for what is
-far apart; Kolmogorov-Arnold networks in the place of the feed-forward; Dynamic Tanh in the place of
-layer normalisation; a gate between the modalities, `g ⊙ t + (1 - g) ⊙ v`.
+Taken from the paper: one such former per modality, in parallel; sparse attention that reads all
+blocks coarsely and selected blocks finely; Mamba's selective state space for long distances;
+Kolmogorov-Arnold networks in place of the feed-forward; Dynamic Tanh in place of layer
+normalisation; a gate between the modalities, `g ⊙ t + (1 - g) ⊙ v`.
 
 Our reading: within a block the three follow one another, each with a residual around it; the state
-space forgets at one rate per head, which is what lets it run without a loop; a block's learned
-curves are one layer, of bell curves for splines; a source is the mean of its steps; for any number
-of sources the gate is a softmax over those present, feature by feature, which of two is the paper's
-sigmoid. Where there is one source there is no gate. Widths, heads, blocks, dropout are ours.
+space has one decay rate per head, so that it runs without a loop; a block's learned curves are one
+layer, of Gaussian basis functions for splines; a source is the mean of its steps; for any number of
+sources the gate is a softmax over the present ones, feature by feature, which for two is the
+paper's sigmoid. A model of one source has no gate. Widths, heads, blocks and dropout are ours.
 
-Left out: the aspect that drives the paper's attention, for a clip asks about none: every step asks
-for itself; and the pretrained encoders of words and pictures, which stand before the fusion here.
+Left out: the aspect that drives the paper's attention, which clips do not have: every step is its
+own query; and the pretrained encoders of words and pictures, which precede the fusion here.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ecmf.fusion import base
 from ecmf.fusion.layers.dropout import Dropout
 from ecmf.fusion.layers.kolmogorov_arnold import DynamicTanh, KolmogorovArnold
-from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.options import AttentionOptions, Layers
 from ecmf.fusion.layers.pooling import masked_mean, masked_softmax
 from ecmf.fusion.layers.sequences import StepProjection
 from ecmf.fusion.layers.sparse_attention import SparseAttention
@@ -32,24 +32,19 @@ from ecmf.fusion.layers.state_space import SelectiveStateSpace
 
 
 class Options(AttentionOptions):
-    """Widths, and how sparse the attention is.
+    """Sizes of the formers; all are ours."""
 
-    It reads `block` steps as one, and the `best` blocks step by step. `state` is how many numbers
-    a feature remembers; `bells` make up a learned curve.
-    """
-
-    layers: int = Field(1, ge=1)
-    block: int = Field(4, ge=1)
-    best: int = Field(2, ge=1)
-    state: int = Field(8, ge=1)
-    bells: int = Field(8, ge=2)
+    layers: Layers = 1
+    block_size: int = Field(4, ge=1, description="Steps of a block of the sparse attention.")
+    top_blocks: int = Field(2, ge=1, description="Blocks that each query reads step by step.")
+    state_size: int = Field(8, ge=1, description="Size of the state of each feature.")
+    basis_functions: int = Field(8, ge=2, description="Gaussians of each learned curve.")
 
 
 class Fusion(base.Fusion):
-    """A former per source, and a gate over the sources for every feature."""
+    """Encode each source by a former, and mix the sources by a gate per feature."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources."""
         super().__init__(sources, classes)
         width, count = options.width, len(self.sources)
         self.projection = StepProjection(self.sources, width, options.dropout)
@@ -66,12 +61,12 @@ class Fusion(base.Fusion):
             for (rows, mask), former in zip(self.projection(batch), self.formers, strict=True)
         ]
         vector = torch.stack(vectors, dim=1)
-        gate = self._gate(vector, batch.present())
+        gate = self._gate(vector, batch.presence())
         fused = (gate * vector).sum(dim=1)
         return base.Output(self.classifier(self.dropout(fused)), gate.mean(dim=-1))
 
     def _gate(self, vector: Tensor, present: Tensor) -> Tensor:
-        """(clips, sources, width) -> the same, summing to one over the present sources."""
+        """Return the gate, (clips, sources, width); it sums to one over the present sources."""
         if len(self.sources) == 1:
             return present.unsqueeze(-1).expand_as(vector).to(vector.dtype)
         scores = self.gate(vector.flatten(1)).view_as(vector).transpose(1, 2)
@@ -79,21 +74,23 @@ class Fusion(base.Fusion):
 
 
 class Layer(nn.Module):
-    """One block of a former: attention, state space, curves, each squashed before and added."""
+    """Block of a former: attention, state space, learned curves; pre-norm, with residuals."""
 
     def __init__(self, options: Options) -> None:
         super().__init__()
         width = options.width
         self.attention_norm = DynamicTanh(width)
-        self.attention = SparseAttention(width, options.heads, options.block, options.best)
+        self.attention = SparseAttention(
+            width, options.heads, options.block_size, options.top_blocks
+        )
         self.state_norm = DynamicTanh(width)
-        self.state_space = SelectiveStateSpace(width, options.heads, options.state)
+        self.state_space = SelectiveStateSpace(width, options.heads, options.state_size)
         self.curve_norm = DynamicTanh(width)
-        self.curves = KolmogorovArnold(width, width, options.bells)
+        self.curves = KolmogorovArnold(width, width, options.basis_functions)
         self.dropout = Dropout(options.dropout)
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
-        """Mix the steps, (clips, steps, width) with mask (clips, steps)."""
+        """Transform (clips, steps, width) with mask (clips, steps)."""
         rows = rows + self.dropout(self.attention(self.attention_norm(rows), mask))
         rows = rows + self.dropout(self.state_space(self.state_norm(rows), mask))
         rows = rows + self.dropout(self.curves(self.curve_norm(rows)))
@@ -101,7 +98,7 @@ class Layer(nn.Module):
 
 
 class Former(nn.Module):
-    """The blocks of one source, squashed at the end."""
+    """Blocks of one source and a final normalisation."""
 
     def __init__(self, options: Options) -> None:
         super().__init__()
@@ -109,8 +106,8 @@ class Former(nn.Module):
         self.norm = DynamicTanh(options.width)
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
-        """Go through the blocks, (clips, steps, width) with mask (clips, steps)."""
+        """Transform (clips, steps, width) with mask (clips, steps)."""
         for layer in self.layers:
             rows = layer(rows, mask)
-        squashed: Tensor = self.norm(rows)
-        return squashed
+        normalised: Tensor = self.norm(rows)
+        return normalised

@@ -1,12 +1,12 @@
 """ECMF (arXiv 2508.05991, ACM MM 2025): self-attention over the sources, with residuals.
 
 The abstract names the parts; the equations are our reading of it. A source's rows are pooled by
-attention and brought to one width, `h_m = GELU(LN(W_m x_m + b_m))`; `H = [h_1..h_M]` with absent
+attention and projected to one width, `h_m = GELU(LN(W_m x_m + b_m))`; `H = [h_1..h_M]` with absent
 sources masked; `Z = MHA(H, H, H)`; `y_m = LN(h_m + z_m)`; `w = softmax_m(u^T tanh(V y_m))` over the
 present sources; `f = [Σ_m w_m y_m ; h_1..h_M]`, so that the original representations are kept;
-dropout and a linear classifier. Widths, heads and dropout are ours: the paper's abstract does not
-state them. So is `source_loss`, which makes the part of the classifier that reads one `h_m` say the
-class by itself too, so that no source starves another ("modality competition").
+dropout and a linear classifier. Widths, heads and dropout are ours, as the abstract does not state
+them. So is `source_loss`, by which the part of the classifier that reads one `h_m` must predict the
+class by itself too, so that no source suppresses another ("modality competition").
 """
 
 from collections.abc import Sequence
@@ -17,30 +17,27 @@ from torch import Tensor, nn
 
 from ecmf.fusion import base
 from ecmf.fusion.layers.dropout import Dropout
-from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.options import AttentionOptions, LossWeight, Width
 from ecmf.fusion.layers.pooling import AttentionPooling, Projection, mean_where
 
 
 class Options(AttentionOptions):
-    """Widths, and a switch for each part of the mechanism.
+    """Sizes, a switch for each part of the mechanism, and the weight of the source loss."""
 
-    `source_loss` is a weight; it needs `keep_original`, for it trains that part of the classifier.
-    """
-
-    width: int = Field(128, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
-    self_attention: bool = True
-    residual: bool = True
-    weighting: bool = True
-    keep_original: bool = True
-    source_loss: float = Field(10.0, ge=0)
+    width: Width = 128
+    self_attention: bool = Field(True, description="Compute `Z`; if false, `y_m = h_m`.")
+    residual: bool = Field(True, description="Add `h_m` to `z_m`; if false, `y_m = LN(z_m)`.")
+    weighting: bool = Field(True, description="Learn `w_m`; if false, present sources count alike.")
+    keep_original: bool = Field(True, description="Append `h_1..h_M` to `f`.")
+    source_loss: LossWeight = Field(
+        10.0, description="Weight of the classification loss of each `h_m`; needs keep_original."
+    )
 
 
 class Fusion(base.Fusion):
-    """Weigh the sources by self-attention and keep what each of them said."""
+    """Fuse the sources by self-attention, and keep their original representations."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources."""
         super().__init__(sources, classes)
         width = options.width
         self.options = options
@@ -52,13 +49,13 @@ class Fusion(base.Fusion):
             self.norm = nn.LayerNorm(width)
         if options.weighting:
             self.weighting = AttentionPooling(width, width)
-        kept = len(self.sources) if options.keep_original else 0
+        originals = len(self.sources) if options.keep_original else 0
         self.dropout = Dropout(options.dropout)
-        self.classifier = nn.Linear(width * (1 + kept), classes)
+        self.classifier = nn.Linear(width * (1 + originals), classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""
-        present = batch.present()
+        present = batch.presence()
         original = self.projection(batch)
         attended = self._attend(original, present)
         weights = self._weigh(attended, present)
@@ -72,19 +69,19 @@ class Fusion(base.Fusion):
     def _source_losses(
         self, original: Tensor, present: Tensor, target: base.Target | None
     ) -> dict[str, Tensor]:
-        """Cross entropy of what the classifier says of each present source's `h_m` alone."""
+        """Return the mean cross entropy of the classifier for each present `h_m` alone."""
         options = self.options
         if target is None or not (options.source_loss and options.keep_original):
             return {}
-        own = self.classifier.weight[:, options.width :].view(self.classes, -1, options.width)
-        alone = torch.einsum("bmd,cmd->bmc", original, own) + self.classifier.bias
-        loss = -(target.soft[:, None] * alone.log_softmax(dim=-1)).sum(dim=-1)
+        weight = self.classifier.weight[:, options.width :].view(self.classes, -1, options.width)
+        logits = torch.einsum("bmd,cmd->bmc", original, weight) + self.classifier.bias
+        loss = -(target.class_probs[:, None] * logits.log_softmax(dim=-1)).sum(dim=-1)
         return {"source": options.source_loss * mean_where(loss, present)}
 
     def _attend(self, original: Tensor, present: Tensor) -> Tensor:
         if not self.options.self_attention:
             return original
-        # Attention over nothing is undefined: a clip without any source attends to its zeros.
+        # Attention is undefined if all keys are masked: a clip without any source attends to zeros.
         hidden = ~present & present.any(dim=1, keepdim=True)
         mixed, _ = self.attention(
             original, original, original, key_padding_mask=hidden, need_weights=False

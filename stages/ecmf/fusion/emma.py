@@ -1,17 +1,17 @@
 """EMMA (arXiv 2410.02080): one linear layer over the token axis of two kinds of tokens.
 
-Taken from the paper and its code: the tokens of the text are brought to those of the picture,
+Taken from the paper and its code: the tokens of the text are projected to those of the picture,
 `T' = GELU(W_t T)`; a single linear layer over the *token* axis of `[V; T']` gives as many tokens
-as `V` has; it starts as `[I|0]`, so that at first the picture's tokens pass as they are and the
-text changes them only as far as training finds it useful.
+as `V` has; it starts as `[I|0]`, so that at first the picture's tokens pass unchanged and the text
+changes them only as far as training finds it useful.
 
 Our reading: `V` are the tokens of the visual sources (the first source, where all or none are
 visual) and `T` those of the others. A layer over the token axis needs a fixed number of tokens, so
-each source is brought to `tokens` of them by interpolation. The identity is added to the layer's
-output rather than kept in its weights, which start at zero: the same function, but a decay of the
-weights then pulls towards the identity. What reads the tokens in the paper is a language model,
-which reads the text as well; here attention pools the tokens of each source, mixed or `T'`, for a
-linear classifier. Left out: the language model, and whatever serves to train it.
+each source is resampled to `tokens` of them by interpolation. The identity is added to the layer's
+output rather than stored in its weights, which start at zero: the same function, but weight decay
+then pulls towards the identity. In the paper a language model reads the tokens and the text; here
+attention pools the tokens of each source, mixed or `T'`, for a linear classifier. Left out: the
+language model, and everything that serves to train it.
 """
 
 from collections.abc import Sequence
@@ -24,26 +24,26 @@ from torch.nn import functional
 from ecmf.config import Section
 from ecmf.fusion import base
 from ecmf.fusion.layers.dropout import Dropout, InputDropout
+from ecmf.fusion.layers.options import DropoutRate, Width
 from ecmf.fusion.layers.pooling import AttentionPooling
-from ecmf.fusion.layers.sequences import StepProjection, resampled
+from ecmf.fusion.layers.sequences import StepProjection, resample
 
 VISUAL = ("frame", "face")
-"""The branches whose tokens are mixed with those of the others."""
+"""Branches whose sources form `V`."""
 
 
 class Options(Section):
-    """Width of a token, how many stand for a source, and dropout."""
+    """Width and number of the tokens, and dropout; all are ours."""
 
-    width: int = Field(64, ge=1)
-    tokens: int = Field(8, ge=1)
-    dropout: float = Field(0.5, ge=0, lt=1)
+    width: Width = 64
+    tokens: int = Field(8, ge=1, description="Tokens to which each source is resampled.")
+    dropout: DropoutRate = 0.5
 
 
 class Fusion(base.Fusion):
-    """Let the tokens of the other sources change those of the visual ones."""
+    """Mix the tokens of the other sources into those of the visual ones."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources."""
         super().__init__(sources, classes)
         width = options.width
         self.tokens = options.tokens
@@ -66,8 +66,8 @@ class Fusion(base.Fusion):
         """Mix the tokens, and pool those of each source."""
         first, second = self.tokenise(batch)
         tokens = torch.cat([self.mix(first, second), second], dim=1)
-        # An absent visual source has tokens, too: what the others say in its place.
-        some = batch.present().any(dim=1, keepdim=True).expand(-1, self.tokens)
+        # An absent visual source has tokens, too: the others are mixed into its zeros.
+        some = batch.presence().any(dim=1, keepdim=True).expand(-1, self.tokens)
         sources = torch.split(tokens, self.tokens, dim=1)
         pooled = [self.pooling(part, some) for part in sources]
         return base.Output(self.classifier(self.dropout(torch.cat(pooled, dim=1))))
@@ -75,18 +75,18 @@ class Fusion(base.Fusion):
     def tokenise(self, batch: base.Batch) -> tuple[Tensor, Tensor]:
         """Return `V` and `T'`, each (clips, its sources x tokens, width); zeros where absent."""
         first = [
-            resampled(rows, mask, self.tokens)
-            for rows, mask in self.projection(batch.only(self.first))
+            resample(rows, mask, self.tokens)
+            for rows, mask in self.projection(batch.select(self.first))
         ]
-        second = [first[0][:, :0]]  # no token at all, where there is no second source
+        second = [first[0][:, :0]]  # no tokens if there is no second source
         for source, drop, linear in zip(self.second, self.drop, self.to_first, strict=True):
             rows, mask = batch.rows[source.name], batch.masks[source.name]
-            told = functional.gelu(linear(drop(rows)))
-            second.append(resampled(told, mask, self.tokens))
+            projected = functional.gelu(linear(drop(rows)))
+            second.append(resample(projected, mask, self.tokens))
         return torch.cat(first, dim=1), self.dropout(torch.cat(second, dim=1))
 
     def mix(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the tokens of `first`, changed by a linear layer over all of them."""
+        """Return the tokens of `first` plus the output of the linear layer over all tokens."""
         both = torch.cat([first, second], dim=1)
         changed: Tensor = self.mixing(both.transpose(1, 2)).transpose(1, 2)
         return first + changed

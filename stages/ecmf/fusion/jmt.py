@@ -1,19 +1,19 @@
-"""JMT (arXiv 2403.10488): every stream asks every other, and a joint stream of all of them.
+"""JMT (arXiv 2403.10488): cross-attention between all streams, one of which joins all sources.
 
 "Joint Multimodal Transformer for Emotion Recognition in the Wild", workshops of CVPR 2024.
 
-Taken from the paper: beside the streams of the sources stands a joint one, made of all of them at
+Taken from the paper: beside the streams of the sources there is a joint one, made of all of them at
 every step, `j = W[v; a; t]`; each stream has its transformer encoder; every ordered pair of streams
-meets in cross-attention, with one attention module per stream that asks; what comes out is
-concatenated for a linear layer, or goes through self-attention first (`self_attention`). Inputs are
+meets in cross-attention, with one attention module per querying stream; the outputs are
+concatenated for a linear layer, or go through self-attention first (`self_attention`). Inputs are
 L2-normalised. The loss is cross entropy for classes and `1 - CCC` for dimensions.
 
-Our reading: sources of different rates are brought to one number of steps, on which the joint
-stream is defined; an answer is the mean over the steps of `LN(q + attention(q, k))`; an answer
-counts where both of its streams are there, and an absent source gives the joint stream nothing. The
-published code knows two sources; here any number. The one dimension of a target is valence, and `1
-- CCC` is told clip by clip, `(x - y)² / D`, whose mean over the batch it is. Widths, layers, steps
-and the weight of that loss are ours.
+Our reading: sources of different rates are resampled to one number of steps, on which the joint
+stream is defined; a pair's vector is the mean over the steps of `LN(q + attention(q, k))`; it is
+zero unless both of its streams are present, and an absent source adds nothing to the joint stream.
+The published code supports two sources; here any number. The one dimension of a target is valence,
+and `1 - CCC` is split over the clips, `(x - y)² / D`, whose mean over the batch it is. Widths,
+layers, steps and the weight of that loss are ours.
 
 Left out: the paper's backbones, which are encoders here.
 """
@@ -27,32 +27,33 @@ from torch.nn import functional
 
 from ecmf.fusion import base
 from ecmf.fusion.layers.dropout import Dropout
-from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.options import AttentionOptions, Layers, LossWeight, Width
 from ecmf.fusion.layers.sequences import (
     Attention,
     StepProjection,
     Transformer,
     TransformerLayer,
-    resampled,
-    with_positions,
+    add_positions,
+    resample,
 )
 
 
 class Options(AttentionOptions):
-    """Sizes, self-attention over the answers, and the weight of the loss of valence, all ours."""
+    """Sizes, the variant with self-attention, and the valence loss; sizes and weight are ours."""
 
-    width: int = Field(32, ge=1)
-    layers: int = Field(1, ge=1)
-    steps: int = Field(8, ge=1)
-    self_attention: bool = False
-    valence_loss: float = Field(1.0, ge=0)
+    width: Width = 32
+    layers: Layers = 1
+    steps: int = Field(8, ge=1, description="Steps to which each source is resampled.")
+    self_attention: bool = Field(False, description="Apply self-attention to the pairs' vectors.")
+    valence_loss: LossWeight = Field(
+        1.0, description="Weight of `1 - CCC` of valence; 0 predicts no valence."
+    )
 
 
 class Fusion(base.Fusion):
-    """Let every source ask every other one and the joint stream of all."""
+    """Attend from every stream to every other, with a joint stream of all sources."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources."""
         super().__init__(sources, classes)
         width, heads, dropout = options.width, options.heads, options.dropout
         count = len(self.sources) + 1
@@ -75,10 +76,10 @@ class Fusion(base.Fusion):
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""
         encoded, present = self._encode(batch)
-        answers, answered = self._ask(encoded, present)
+        pairs, pair_mask = self._cross_attend(encoded, present)
         if self.options.self_attention:
-            answers = self.answers(answers, answered)
-        fused = self.dropout(answers.flatten(1))
+            pairs = self.answers(pairs, pair_mask)
+        fused = self.dropout(pairs.flatten(1))
         logits = self.classifier(fused)
         if not self.options.valence_loss:
             return base.Output(logits)
@@ -86,53 +87,52 @@ class Fusion(base.Fusion):
         losses = {}
         if target is not None:
             known = target.valence.isfinite() & present.any(dim=1)
-            disagreement = concordance_loss(valence, target.valence.nan_to_num(), known)
-            losses["valence"] = self.options.valence_loss * disagreement
+            loss = concordance_loss(valence, target.valence.nan_to_num(), known)
+            losses["valence"] = self.options.valence_loss * loss
         return base.Output(logits, valence=valence, losses=losses)
 
     def _encode(self, batch: base.Batch) -> tuple[list[Tensor], Tensor]:
-        """Return all streams, the joint one last, (clips, steps, width), and who has which."""
+        """Return all streams, (clips, steps, width), the joint one last, and their presence."""
         steps = self.options.steps
         unit = {name: functional.normalize(rows, dim=-1) for name, rows in batch.rows.items()}
         streams = [
-            resampled(rows, mask, steps)
+            resample(rows, mask, steps)
             for rows, mask in self.projection(base.Batch(unit, batch.masks))
         ]
         streams.append(self.joint(torch.cat(streams, dim=-1)))
-        present = batch.present()
+        present = batch.presence()
         present = torch.cat([present, present.any(dim=1, keepdim=True)], dim=1)
         encoded = [
-            encoder(with_positions(rows), present[:, number, None].expand(-1, steps))
+            encoder(add_positions(rows), present[:, number, None].expand(-1, steps))
             for number, (encoder, rows) in enumerate(zip(self.encoders, streams, strict=True))
         ]
         return encoded, present
 
-    def _ask(self, encoded: list[Tensor], present: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the answer of each ordered pair, (clips, pairs, width), and which there are."""
+    def _cross_attend(self, encoded: list[Tensor], present: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a vector per ordered pair, (clips, pairs, width), and their mask."""
         steps = self.options.steps
-        answers, answered = [], []
+        vectors, masks = [], []
         for number, (attention, norm, query) in enumerate(
             zip(self.attention, self.norm, encoded, strict=True)
         ):
             others = [other for other in range(len(encoded)) if other != number]
-            asked = torch.cat([encoded[other] for other in others])
-            there = torch.cat([present[:, other] for other in others])
-            again = query.repeat(len(others), 1, 1)
-            heard = norm(again + attention(again, asked, there[:, None].expand(-1, steps)))
-            both = present[:, others] & present[:, number, None]
-            answers.append(heard.mean(dim=1).unflatten(0, (len(others), -1)).transpose(0, 1))
-            answered.append(both)
-        mask = torch.cat(answered, dim=1)
-        return torch.cat(answers, dim=1) * mask.unsqueeze(-1), mask
+            keys = torch.cat([encoded[other] for other in others])
+            key_mask = torch.cat([present[:, other] for other in others])[:, None]
+            queries = query.repeat(len(others), 1, 1)
+            attended = norm(queries + attention(queries, keys, key_mask.expand(-1, steps)))
+            vectors.append(attended.mean(dim=1).unflatten(0, (len(others), -1)).transpose(0, 1))
+            masks.append(present[:, others] & present[:, number, None])
+        mask = torch.cat(masks, dim=1)
+        return torch.cat(vectors, dim=1) * mask.unsqueeze(-1), mask
 
 
-def concordance_loss(told: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    """`1 - CCC` among the known, share by share: their mean is it; zero where not known.
+def concordance_loss(predicted: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Return `(x - y)² / D` of each clip, zero where not known; its mean over the known is 1 - CCC.
 
-    `D = var x + var y + (mean x - mean y)²` is the batch's.
+    `D = var x + var y + (mean x - mean y)²` is computed over the known clips of the batch.
     """
     count = known.sum().clamp(min=1)
-    told_mean, truth_mean = ((values * known).sum() / count for values in (told, truth))
-    spread = ((told - told_mean).square() + (truth - truth_mean).square()) * known
-    scale = spread.sum() / count + (told_mean - truth_mean).square()
-    return (told - truth).square() * known / scale.clamp(min=1e-6)
+    predicted_mean, truth_mean = ((values * known).sum() / count for values in (predicted, truth))
+    spread = ((predicted - predicted_mean).square() + (truth - truth_mean).square()) * known
+    scale = spread.sum() / count + (predicted_mean - truth_mean).square()
+    return (predicted - truth).square() * known / scale.clamp(min=1e-6)

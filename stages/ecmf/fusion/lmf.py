@@ -1,13 +1,13 @@
 """Low-rank Multimodal Fusion (arXiv 1806.00064, ACL 2018): tensor fusion without the tensor.
 
 Taken from the paper: the linear map of the outer product of all `[1; h_m]` has a weight tensor of
-rank r, `Σ_i ⊗_m w_m^i`, so that `f = Σ_i Π_m (w_m^i [1; h_m]) + b` says the same without either
-tensor being written out: the cost grows with the number of sources and no longer with its power.
+rank r, `Σ_i ⊗_m w_m^i`, so that `f = Σ_i Π_m (w_m^i [1; h_m]) + b` equals that map without either
+tensor: the cost grows with the number of sources and no longer with its power.
 Our reading: `h_m` is the pooled and projected source; `f` is as wide as `h_m` and a linear
 classifier reads it; the weights of the constant start at one and the others small, so that the
 model starts near the sum of its sources, however many there are. A source that is absent has
 `h_m = 0` and leaves the weights of its constant. Left out: the learned weights of the ranks in the
-published code, which say nothing that `w_m^i` could not, and the paper's network per modality.
+published code, which `w_m^i` can express already, and the paper's network per modality.
 """
 
 import functools
@@ -20,20 +20,21 @@ from torch import Tensor, nn
 from ecmf.config import Section
 from ecmf.fusion import base
 from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.options import DropoutRate, Width
 from ecmf.fusion.layers.pooling import Projection
-from ecmf.fusion.layers.tensor_product import with_one
+from ecmf.fusion.layers.tensor_product import prepend_one
 
 
 class Options(Section):
     """Width of the sources and of the result, rank of the weight tensor, dropout."""
 
-    width: int = Field(64, ge=1)
-    rank: int = Field(4, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
+    width: Width = 64
+    rank: int = Field(4, ge=1, description="Rank r of the weight tensor.")
+    dropout: DropoutRate = 0.3
 
 
 class LowRankProduct(nn.Module):
-    """A linear map of an outer product, from its factors: (clips, sources, n) -> (clips, out)."""
+    """Linear map of an outer product, in low rank: (clips, sources, n) -> (clips, out)."""
 
     def __init__(self, sources: int, width: int, rank: int, out: int) -> None:
         super().__init__()
@@ -43,16 +44,15 @@ class LowRankProduct(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Multiply what each source says in each rank, and add up the ranks."""
-        said = torch.einsum("bmi,mrio->mbro", with_one(vectors), self.factors)
-        return functools.reduce(torch.mul, said.unbind(dim=0)).sum(dim=1) + self.bias
+        """Map each source by its factors, multiply over the sources, and sum over the ranks."""
+        factors = torch.einsum("bmi,mrio->mbro", prepend_one(vectors), self.factors)
+        return functools.reduce(torch.mul, factors.unbind(dim=0)).sum(dim=1) + self.bias
 
 
 class Fusion(base.Fusion):
-    """Multiply the sources in a few ranks."""
+    """Fuse the sources by a low-rank product."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources."""
         super().__init__(sources, classes)
         width = options.width
         self.projection = Projection(self.sources, width, options.dropout)

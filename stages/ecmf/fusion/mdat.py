@@ -2,13 +2,13 @@
 
 "Cross-Language Speech Emotion Recognition Using Multimodal Dual Attention Transformers".
 
-Taken from the paper: graph attention inside each modality, all of its steps being nodes that hear
-each other; co-attention between two modalities, `A = softmax(h_a W h_t^T)`; a transformer encoder;
-a classifier.
+Taken from the paper: graph attention inside each modality, whose steps are the nodes of a fully
+connected graph; co-attention between two modalities, `A = softmax(h_a W h_t^T)`; a transformer
+encoder; a classifier.
 
-Our reading: every two sources have one `W`, read in both directions, its scores scaled by the root
-of the width; a source takes the mean of what the others that are there have for it, with a
-residual. The transformer reads the steps of all sources as one sequence, each with its number and a
+Our reading: every two sources have one `W`, used in both directions, its scores divided by the root
+of the width; the co-attentions of a source with the other present ones are averaged and added to
+it. The transformer reads the steps of all sources as one sequence, each with its position and a
 learned vector of its source, and the classifier reads each source's mean. Graph attention has one
 head and a residual. A model of one source has no co-attention. Widths, layers and dropout are ours.
 
@@ -20,25 +20,24 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
 from ecmf.fusion.layers.dropout import Dropout
 from ecmf.fusion.layers.graphs import GraphAttention
-from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.options import AttentionOptions, Layers
 from ecmf.fusion.layers.pooling import masked_mean, masked_softmax
-from ecmf.fusion.layers.sequences import StepProjection, Streams, Transformer, with_positions
+from ecmf.fusion.layers.sequences import StepProjection, Streams, Transformer, add_positions
 
 
 class Options(AttentionOptions):
-    """Sizes and dropout, ours."""
+    """Sizes and dropout; all are ours."""
 
-    layers: int = Field(1, ge=1)
+    layers: Layers = 1
 
 
 class GraphEncoder(nn.Module):
-    """The steps of one source hear each other: `LN(h + GAT(W h))`."""
+    """Graph attention among the steps of one source: `LN(h + GAT(W h))`."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -47,13 +46,13 @@ class GraphEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
-        """(clips, steps, width) -> the same."""
+        """Transform (clips, steps, width)."""
         mixed: Tensor = self.norm(rows + self.attention(self.linear(rows), mask))
         return mixed * mask.unsqueeze(-1)
 
 
 class CoAttention(nn.Module):
-    """What two sources have for each other: `A = softmax(h_a W h_t^T)`, both ways."""
+    """Co-attention of two sources in both directions: `A = softmax(h_a W h_t^T)`."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -63,7 +62,7 @@ class CoAttention(nn.Module):
     def forward(
         self, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Return what the steps of each get of the other's; zeros where the other is absent."""
+        """Return the attended steps for each source; zeros where the other is absent."""
         scores = self.bilinear(first[0]) @ second[0].transpose(1, 2) / self.scale
         to_first = masked_softmax(scores, second[1][:, None]) @ second[0]
         to_second = masked_softmax(scores.transpose(1, 2), first[1][:, None]) @ first[0]
@@ -71,10 +70,9 @@ class CoAttention(nn.Module):
 
 
 class Fusion(base.Fusion):
-    """Mix steps within each source, then between the sources, then all together."""
+    """Attend within each source, then between the sources, then over all steps."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources."""
         super().__init__(sources, classes)
         width, dropout = options.width, options.dropout
         self.projection = StepProjection(self.sources, width, dropout)
@@ -93,7 +91,7 @@ class Fusion(base.Fusion):
             (graph(rows, mask), mask)
             for graph, (rows, mask) in zip(self.graphs, self.projection(batch), strict=True)
         ]
-        joined = self._join(streams, batch.present())
+        joined = self._join(streams, batch.presence())
         masks = [mask for _, mask in streams]
         whole = torch.cat(masks, dim=1)
         mixed = self.transformer(torch.cat(joined, dim=1) * whole.unsqueeze(-1), whole)
@@ -102,16 +100,16 @@ class Fusion(base.Fusion):
         return base.Output(self.classifier(self.dropout(torch.cat(means, dim=1))))
 
     def _join(self, streams: Streams, present: Tensor) -> list[Tensor]:
-        """Add to the steps of each source what the others have for them, and where they stand."""
-        gathered = [torch.zeros_like(rows) for rows, _ in streams]
+        """Add to the steps of each source the mean of its co-attentions, position and source."""
+        attended = [torch.zeros_like(rows) for rows, _ in streams]
         for (first, second), attention in zip(self.pairs, self.co_attention, strict=True):
             to_first, to_second = attention(streams[first], streams[second])
-            gathered[first] = gathered[first] + to_first
-            gathered[second] = gathered[second] + to_second
+            attended[first] = attended[first] + to_first
+            attended[second] = attended[second] + to_second
         others = (present.sum(dim=1, keepdim=True) - 1).clamp(min=1).unsqueeze(-1)
         return [
-            with_positions(norm(rows + heard / others)) + source
-            for norm, (rows, _), heard, source in zip(
-                self.norm, streams, gathered, self.source, strict=True
+            add_positions(norm(rows + added / others)) + source
+            for norm, (rows, _), added, source in zip(
+                self.norm, streams, attended, self.source, strict=True
             )
         ]

@@ -1,17 +1,17 @@
-"""MMIM (arXiv 2109.00412, EMNLP 2021): keep what the sources know of each other, and of the result.
+"""MMIM (arXiv 2109.00412, EMNLP 2021): maximise mutual information of sources and fused vector.
 
 Taken from the paper: a network over all sources gives the fused vector and the class, and two
 losses raise mutual information. Between two sources the bound of Barber and Agakov,
-`I(x; y) ≥ E[log q(y|x)] + H(y)`, with a Gaussian q whose mean and variance two networks read from
-x. Between the fused vector and each source contrastive predictive coding: a network predicts `h_m`
-from the fused vector, and the prediction must be nearer to the clip's own `h_m` (cosine) than the
-predictions of its batch-mates are. Our reading: `h_m` is the pooled and projected source; every
-ordered pair of sources, where the paper predicts from the text alone; `y` is held fixed, so that
-`H(y)` is a constant and the bound has the right gradient without it; the bound is a mean over the
-entries of `y`; a source that is absent enters no loss, neither as its own nor as a batch-mate. The
-weights of the losses are ours. Left out: the entropy `H(y)` by Gaussian mixtures of two classes
-with a memory of past batches, and with it the two stages of each epoch, since q and the rest of
-the model now climb the same bound.
+`I(x; y) ≥ E[log q(y|x)] + H(y)`, with a Gaussian q whose mean and variance two networks predict
+from x. Between the fused vector and each source contrastive predictive coding: a network predicts
+`h_m` from the fused vector, and the prediction must be nearer to the clip's own `h_m` (cosine) than
+the predictions of other clips of the batch are. Our reading: `h_m` is the pooled and projected
+source; every ordered pair of sources, where the paper predicts from the text alone; `y` is
+detached, so that `H(y)` is a constant and the bound has the right gradient without it; the bound is
+a mean over the entries of `y`; an absent source enters no loss, neither as the clip's own nor as
+that of another clip. The weights of the losses are ours. Left out: the entropy `H(y)` by Gaussian
+mixtures of two classes with a memory of past batches, and with it the two stages of each epoch,
+since q and the rest of the model now maximise the same bound.
 """
 
 from collections.abc import Sequence
@@ -25,39 +25,39 @@ from torch.nn import functional
 from ecmf.config import Section
 from ecmf.fusion import base
 from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.options import DropoutRate, LossWeight, Width
 from ecmf.fusion.layers.pooling import Projection, mean_where
 
 
 class Options(Section):
-    """Width and dropout, and the weight of each loss."""
+    """Width and dropout, and the weight of each loss; all are ours."""
 
-    width: int = Field(64, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
-    between_sources: float = Field(0.1, ge=0)
-    with_fused: float = Field(0.1, ge=0)
+    width: Width = 64
+    dropout: DropoutRate = 0.3
+    between_sources: LossWeight = Field(0.1, description="Weight of the bound between sources.")
+    with_fused: LossWeight = Field(0.1, description="Weight of the contrastive predictive coding.")
 
 
 class Gaussian(nn.Module):
-    """Density of one vector given another: `log q(y|x)` per entry, without its constant."""
+    """Conditional density of a vector: the mean of `log q(y|x)` per entry, without constant."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.mean = _network(width)
         self.log_variance = nn.Sequential(_network(width), nn.Tanh())
 
-    def forward(self, given: Tensor, told: Tensor) -> Tensor:
-        """Two of (clips, width) -> (clips,)."""
-        log_variance = self.log_variance(given)
-        square = (told - self.mean(given)).square()
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the density (clips,) of y given x, each (clips, width)."""
+        log_variance = self.log_variance(x)
+        square = (y - self.mean(x)).square()
         density: Tensor = -0.5 * (square * torch.exp(-log_variance) + log_variance).mean(dim=1)
         return density
 
 
 class Fusion(base.Fusion):
-    """Fuse by a network that must not lose what the sources have in common with the result."""
+    """Fuse by a network that is trained to keep mutual information with every source."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources."""
         super().__init__(sources, classes)
         self.options = options
         width = options.width
@@ -82,26 +82,27 @@ class Fusion(base.Fusion):
         logits = self.classifier(self.dropout(fused))
         if target is None:
             return base.Output(logits)
-        return base.Output(logits, losses=self._losses(vectors, fused, batch.present()))
+        return base.Output(logits, losses=self._losses(vectors, fused, batch.presence()))
 
     def _losses(self, vectors: Tensor, fused: Tensor, present: Tensor) -> dict[str, Tensor]:
         contrasts = [
-            contrast(vectors[:, number], predict(fused), present[:, number])
-            for number, predict in enumerate(self.predictions)
+            contrastive_loss(vectors[:, m], predict(fused), present[:, m])
+            for m, predict in enumerate(self.predictions)
         ]
-        has = list(present.unbind(dim=1))
-        losses = {"with_fused": self.options.with_fused * _mean(contrasts, has)}
+        masks = list(present.unbind(dim=1))
+        losses = {"with_fused": self.options.with_fused * _mean_per_clip(contrasts, masks)}
         if self.pairs:
             densities, both = [], []
-            for (given, told), density in zip(self.pairs, self.densities, strict=True):
-                densities.append(density(vectors[:, given], vectors[:, told].detach()))
-                both.append(has[given] & has[told])
-            losses["between_sources"] = -self.options.between_sources * _mean(densities, both)
+            for (x, y), density in zip(self.pairs, self.densities, strict=True):
+                densities.append(density(vectors[:, x], vectors[:, y].detach()))
+                both.append(masks[x] & masks[y])
+            bound = _mean_per_clip(densities, both)
+            losses["between_sources"] = -self.options.between_sources * bound
         return losses
 
 
-def contrast(vectors: Tensor, predicted: Tensor, present: Tensor) -> Tensor:
-    """Tell each clip's own prediction from those of its batch-mates: (clips,), zero if absent.
+def contrastive_loss(vectors: Tensor, predicted: Tensor, present: Tensor) -> Tensor:
+    """Contrast each clip's prediction with those of other clips: (clips,), zero if absent.
 
     `-log softmax` of the cosine of vector and prediction, among the clips that have the source.
     """
@@ -114,6 +115,6 @@ def _network(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
 
-def _mean(values: list[Tensor], masks: list[Tensor]) -> Tensor:
-    """Mean of what each clip has: each of (clips,) -> (clips,)."""
+def _mean_per_clip(values: list[Tensor], masks: list[Tensor]) -> Tensor:
+    """Average the unmasked values of each clip; values and masks are (clips,)."""
     return mean_where(torch.stack(values, dim=1), torch.stack(masks, dim=1))

@@ -1,21 +1,20 @@
 """RAMer (arXiv 2502.10435): common and specific codes, and absent modalities reconstructed.
 
 Taken from the paper: each modality has a common code `c_m` and a specific code `s_m`; a
-discriminator is to tell the modality from the specific codes and must not from the common ones;
+discriminator predicts the modality from the specific codes and must fail on the common ones;
 `‖h_m - Dec_m(c_m, s_m)‖²` makes the two hold all of `h_m`; InfoNCE ties `h_m` to a reconstruction;
 an absent modality is `Dec_m(mean common code of the others, learned specific code)`; clips are
 shuffled among those of their label.
 
-Our reading: a source is a modality. One encoder makes all common codes. One discriminator reads
+Our reading: a source is a modality. One encoder computes all common codes. One discriminator reads
 both kinds, the common ones through a reversed gradient. A linear classifier reads the mean common
 code and a reconstruction of every source: from its own codes where it is present, from the others'
-where it is not. InfoNCE compares `h_m` with what would stand for it if it were absent, among the
-clips of the batch that have it, so that clips that have a source train its learned code. In the
-loss "shuffle" each source is that of another clip, drawn as often as their labels agree, and the
-label is the mean of those drawn. A single source has no other to be told from or made of: it has
-neither discriminator nor learned code. The weights of the losses are ours. Left out: the
-personality task, for clips here have no such labels, and the pass over stacked labels, for a clip
-has one emotion.
+where it is absent. InfoNCE compares `h_m` with its reconstruction from the others, among the clips
+of the batch that have the source, so that clips that have a source train its learned code. In the
+loss "shuffle" each source comes from another clip, drawn in proportion to the agreement of their
+labels, and the label is the mean of those drawn. A model of a single source has neither
+discriminator nor learned code. The weights of the losses are ours. Left out: the personality task,
+as clips here have no such labels, and the pass over stacked labels, as a clip has one emotion.
 """
 
 from collections.abc import Sequence
@@ -28,34 +27,29 @@ from torch.nn import functional
 from ecmf.config import Section
 from ecmf.fusion import base
 from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.options import DropoutRate, LossWeight, Width
 from ecmf.fusion.layers.pooling import Projection, masked_mean, mean_where
 
 
 class Options(Section):
-    """Width, dropout, and the weights of the further losses; 0 leaves one out.
+    """Width, dropout, and the weights of the further losses, ours; 0 leaves a loss out."""
 
-    `temperature` divides the similarities of the contrast.
-    """
-
-    width: int = Field(64, ge=1)
-    dropout: float = Field(0.4, ge=0, lt=1)
-    adversarial: float = Field(0.1, ge=0)
-    reconstruction: float = Field(0.1, ge=0)
-    contrast: float = Field(0.1, ge=0)
-    shuffle: float = Field(0.5, ge=0)
-    temperature: float = Field(0.2, gt=0)
+    width: Width = 64
+    dropout: DropoutRate = 0.4
+    adversarial: LossWeight = Field(0.1, description="Weight of the discriminator's losses.")
+    reconstruction: LossWeight = Field(0.1, description="Weight of `‖h_m - Dec_m(c_m, s_m)‖²`.")
+    contrast: LossWeight = Field(0.1, description="Weight of InfoNCE.")
+    shuffle: LossWeight = Field(0.5, description="Weight of the loss of shuffled clips.")
+    temperature: float = Field(0.2, gt=0, description="Temperature of InfoNCE.")
 
 
-def reversed_gradient(rows: Tensor) -> Tensor:
-    """Return the same numbers; what is learned through them is learned the other way round."""
+def reverse_gradient(rows: Tensor) -> Tensor:
+    """Return the same values, through which gradients change their sign."""
     return 2 * rows.detach() - rows
 
 
 class Codes(nn.Module):
-    """`h` -> its common codes, its specific codes, and what stands for it where it is absent.
-
-    All (clips, sources, width).
-    """
+    """Common and specific codes of `h`, and reconstructions; all are (clips, sources, width)."""
 
     def __init__(self, count: int, width: int) -> None:
         super().__init__()
@@ -76,20 +70,19 @@ class Codes(nn.Module):
         both = torch.cat([common, specific], dim=-1)
         return torch.stack([decode(both[:, m]) for m, decode in enumerate(self.decoders)], dim=1)
 
-    def imagine(self, common: Tensor, present: Tensor) -> Tensor:
-        """Reconstruct every source from the others; zeros where there is no other."""
+    def reconstruct_from_others(self, common: Tensor, present: Tensor) -> Tensor:
+        """Reconstruct every source as if it were absent; zeros where there is no other source."""
         if len(self.decoders) == 1:
             return torch.zeros_like(common)
-        others = (common.sum(dim=1, keepdim=True) - common) / _others(present).clamp(min=1)
-        some = _others(present) > 0
-        return self.decode(others, self.learned.expand_as(common)) * some
+        count = _count_others(present)
+        others = (common.sum(dim=1, keepdim=True) - common) / count.clamp(min=1)
+        return self.decode(others, self.learned.expand_as(common)) * (count > 0)
 
 
 class Fusion(base.Fusion):
-    """Say what the sources share and what each has of its own, and fill in those absent."""
+    """Encode common and specific codes of the sources, and reconstruct the absent ones."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources."""
         super().__init__(sources, classes)
         width, count = options.width, len(self.sources)
         self.options = options
@@ -101,32 +94,32 @@ class Fusion(base.Fusion):
         self.classifier = nn.Linear(width * (1 + count), classes)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
-        """Fuse the sources of each clip as they are reconstructed."""
-        present = batch.present()
+        """Fuse the reconstructed sources of each clip."""
+        present = batch.presence()
         vectors = self.projection(batch)
         common, specific = self.codes.encode(vectors, present)
-        imagined = self.codes.imagine(common, present)
-        rebuilt = self.codes.decode(common, specific)
-        filled = torch.where(present.unsqueeze(-1), rebuilt, imagined)
+        from_others = self.codes.reconstruct_from_others(common, present)
+        from_own = self.codes.decode(common, specific)
+        filled = torch.where(present.unsqueeze(-1), from_own, from_others)
         shared = masked_mean(common, present)
         logits = self._classify(shared, filled)
         if target is None:
             return base.Output(logits)
-        losses = {}
-        if self.options.reconstruction:
-            losses["reconstruction"] = self.options.reconstruction * mean_where(
-                (vectors - rebuilt).square().mean(dim=-1), present
+        options, losses = self.options, {}
+        if options.reconstruction:
+            error = (vectors - from_own).square().mean(dim=-1)
+            losses["reconstruction"] = options.reconstruction * mean_where(error, present)
+        if options.adversarial and len(self.sources) > 1:
+            losses["adversarial"] = options.adversarial * (
+                self._discriminator_loss(reverse_gradient(common), present)
+                + self._discriminator_loss(specific, present)
             )
-        if self.options.adversarial and len(self.sources) > 1:
-            losses["adversarial"] = self.options.adversarial * (
-                self._guess(reversed_gradient(common), present) + self._guess(specific, present)
-            )
-        if self.options.contrast and len(self.sources) > 1:
-            losses["contrast"] = self.options.contrast * self._contrast(vectors, imagined, present)
-        if self.options.shuffle:
-            losses["shuffle"] = self.options.shuffle * self._shuffled(
-                common, filled, present, target.soft
-            )
+        if options.contrast and len(self.sources) > 1:
+            info_nce = self._contrastive_loss(vectors, from_others, present)
+            losses["contrast"] = options.contrast * info_nce
+        if options.shuffle:
+            cross_entropy = self._shuffle_loss(common, filled, present, target.class_probs)
+            losses["shuffle"] = options.shuffle * cross_entropy
         return base.Output(logits, losses=losses)
 
     def _classify(self, shared: Tensor, filled: Tensor) -> Tensor:
@@ -135,42 +128,51 @@ class Fusion(base.Fusion):
         )
         return logits
 
-    def _guess(self, codes: Tensor, present: Tensor) -> Tensor:
-        """Cross entropy of the discriminator's guess which source a code is of, (clips,)."""
-        told = self.discriminator(codes).log_softmax(dim=-1).diagonal(dim1=1, dim2=2)
-        return -mean_where(told, present)
+    def _discriminator_loss(self, codes: Tensor, present: Tensor) -> Tensor:
+        """Return the cross entropy of the source that the discriminator predicts, (clips,)."""
+        log_probs = self.discriminator(codes).log_softmax(dim=-1).diagonal(dim1=1, dim2=2)
+        return -mean_where(log_probs, present)
 
-    def _contrast(self, vectors: Tensor, imagined: Tensor, present: Tensor) -> Tensor:
-        """InfoNCE of `h_m` with its own reconstruction from the others among those of the batch."""
-        real, made = (functional.normalize(part, dim=-1, eps=1e-6) for part in (vectors, imagined))
-        similar = torch.einsum("imd,jmd->mij", real, made) / self.options.temperature
-        valid = present & (_others(present) > 0).squeeze(-1)
+    def _contrastive_loss(self, vectors: Tensor, from_others: Tensor, present: Tensor) -> Tensor:
+        """Return InfoNCE of `h_m` and its reconstruction against those of other clips, (clips,)."""
+        h, rebuilt = (
+            functional.normalize(part, dim=-1, eps=1e-6) for part in (vectors, from_others)
+        )
+        similarity = torch.einsum("imd,jmd->mij", h, rebuilt) / self.options.temperature
+        valid = present & (_count_others(present) > 0).squeeze(-1)
         hidden = ~valid.T.unsqueeze(1)
-        among = similar.masked_fill(hidden, torch.finfo(similar.dtype).min).log_softmax(dim=-1)
-        return -mean_where(among.diagonal(dim1=1, dim2=2).T, valid)
+        lowest = torch.finfo(similarity.dtype).min
+        log_probs = similarity.masked_fill(hidden, lowest).log_softmax(dim=-1)
+        return -mean_where(log_probs.diagonal(dim1=1, dim2=2).T, valid)
 
-    def _shuffled(self, common: Tensor, filled: Tensor, present: Tensor, soft: Tensor) -> Tensor:
-        """Cross entropy of clips made of the sources of several clips of one label, (clips,)."""
+    def _shuffle_loss(
+        self, common: Tensor, filled: Tensor, present: Tensor, probs: Tensor
+    ) -> Tensor:
+        """Return the cross entropy of clips with sources of other clips of their label, (clips,).
+
+        `probs` are the class probabilities of the target.
+        """
         clips, count = present.shape
-        least = torch.finfo(soft.dtype).tiny
-        agreement = (soft @ soft.T).clamp(min=least).log().unsqueeze(1)
+        tiny = torch.finfo(probs.dtype).tiny
+        agreement = (probs @ probs.T).clamp(min=tiny).log().unsqueeze(1)
         # The largest of log p + Gumbel noise is drawn with probability p (arXiv 1611.01144).
-        uniform = torch.rand(clips, count, clips, device=soft.device).clamp(min=least)
-        chance = -(-uniform.log()).log()
-        hidden = ~(present.T & present.unsqueeze(-1))  # a source of a clip that has it, for another
-        drawn = (agreement + chance).masked_fill(hidden, -torch.inf).argmax(dim=-1)
-        source = torch.arange(count, device=soft.device)
+        uniform = torch.rand(clips, count, clips, device=probs.device).clamp(min=tiny)
+        gumbel = -(-uniform.log()).log()
+        hidden = ~(present.T & present.unsqueeze(-1))  # both clips must have the source
+        drawn = (agreement + gumbel).masked_fill(hidden, -torch.inf).argmax(dim=-1)
+        source = torch.arange(count, device=probs.device)
         real = present.unsqueeze(-1)
         mixed = torch.where(real, filled[drawn, source], filled)
         shared = masked_mean(common[drawn, source], present)
-        wanted = masked_mean(soft[drawn], present)
-        return functional.cross_entropy(self._classify(shared, mixed), wanted, reduction="none")
+        mixed_probs = masked_mean(probs[drawn], present)
+        logits = self._classify(shared, mixed)
+        return functional.cross_entropy(logits, mixed_probs, reduction="none")
 
 
 def _two_layers(inputs: int, width: int, outputs: int | None = None) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, outputs or width))
 
 
-def _others(present: Tensor) -> Tensor:
-    """How many other sources the clip has, (clips, sources, 1)."""
+def _count_others(present: Tensor) -> Tensor:
+    """Count the other sources of each clip, (clips, sources, 1)."""
     return (present.sum(dim=1, keepdim=True) - present.long()).unsqueeze(-1)

@@ -1,17 +1,18 @@
-"""SemMIM (arXiv 2403.00249, LREC-COLING 2024): any member, practised on clips without labels.
+"""SemMIM (arXiv 2403.00249, LREC-COLING 2024): masked pretraining for any fusion model.
 
-Taken from the paper: what is most like the text is hidden; a student that sees the rest, and the
-text, says what a momentum teacher says of the hidden tokens, in soft assignments to prototypes; the
+Taken from the paper: the tokens most similar to the text are masked; a student that sees the rest,
+and the text, predicts a momentum teacher's soft assignments of the masked tokens to prototypes; the
 whole is assigned to the same prototypes, so that its meaning reaches the parts; the teacher's
-tokens have looked at the text, too. Afterwards the model is trained for its task.
+tokens attend to the text, too. Afterwards the model is trained for its task.
 
-Our reading: every source is hidden by the text, and the text by what else there is, for here all of
-them are sequences; a step looks at all other sources. Each source has an encoder of its own, a
-transformer over its steps, and it is the encoders that practise; any other member reads what they
-make. Prototypes, temperatures, momentum, and how much is hidden are ours.
+Our reading: the text guides the masking of every other source, and the other sources that of the
+text, as all of them are sequences here; a step attends to all other sources. Each source has an
+encoder of its own, a transformer over its steps, and these encoders are pretrained; any other
+fusion model reads their output. Prototypes, temperatures, momentum and the masked fraction are
+ours.
 
-Left out: the contrastive, matching and language losses beside it, and pictures: the rows of an
-encoder are what is hidden and told.
+Left out: the contrastive, matching and language losses, and pixels: the rows of an encoder are
+masked and predicted.
 """
 
 from collections.abc import Sequence
@@ -23,70 +24,67 @@ from ecmf import registry
 from ecmf.config import Section
 from ecmf.errors import ParamsError
 from ecmf.fusion import base
-from ecmf.fusion.layers.masked_modelling import Assigner, Encoders, MaskedModelling
-from ecmf.fusion.layers.options import AttentionOptions
+from ecmf.fusion.layers.masked_modelling import Assigner, MaskedModelling, SourceEncoders
+from ecmf.fusion.layers.options import AttentionOptions, Layers
 
 OWN_NAME = "semmim"
 
 
 class Options(AttentionOptions):
-    """The `member` that is trained, its `options`, and how its encoders practise before.
+    """The inner fusion model, its encoders, and their pretraining; all sizes are ours.
 
-    `dropout` is the member's too, unless its options say otherwise; 0 `epochs` are no practice.
+    `dropout` applies to the inner model too, unless its `options` set another.
     """
 
-    member: str = "ecmf"
-    options: dict[str, Any] = Field(default_factory=dict)
-    layers: int = Field(1, ge=1)
-    epochs: int = Field(5, ge=0)
-    mask_share: float = Field(0.4, gt=0, lt=1)
-    momentum: float = Field(0.99, ge=0, lt=1)
-    prototypes: int = Field(64, ge=2)
-    temperature: float = Field(0.1, gt=0)
-    teacher_temperature: float = Field(0.05, gt=0)
+    model: str = Field("ecmf", description="Inner fusion model; any other file of fusion/.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the inner model.")
+    layers: Layers = 1
+    epochs: int = Field(5, ge=0, description="Epochs of pretraining; 0 turns it off.")
+    mask_share: float = Field(0.4, gt=0, lt=1, description="Fraction of the steps to mask.")
+    momentum: float = Field(0.99, ge=0, lt=1, description="Momentum of the teacher's weights.")
+    prototypes: int = Field(64, ge=2, description="Number of prototypes.")
+    temperature: float = Field(0.1, gt=0, description="Temperature of the student.")
+    teacher_temperature: float = Field(0.05, gt=0, description="Temperature of the teacher.")
 
     @model_validator(mode="after")
-    def _can_be_built(self) -> "Options":
-        if self.member == OWN_NAME:
-            raise ValueError(
-                f"member {OWN_NAME!r} would practise for itself: choose another file of fusion/"
-            )
+    def _check_inner_model(self) -> "Options":
+        if self.model == OWN_NAME:
+            raise ValueError(f"model is {OWN_NAME!r} itself: choose another file of fusion/")
         try:
-            member = self.of_member()
+            inner = self.inner_options()
         except ParamsError as error:
             raise ValueError(str(error)) from error
-        if getattr(member, "teacher", None):
+        if getattr(inner, "teacher", None):
             raise ValueError(
-                f"member {OWN_NAME!r} encodes every source before {self.member!r} gets it, so none "
-                "can be its teacher: take teacher out of its options"
+                f"{OWN_NAME!r} encodes every source before {self.model!r} reads it, so no source "
+                "can be its teacher: remove teacher from its options"
             )
         return self
 
-    def of_member(self) -> Section:
-        """Return the checked options of the member."""
-        known = registry.load("fusion", self.member).Options.model_fields
-        shared = {"dropout": self.dropout} if "dropout" in known else {}
-        return registry.options("fusion", self.member, shared | self.options)
+    def inner_options(self) -> Section:
+        """Return the validated options of the inner model."""
+        fields = registry.load("fusion", self.model).Options.model_fields
+        shared = {"dropout": self.dropout} if "dropout" in fields else {}
+        return registry.check_options("fusion", self.model, shared | self.options)
 
 
 class Fusion(base.Fusion):
-    """An encoder per source, then the member; the encoders practise."""
+    """Encode each source by a pretrained encoder, and fuse them by the inner model."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources."""
         super().__init__(sources, classes)
         self.options = options
         width = options.width
-        self.encoders = Encoders(
+        self.encoders = SourceEncoders(
             self.sources, width, options.heads, options.layers, options.dropout
         )
         encoded = [base.SourceShape(source.name, width) for source in self.sources]
-        self.member: base.Fusion = registry.load("fusion", options.member).Fusion(
-            encoded, classes, options.of_member()
+        self.member: base.Fusion = registry.load("fusion", options.model).Fusion(
+            encoded, classes, options.inner_options()
         )
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
-        """Encode the steps of each source, and let the member fuse them."""
+        """Encode the steps of each source, and fuse them by the inner model."""
         rows = {
             name: encoded
             for name, (encoded, _) in zip(batch.rows, self.encoders(batch), strict=True)
@@ -94,8 +92,8 @@ class Fusion(base.Fusion):
         output: base.Output = self.member(base.Batch(rows, batch.masks), target)
         return output
 
-    def pretext(self) -> base.Pretext | None:
-        """Return the practice of the encoders; the teacher in it is no part of the model."""
+    def pretext(self) -> base.PretextTask | None:
+        """Return the pretraining of the encoders; its teacher is no part of the model."""
         options = self.options
         if not options.epochs:
             return None
@@ -106,7 +104,7 @@ class Fusion(base.Fusion):
             student,
             [source.branch == "text" for source in self.sources],
             epochs=options.epochs,
-            share=options.mask_share,
+            mask_ratio=options.mask_share,
             momentum=options.momentum,
             temperature=options.temperature,
             teacher_temperature=options.teacher_temperature,

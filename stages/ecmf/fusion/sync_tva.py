@@ -1,15 +1,14 @@
-"""Sync-TVA (arXiv 2507.21395): every two sources share a graph, and each source asks all graphs.
+"""Sync-TVA (arXiv 2507.21395): a graph for every two sources, cross-attention to all graphs.
 
-Taken from the paper: every modality is enhanced, `h' = h + sigmoid(W_g h) · MLP(h)`; each two
+Taken from the paper: every modality is enhanced, `h' = h + sigmoid(W_g h) · MLP(h)`; every two
 modalities have a heterogeneous graph with graph attention, `α = softmax(LeakyReLU(a^T[W h_i ‖ W
 h_j]))`; cross-attention fuses them.
 
-Our reading: the nodes of a graph are the steps of its two sources; all of them hear each other, and
-W is one per source and graph, which is what makes the graph heterogeneous. Every two sources have a
-graph, and a model of one source the graph of its own steps. In the cross-attention each source, as
-the mean of its enhanced steps, asks the nodes of all graphs at once, so that it can take up what
-two others found between them; the classifier reads what each source made of that. Widths and
-dropout are ours.
+Our reading: the nodes of a graph are the steps of its two sources, and the graph is fully
+connected; W differs by source and graph, which makes the graph heterogeneous. A model of one source
+has one graph, of its own steps. In the cross-attention the mean of the enhanced steps of each
+source attends to the nodes of all graphs at once, so that a source can use relations between two
+others; the classifier reads the result of each source. Widths and dropout are ours.
 
 Left out: the paper's encoders, and the dialogue around a clip.
 """
@@ -30,17 +29,17 @@ from ecmf.fusion.layers.sequences import (
     StepProjection,
     Streams,
     TransformerLayer,
-    joined,
-    with_positions,
+    add_positions,
+    concatenate,
 )
 
 
 class Options(AttentionOptions):
-    """Sizes and dropout, ours."""
+    """Sizes and dropout; all are ours."""
 
 
 class Enhancement(nn.Module):
-    """Add to each step what a gate lets through: `h' = h + sigmoid(W_g h) · MLP(h)`."""
+    """Gated residual on each step: `h' = h + sigmoid(W_g h) · MLP(h)`."""
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
@@ -48,13 +47,13 @@ class Enhancement(nn.Module):
         self.perceptron = FeedForward(width, dropout)
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
-        """(clips, steps, width) -> the same."""
+        """Transform (clips, steps, width)."""
         enhanced: Tensor = rows + torch.sigmoid(self.gate(rows)) * self.perceptron(rows)
         return enhanced * mask.unsqueeze(-1)
 
 
 class HeterogeneousGraph(nn.Module):
-    """The steps of some sources as nodes of one graph, with a W for each source: `LN(h + GAT)`."""
+    """Graph attention over the steps of several sources, with a W for each: `LN(h + GAT)`."""
 
     def __init__(self, count: int, width: int) -> None:
         super().__init__()
@@ -63,8 +62,8 @@ class HeterogeneousGraph(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, streams: Streams) -> tuple[Tensor, Tensor]:
-        """Return the nodes, (clips, nodes, width), and which are real, source after source."""
-        rows, mask = joined(streams)
+        """Return the nodes, (clips, nodes, width), and their mask, source after source."""
+        rows, mask = concatenate(streams)
         nodes = torch.cat(
             [linear(rows) for linear, (rows, _) in zip(self.linear, streams, strict=True)], dim=1
         )
@@ -72,10 +71,9 @@ class HeterogeneousGraph(nn.Module):
 
 
 class Fusion(base.Fusion):
-    """Let each two sources talk in a graph, and each source ask all graphs."""
+    """Fuse every two sources in a graph, and attend from each source to all graphs."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources."""
         super().__init__(sources, classes)
         width, dropout, count = options.width, options.dropout, len(self.sources)
         self.projection = StepProjection(self.sources, width, dropout)
@@ -89,15 +87,15 @@ class Fusion(base.Fusion):
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""
         streams = [
-            (enhancement(with_positions(rows), mask), mask)
+            (enhancement(add_positions(rows), mask), mask)
             for enhancement, (rows, mask) in zip(
                 self.enhancement, self.projection(batch), strict=True
             )
         ]
         graphs = [
-            graph([streams[place] for place in group])
+            graph([streams[index] for index in group])
             for graph, group in zip(self.graphs, self.groups, strict=True)
         ]
-        asking = torch.stack([masked_mean(rows, mask) for rows, mask in streams], dim=1)
-        heard = self.cross_attention(asking, batch.present(), joined(graphs))
-        return base.Output(self.classifier(self.dropout(heard.flatten(1))))
+        queries = torch.stack([masked_mean(rows, mask) for rows, mask in streams], dim=1)
+        attended = self.cross_attention(queries, batch.presence(), concatenate(graphs))
+        return base.Output(self.classifier(self.dropout(attended.flatten(1))))

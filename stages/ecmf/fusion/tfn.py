@@ -1,8 +1,8 @@
 """Tensor Fusion Network (arXiv 1707.07250, EMNLP 2017): the outer product of all sources.
 
 Taken from the paper: each source becomes a vector `z_m`; the outer product of all `[1; z_m]` holds
-what one source says, what two say together, and so on up to all of them; a network of two hidden
-layers reads the class from it. Our reading: any number of sources, not three, so the product is
+the interactions of every subset of the sources, from single ones up to all of them; a network of
+two hidden layers classifies it. Our reading: any number of sources, not three, so the product is
 kept small by `tensor_width`, the entries of `z_m`, and has no more than `most_products` numbers;
 `z_m = tanh(A_m h_m)`, so that a product of many is never larger than its factors; `h_m` is the
 pooled and projected source, `width` is that of `h_m` and of the hidden layers. A source that is
@@ -20,27 +20,26 @@ from ecmf.config import Section
 from ecmf.errors import ParamsError
 from ecmf.fusion import base
 from ecmf.fusion.layers.dropout import Dropout
+from ecmf.fusion.layers.options import DropoutRate, Width
 from ecmf.fusion.layers.pooling import Projection
-from ecmf.fusion.layers.tensor_product import outer_product, with_one
+from ecmf.fusion.layers.tensor_product import outer_product, prepend_one
 
 
 class Options(Section):
-    """Widths, and how large the product may be.
+    """Widths, the limit of the outer product, and dropout; all are ours."""
 
-    Without a `tensor_width` it is the largest that `most_products` allows, `width` at most.
-    """
-
-    width: int = Field(64, ge=1)
-    tensor_width: int | None = Field(None, ge=1)
-    most_products: int = Field(4096, ge=2)
-    dropout: float = Field(0.3, ge=0, lt=1)
+    width: Width = 64
+    tensor_width: int | None = Field(
+        None, ge=1, description="Width of `z_m`; null is the largest within width and the limit."
+    )
+    most_products: int = Field(4096, ge=2, description="Limit of the outer product's entries.")
+    dropout: DropoutRate = 0.3
 
 
 class Fusion(base.Fusion):
-    """Read the class from the products of all choices of sources."""
+    """Classify the outer product of the sources."""
 
     def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        """Build for these sources; their product must not exceed `most_products`."""
         super().__init__(sources, classes)
         width = options.width
         narrow = _tensor_width(len(self.sources), options)
@@ -58,32 +57,32 @@ class Fusion(base.Fusion):
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""
-        return base.Output(self.classifier(self.products(batch)))
+        return base.Output(self.classifier(self.multiply_sources(batch)))
 
-    def products(self, batch: base.Batch) -> Tensor:
-        """Multiply the sources of each clip: (clips, (1 + tensor_width)^sources)."""
+    def multiply_sources(self, batch: base.Batch) -> Tensor:
+        """Return the outer product of each clip: (clips, (1 + tensor_width)^sources)."""
         narrowed = [
             torch.tanh(linear(vector))
             for linear, vector in zip(
                 self.narrowing, self.projection(batch).unbind(dim=1), strict=True
             )
         ]
-        present = batch.present().unsqueeze(-1)
-        return outer_product(with_one(torch.stack(narrowed, dim=1) * present).unbind(dim=1))
+        present = batch.presence().unsqueeze(-1)
+        return outer_product(prepend_one(torch.stack(narrowed, dim=1) * present).unbind(dim=1))
 
 
 def _tensor_width(sources: int, options: Options) -> int:
-    """Choose the entries per source, or check those asked for."""
-    most = options.most_products
+    """Return the width of `z_m`; raises ParamsError if the product exceeds its limit."""
+    limit = options.most_products
     if options.tensor_width is None:
-        fitting = (some for some in range(options.width, 0, -1) if (1 + some) ** sources <= most)
+        fitting = (n for n in range(options.width, 0, -1) if (1 + n) ** sources <= limit)
         width = next(fitting, 1)
     else:
         width = options.tensor_width
-    if (1 + width) ** sources > most:
+    if (1 + width) ** sources > limit:
         raise ParamsError(
-            f"options of fusion member 'tfn': {sources} sources with tensor_width {width} have "
-            f"{(1 + width) ** sources} products, and most_products allows {most}: lower "
-            "tensor_width, choose fewer sources, or take the member lmf, which needs no product"
+            f"options of fusion plugin 'tfn': {sources} sources with tensor_width {width} have "
+            f"{(1 + width) ** sources} products, and most_products is {limit}: lower tensor_width, "
+            "choose fewer sources, or use the plugin lmf, which needs no outer product"
         )
     return width

@@ -1,4 +1,4 @@
-"""What every layout of features made elsewhere promises."""
+"""The interface of formats in which other toolkits publish features."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,46 +9,46 @@ from numpy.typing import NDArray
 
 from ecmf.params import Branch
 
-Read = Callable[[], NDArray[Any]]
-"""Gives a clip's row (dim,) or rows (rows, dim), padding cut off but not checked yet.
+LoadRows = Callable[[], NDArray[Any]]
+"""Load the row (dim,) or rows (rows, dim) of a clip, without padding and not yet validated.
 
-Raises ClipError where they cannot be read.
+Raises ClipError if they cannot be read.
 """
 
 
 @dataclass(frozen=True)
-class ForeignSource:
-    """What one encoder made of all clips: its name there, and the clips under their ids there.
+class ExternalFeatures:
+    """Features of one encoder: its name, and each clip's foreign id with its rows.
 
-    `branch` is what it encodes, where the layout tells. The clips are gone through once.
+    `branch` is None where the format does not record it. `clips` is iterated once.
     """
 
     encoder: str
     branch: Branch | None
-    clips: Iterable[tuple[str, Read]]
+    clips: Iterable[tuple[str, LoadRows]]
 
 
 @dataclass(frozen=True)
-class Renaming:
-    """A foreign id that `pattern` fits as a whole is the clip `template` (as of `re.sub`)."""
+class IdMapping:
+    """Map a foreign id that fully matches `pattern` to the clip id `template` (as in `re.sub`)."""
 
     pattern: str
     template: str
 
 
-class Layout(Protocol):
-    """A file or folder in, its sources out; none of their rows is held before it is read.
+class FeatureFormat(Protocol):
+    """Read the features in a file or folder of one toolkit, encoder by encoder.
 
-    `renamings` says what a clip of the manifest may be called here beside its own id.
+    `id_mappings` are tried where a foreign id is not itself a clip id.
     """
 
-    renamings: ClassVar[Sequence[Renaming]]
+    id_mappings: ClassVar[Sequence[IdMapping]]
 
-    def sources(self, path: Path) -> Iterator[ForeignSource]:
-        """Yield the sources in a fixed order.
+    def read(self, path: Path) -> Iterator[ExternalFeatures]:
+        """Yield the encoders in a fixed order; rows are loaded later, clip by clip.
 
         Raises:
-            MissingFileError: there is nothing at `path`.
-            CorpusError: what is there is not of this layout; says what it is.
+            MissingFileError: `path` does not exist.
+            CorpusError: `path` is of another format; the message names its content.
         """
         ...

@@ -1,7 +1,7 @@
-"""A foreign source and a manifest -> the archive `imported` reads, and a list of all that is not.
+"""Write external features of a manifest's clips to an archive, and a report of the others.
 
-The list, `<encoder>.left_out.csv` beside the archive, names every clip without a row and every
-foreign id that is no clip, each with its reason: what is in neither is not there.
+The report, `<encoder>.left_out.csv` beside the archive, lists every clip without features and every
+unknown foreign id, with the reason.
 """
 
 import re
@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,168 +18,163 @@ from tqdm import tqdm
 from ecmf.data.manifest import Clip
 from ecmf.encoding.feature_archive import write_archive
 from ecmf.errors import ClipError, CorpusError, ParamsError
-from ecmf.importing.base import ForeignSource, Read, Renaming
+from ecmf.importing.base import ExternalFeatures, IdMapping, LoadRows
 from ecmf.media import Vectors
-from ecmf.storage.files import write_table
+from ecmf.storage.files import write_csv
 
 MISSING, ABSENT, UNUSABLE, PARTIAL = "missing", "absent", "unusable", "partial"
-"""A clip nothing stands for, or only zeros, or what cannot be used at all or in some rows."""
+"""A clip without features, with zeros only, with unusable rows only, with some unusable rows."""
 
 UNKNOWN = "unknown"
-"""A foreign id that is no clip."""
+"""A foreign id of no clip in the manifest."""
 
 EXAMPLES = 3
 
 
 @dataclass
-class Imported:
-    """One source as it was taken over: `rows` counts those written, `zeros` rows left out."""
+class ImportResult:
+    """Outcome of an import; `rows` counts the rows written, `zeros` the rows of zeros left out.
+
+    `left_out` lists state, clip id, foreign id and reason.
+    """
 
     encoder: str
     archive: Path
-    listed: Path
+    report: Path
     clips: int = 0
     rows: int = 0
     dim: int = 0
     zeros: int = 0
     left_out: list[tuple[str, str, str, str]] = field(default_factory=list)
-    """State, clip id, foreign id and reason of each."""
 
     def summary(self) -> str:
-        """Say in one line what came over and what did not."""
+        """Return counts of imported and left-out clips and rows, in one line."""
         states = Counter(state for state, *_ in self.left_out)
-        said = [f"{self.clips} clips, {self.rows} rows of {self.dim} numbers"]
-        said += [f"{count} {state}" for state, count in sorted(states.items())]
-        said += [f"{self.zeros} rows of zeros left out"] if self.zeros else []
-        return f"{self.encoder}: {'; '.join(said)} ({self.listed.name})"
+        parts = [f"{self.clips} clips, {self.rows} rows of {self.dim} numbers"]
+        parts += [f"{count} {state}" for state, count in sorted(states.items())]
+        parts += [f"{self.zeros} rows of zeros left out"] if self.zeros else []
+        return f"{self.encoder}: {'; '.join(parts)} ({self.report.name})"
 
 
-def import_source(
-    source: ForeignSource, clips: Sequence[Clip], renamings: Sequence[Renaming], folder: Path
-) -> Imported:
-    """Write the rows of `source` that the manifest's clips have, in the order of the manifest.
+def import_encoder(
+    features: ExternalFeatures,
+    clips: Sequence[Clip],
+    id_mappings: Sequence[IdMapping],
+    folder: Path,
+) -> ImportResult:
+    """Write the features of the manifest's clips, in the order of the manifest.
 
-    A row of zeros is what others write for nothing: it becomes no row, and neither does one with
-    NaN or infinity. A clip whose rows cannot be used (no numbers, another width) has none.
+    Rows of zeros are left out, because other toolkits write them for absent input, and so are rows
+    with NaN or infinity. A clip with unusable rows (not numbers, another width) gets none.
 
     Raises:
-        CorpusError: no foreign id is a clip, two are the same one, or no clip has a row; nothing
+        CorpusError: no foreign id is a clip, two are the same clip, or no clip has a row; nothing
             is written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    done = Imported(
-        source.encoder,
-        folder / f"{source.encoder}.npz",
-        folder / f"{source.encoder}.left_out.csv",
-    )
-    found, unknown = _by_clip(source, {clip.clip_id for clip in clips}, renamings)
-    if not found:
+    name = features.encoder
+    result = ImportResult(name, folder / f"{name}.npz", folder / f"{name}.left_out.csv")
+    matched, unknown = _match_clips(features, {clip.clip_id for clip in clips}, id_mappings)
+    if not matched:
         raise CorpusError(
-            f"{source.encoder}: none of its {len(unknown)} clips is in the manifest. Its ids are "
-            f"like {_examples(unknown)}, those of the manifest like "
-            f"{_examples([clip.clip_id for clip in clips])}: say with --id how to make the second "
-            "of the first"
+            f"{name}: none of its {len(unknown)} clips is in the manifest. Its ids are like "
+            f"{_examples(unknown)}, those of the manifest like "
+            f"{_examples([clip.clip_id for clip in clips])}: map the first to the second with --id"
         )
-    write_archive(done.archive, source.encoder, _rows(clips, found, done))
-    done.left_out += [
+    write_archive(result.archive, name, _rows(clips, matched, result))
+    result.left_out += [
         (UNKNOWN, "", foreign_id, "no clip of the manifest") for foreign_id in unknown
     ]
-    write_table(done.listed, [("state", "clip_id", "foreign_id", "reason"), *done.left_out])
-    return done
+    write_csv(result.report, [("state", "clip_id", "foreign_id", "reason"), *result.left_out])
+    return result
 
 
-def _by_clip(
-    source: ForeignSource, known: set[str], renamings: Sequence[Renaming]
-) -> tuple[dict[str, tuple[str, Read]], list[str]]:
-    """Sort the foreign ids into clips and those that are none; nothing is read yet."""
-    found: dict[str, tuple[str, Read]] = {}
+def _match_clips(
+    features: ExternalFeatures, known: set[str], id_mappings: Sequence[IdMapping]
+) -> tuple[dict[str, tuple[str, LoadRows]], list[str]]:
+    """Return foreign id and rows of each known clip, and the unknown foreign ids."""
+    matched: dict[str, tuple[str, LoadRows]] = {}
     unknown = []
-    for foreign_id, read in source.clips:
-        candidates = [foreign_id, *_renamed(foreign_id, renamings)]
+    for foreign_id, load in features.clips:
+        candidates = [foreign_id, *_mapped_ids(foreign_id, id_mappings)]
         clip_id = next((candidate for candidate in candidates if candidate in known), None)
         if clip_id is None:
             unknown.append(foreign_id)
-        elif clip_id in found:
+        elif clip_id in matched:
             raise CorpusError(
-                f"{source.encoder}: {found[clip_id][0]!r} and {foreign_id!r} are both clip "
-                f"{clip_id!r}: keep one, or say with --id how the ids are made"
+                f"{features.encoder}: {matched[clip_id][0]!r} and {foreign_id!r} are both clip "
+                f"{clip_id!r}: keep one, or map the ids with --id"
             )
         else:
-            found[clip_id] = (foreign_id, read)
-    return found, unknown
+            matched[clip_id] = (foreign_id, load)
+    return matched, unknown
 
 
-def _renamed(foreign_id: str, renamings: Sequence[Renaming]) -> Iterator[str]:
-    for renaming in renamings:
+def _mapped_ids(foreign_id: str, id_mappings: Sequence[IdMapping]) -> Iterator[str]:
+    for mapping in id_mappings:
         try:
-            fit = re.fullmatch(renaming.pattern, foreign_id)
-            if fit:
-                yield fit.expand(renaming.template)
+            match = re.fullmatch(mapping.pattern, foreign_id)
+            if match:
+                yield match.expand(mapping.template)
         except (re.error, IndexError) as error:
             raise ParamsError(
-                f"--id {renaming.pattern!r} {renaming.template!r} is no regular expression and "
-                f"what to make of it, such as '(.+)[.]mp4' '\\1': {error}"
+                f"--id {mapping.pattern!r} {mapping.template!r} is not a regular expression and "
+                f"its replacement, e.g. '(.+)[.]mp4' '\\1': {error}"
             ) from error
 
 
 def _rows(
-    clips: Sequence[Clip], found: Mapping[str, tuple[str, Read]], done: Imported
+    clips: Sequence[Clip], matched: Mapping[str, tuple[str, LoadRows]], result: ImportResult
 ) -> Iterator[tuple[str, Vectors]]:
-    for clip in tqdm(clips, done.encoder, unit="clip", disable=None):
-        if clip.clip_id not in found:
-            done.left_out.append((MISSING, clip.clip_id, "", "nothing stands for it"))
+    for clip in tqdm(clips, result.encoder, unit="clip", disable=None):
+        if clip.clip_id not in matched:
+            result.left_out.append((MISSING, clip.clip_id, "", "no features of this clip"))
             continue
-        foreign_id, read = found[clip.clip_id]
+        foreign_id, load = matched[clip.clip_id]
         try:
-            rows, not_finite = _checked(read, done)
+            rows, not_finite = _valid_rows(load(), result)
         except ClipError as error:
-            done.left_out.append((UNUSABLE, clip.clip_id, foreign_id, str(error)))
+            result.left_out.append((UNUSABLE, clip.clip_id, foreign_id, str(error)))
             continue
         if not len(rows):
-            done.left_out.append((ABSENT, clip.clip_id, foreign_id, "nothing but zeros, or empty"))
+            result.left_out.append((ABSENT, clip.clip_id, foreign_id, "only zeros, or empty"))
             continue
         if not_finite:
             reason = f"{not_finite} rows with NaN or infinity left out"
-            done.left_out.append((PARTIAL, clip.clip_id, foreign_id, reason))
-        done.clips += 1
-        done.rows += len(rows)
+            result.left_out.append((PARTIAL, clip.clip_id, foreign_id, reason))
+        result.clips += 1
+        result.rows += len(rows)
         yield clip.clip_id, rows
-    if not done.clips:
-        states = ", ".join(f"{clip_id!r} {reason}" for _, clip_id, _, reason in done.left_out[:3])
-        raise CorpusError(f"{done.encoder}: no clip of the manifest has a row: {states}")
+    if not result.clips:
+        reasons = ", ".join(f"{name!r} {reason}" for _, name, _, reason in result.left_out[:3])
+        raise CorpusError(f"{result.encoder}: no clip of the manifest has a row: {reasons}")
 
 
-def _checked(read: Read, done: Imported) -> tuple[Vectors, int]:
-    """Give the rows (rows, dim) that say something, and how many were not finite.
+def _valid_rows(array: NDArray[Any], result: ImportResult) -> tuple[Vectors, int]:
+    """Return the finite rows (rows, dim) that are not zeros, and the count of rows not finite.
 
     Raises:
-        ClipError: they are no rows of numbers, are of another width, or none is finite.
+        ClipError: the array is not rows of numbers, has another width, or no row is finite.
     """
-    found = read()
-    if not found.size:
-        return np.empty((0, done.dim), "float32"), 0
-    if found.dtype.kind not in "fiub":
-        raise ClipError(f"holds {found.dtype}, not numbers")
-    if found.ndim not in (1, 2):
-        raise ClipError(f"has shape {found.shape}, not (dim,) or (rows, dim)")
-    with np.errstate(over="ignore"):  # found below, as not finite
-        rows = np.atleast_2d(found).astype("float32")
-    rows, zeros = _split(rows, rows.any(axis=1))
-    if not len(rows):
-        return rows, 0
-    if done.dim and rows.shape[1] != done.dim:
-        raise ClipError(f"is {rows.shape[1]} numbers wide, not {done.dim} as the clips before it")
-    rows, not_finite = _split(rows, np.isfinite(rows).all(axis=1))
-    if not len(rows):
+    if not array.size:
+        return np.empty((0, result.dim), "float32"), 0
+    if array.dtype.kind not in "fiub":
+        raise ClipError(f"holds {array.dtype}, not numbers")
+    if array.ndim not in (1, 2):
+        raise ClipError(f"has shape {array.shape}, not (dim,) or (rows, dim)")
+    with np.errstate(over="ignore"):  # an overflow becomes infinity, which is left out below
+        rows = np.atleast_2d(array).astype("float32")
+    nonzero = rows[rows.any(axis=1)]
+    if not len(nonzero):
+        return nonzero, 0
+    if result.dim and rows.shape[1] != result.dim:
+        raise ClipError(f"is {rows.shape[1]} numbers wide, not {result.dim} as the clips before it")
+    finite = nonzero[np.isfinite(nonzero).all(axis=1)]
+    if not len(finite):
         raise ClipError("holds NaN or infinity in every row")
-    done.dim = rows.shape[1]
-    done.zeros += zeros
-    return rows, not_finite
-
-
-def _split(rows: Vectors, good: NDArray[np.bool_] | np.bool_) -> tuple[Vectors, int]:
-    kept = rows[good]
-    return kept, len(rows) - len(kept)
+    result.dim = rows.shape[1]
+    result.zeros += len(rows) - len(nonzero)
+    return finite, len(nonzero) - len(finite)
 
 
 def _examples(ids: Sequence[str]) -> str:

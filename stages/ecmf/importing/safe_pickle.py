@@ -1,9 +1,9 @@
-"""A pickle that may come from anyone -> the plain data in it: containers, text, numbers, arrays.
+"""Load plain data from an untrusted pickle: containers, text, numbers, arrays.
 
-A pickle is a program that may call whatever it can name. Here it can name nothing but the few
-stand-ins below, which make arrays of numbers, text or plain data and nothing else: the real
-`numpy.dtype` and `numpy.ndarray` trust the state they are given, down to what is a pointer. No
-stand-in is a class or takes an attribute, so that none can be changed from inside the pickle.
+A pickle is a program that may call anything it can name. Here it can name only the few stand-ins
+below, which create arrays of numbers, text or plain data and nothing else: the real `numpy.dtype`
+and `numpy.ndarray` trust the state from the pickle, even as a pointer. No stand-in is a class or
+accepts an attribute, so that none can be changed from inside the pickle.
 """
 
 import math
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from ecmf.errors import CorpusError
 
 KINDS = re.compile(r"[biufUS][1-9]\d*|O8?")
-"""Element types an array may have, as numpy writes them; the last is plain data."""
+"""Permitted element types of an array, as numpy writes them; the last is plain data."""
 
-BYTES_PER_BYTE, BYTES_BESIDE = 4, 1 << 30
-"""Memory a pickle may take: times its size, and beside that. More says it is out to fill it."""
+MEMORY_FACTOR, MEMORY_RESERVE = 4, 1 << 30
+"""Memory a pickle may use, as a multiple of its size and in bytes on top. More is an attack."""
 
 UNREADABLE = (
     pickle.UnpicklingError,
@@ -39,40 +39,40 @@ UNREADABLE = (
     TypeError,
     ValueError,
 )
-"""What a damaged or hostile pickle makes the unpickler raise."""
+"""Exceptions of the unpickler for a damaged or hostile pickle."""
 
 
 def load_plain(path: Path) -> Any:
-    """Return what the pickle at `path` holds.
+    """Load the pickle at `path` without running code in it.
 
     Raises:
-        CorpusError: it is damaged, or names anything that is not plain data; says what it names.
+        CorpusError: it is damaged, or names anything but plain data; the message names it.
     """
     try:
         with path.open("rb") as file, _bounded_memory(path.stat().st_size):
             return _PlainUnpickler(file).load()
     except UNREADABLE as error:
         reason = str(error) or type(error).__name__
-        raise CorpusError(f"{path} is no pickle of plain data: {reason}") from error
+        raise CorpusError(f"{path} is not a pickle of plain data: {reason}") from error
 
 
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """Give the stand-in of a name; whatever has none is refused, and never looked up."""
+        """Return the stand-in of a name; a name without one is refused, and never imported."""
         try:
             return PERMITTED[module, name]
         except KeyError:
             raise pickle.UnpicklingError(
-                f"it names {module}.{name}, which is not plain data; nothing of it was run"
+                f"it names {module}.{name}, which is not plain data; no code of it was run"
             ) from None
 
     def persistent_load(self, pid: Any) -> NoReturn:
-        """Refuse what would have to be fetched from elsewhere."""
+        """Refuse a reference to an object outside of the pickle."""
         raise pickle.UnpicklingError("it refers to an object outside of it")
 
 
 class _DType:
-    """Stands for a dtype: its kind, and its byte order once the pickle has said it."""
+    """Stand-in of a dtype: its kind, and its byte order once the state is set."""
 
     __slots__ = ("_kind", "_order")
 
@@ -90,7 +90,7 @@ class _DType:
 
 
 class _Array(np.ndarray[Any, Any]):
-    """An array that takes its state only once it has been looked at."""
+    """An array that validates its state before it is set."""
 
     __slots__ = ()
 
@@ -99,18 +99,18 @@ class _Array(np.ndarray[Any, Any]):
         real = _real(dtype)
         if self.size or type(content) is not (list if real.hasobject else bytes):
             raise pickle.UnpicklingError(f"it fills an array from {type(content).__name__}")
-        if type(shape) is not tuple or any(type(length) is not int for length in shape):
-            raise pickle.UnpicklingError("it makes an array of no shape")
-        # numpy itself would go on behind the end of a list that is too short
-        wanted = math.prod(shape) * (1 if real.hasobject else real.itemsize)
-        if min(shape, default=0) < 0 or len(content) != wanted:
+        if type(shape) is not tuple or any(type(size) is not int for size in shape):
+            raise pickle.UnpicklingError("it creates an array without a shape")
+        # numpy itself would read past the end of a list that is too short
+        length = math.prod(shape) * (1 if real.hasobject else real.itemsize)
+        if min(shape, default=0) < 0 or len(content) != length:
             raise pickle.UnpicklingError(f"it fills an array {shape} from {len(content)} entries")
         state = (1, shape, real, bool(fortran), content)
         super().__setstate__(state)
 
 
 class _StandIn:
-    """A name a pickle may use: calls `make`, or is only handed over where there is none."""
+    """A name a pickle may use: it calls `make`, or cannot be called if that is None."""
 
     __slots__ = ("_make",)
     _make: Callable[..., Any] | None
@@ -119,7 +119,7 @@ class _StandIn:
         object.__setattr__(self, "_make", make)
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
-        raise pickle.UnpicklingError("it changes what is not its own")
+        raise pickle.UnpicklingError("it changes a permitted name")
 
     def __call__(self, *arguments: Any) -> Any:
         if self._make is None:
@@ -141,12 +141,12 @@ def _dtype(kind: Any, _align: Any = False, _copy: Any = False) -> _DType:
 
 def _reconstruct(kind: Any, shape: Any, _code: Any) -> NDArray[Any]:
     if kind is not NDARRAY or shape != (0,):
-        raise pickle.UnpicklingError("it makes an array otherwise than numpy does")
+        raise pickle.UnpicklingError("it creates an array otherwise than numpy does")
     return _Array((0,), "b")
 
 
 def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
-    # not of an array: that one could be filled anew, and its memory be gone
+    # not from an array: filling that one again would free its memory
     if type(content) not in (bytes, bytearray) or _real(dtype).hasobject:
         raise pickle.UnpicklingError(f"it fills an array from {type(content).__name__}")
     return np.frombuffer(content, _real(dtype)).reshape(shape, order=order)
@@ -181,17 +181,14 @@ for core in ("numpy.core", "numpy._core"):  # before and since numpy 2
 
 @contextmanager
 def _bounded_memory(size: int) -> Iterator[None]:
-    """Let this process take so much more memory for a pickle of `size` bytes, and no more.
-
-    Where the system does not tell how much it has (it is no Linux), nothing is bounded.
-    """
-    held = Path("/proc/self/statm")
-    if not held.exists():
+    """Limit the memory of this process while it loads a pickle of `size` bytes; on Linux only."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    now = int(held.read_text().split()[0]) * resource.getpagesize()
-    limits = [now + BYTES_PER_BYTE * size + BYTES_BESIDE, soft, hard]
+    now = int(statm.read_text().split()[0]) * resource.getpagesize()
+    limits = [now + MEMORY_FACTOR * size + MEMORY_RESERVE, soft, hard]
     bound = min(limit for limit in limits if limit != resource.RLIM_INFINITY)
     resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
     try:

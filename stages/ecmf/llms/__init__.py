@@ -1,4 +1,4 @@
-"""Providers of enriched text: one file is one way to get it (`enrich_text.provider`).
+"""Enrich transcripts; each file is a provider (`enrich_text.provider`).
 
 Prompts, retries, budgets and the schema of a response are in `enrichment`.
 """

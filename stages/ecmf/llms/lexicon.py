@@ -1,7 +1,7 @@
-"""Cues from a lexicon of 7,500 rated words: no model, no network, the same answer every time.
+"""Derive cues from a lexicon of 7,500 rated words, without a model or a network.
 
-VADER (Hutto & Gilbert 2014) rates words and weighs negation, degree, capitals and exclamation marks
-by rule. It knows English only, and polarity only: fear, anger and grief are all negative to it.
+VADER (Hutto & Gilbert 2014) rates words and applies rules for negation, degree, capitals and
+exclamation marks. It covers English and polarity only: fear, anger and grief are all negative.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,31 +12,31 @@ from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer, SentiText
 
 from ecmf.config import Section
 from ecmf.data.enriched_text import EnrichedText, compose
-from ecmf.enrichment.base import Transcript
+from ecmf.enrichment.base import EnrichmentInput
 from ecmf.storage.store import State
 
 RULES = "1"
-"""Raised with every change of what this file says of a text."""
+"""Increment it with every change of the cues that this file derives."""
 
 NEUTRAL_BELOW = 0.05
-"""The authors' bound on the compound score, below which a text is neutral."""
+"""The authors' threshold of the compound score, below which a text is neutral."""
 
 STRONG_FROM = 0.5
-"""Ours: about what two charged words, or one with emphasis, score."""
+"""Our threshold: about the score of two charged words, or of one with emphasis."""
 
 
 class Options(Section):
-    """`most_words`: how many charged words are named, the strongest of them."""
+    """Options of the lexicon."""
 
-    most_words: int = Field(4, ge=0)
+    most_words: int = Field(4, ge=0, description="Charged words named in a cue, the strongest.")
 
 
 class Provider:
-    """Adds the polarity of the words, the charged words themselves, and how they were stressed.
+    """Provide the polarity of a text, its charged words and their emphasis.
 
-    A text in another language than English gets no cue, no polarity and the state flagged; facts
-    are added all the same. Where the manifest names no language, a text without any known word has
-    no polarity: it might be neutral, or not English.
+    A text in a language other than English gets nonverbal cues only, no polarity and the state
+    flagged. If the manifest gives no language, a text without any rated word has no polarity: it
+    may be neutral, or not English.
     """
 
     def __init__(self, options: Options) -> None:
@@ -45,22 +45,22 @@ class Provider:
         self.prompt_version = f"lexicon-{RULES}, vaderSentiment {version('vaderSentiment')}"
 
     def __call__(
-        self, transcripts: Sequence[Transcript], classes: Sequence[str]
+        self, inputs: Sequence[EnrichmentInput], classes: Sequence[str]
     ) -> list[EnrichedText]:
-        """Enrich each transcript on its own; it has no opinion on classes."""
-        return [self._enriched(transcript) for transcript in transcripts]
+        """Enrich each transcript independently; the records have no class probabilities."""
+        return [self._enrich(clip) for clip in inputs]
 
-    def _enriched(self, transcript: Transcript) -> EnrichedText:
-        text = transcript.text
-        state, reason = _state(transcript)
-        cues, polarity = self._read(text, transcript.language) if state == "whole" else ([], None)
+    def _enrich(self, clip: EnrichmentInput) -> EnrichedText:
+        text = clip.text
+        state, reason = _state(clip)
+        cues, polarity = self._analyse(text, clip.language) if state == "whole" else ([], None)
         return EnrichedText(
-            clip_id=transcript.clip_id,
+            clip_id=clip.clip_id,
             raw=text,
-            enriched=compose(text, cues, transcript.facts),
-            context=transcript.context,
+            enriched=compose(text, cues, clip.nonverbal_cues),
+            context=clip.context,
             cues=tuple(cues),
-            facts=transcript.facts,
+            facts=clip.nonverbal_cues,
             polarity=polarity,
             provider="lexicon",
             prompt_version=self.prompt_version,
@@ -68,10 +68,10 @@ class Provider:
             reason=reason,
         )
 
-    def _read(self, text: str, language: str) -> tuple[list[str], float | None]:
-        charged = dict(self._charged(text))
+    def _analyse(self, text: str, language: str) -> tuple[list[str], float | None]:
+        charged = dict(self._charged_words(text))
         if not charged and not language:
-            return list(_stress(text)), None
+            return list(_emphasis(text)), None
         polarity = float(self._vader.polarity_scores(text)["compound"])
         strongest = sorted(charged, key=lambda word: -abs(charged[word]))[
             : self._options.most_words
@@ -79,34 +79,29 @@ class Provider:
         words = ", ".join(word for word in charged if word in strongest)
         return [
             _polarity_in_words(polarity) + (f": {words}" if words else ""),
-            *_stress(text),
+            *_emphasis(text),
         ], polarity
 
-    def _charged(self, text: str) -> Iterator[tuple[str, float]]:
-        """Yield the rated words and their ratings in their place, "not" added where turned."""
+    def _charged_words(self, text: str) -> Iterator[tuple[str, float]]:
+        """Yield the rated words, with "not" where negated, and their ratings in context."""
         sentence = SentiText(self._without_emojis(text))
         words = sentence.words_and_emoticons
         for i, word in enumerate(words):
             (rating,) = self._vader.sentiment_valence(0, sentence, word, i, [])
             if rating:
-                turned = rating * self._vader.lexicon[word.lower()] < 0
-                yield (f"not {word.lower()}" if turned else word.lower()), rating
+                negated = rating * self._vader.lexicon[word.lower()] < 0
+                yield (f"not {word.lower()}" if negated else word.lower()), rating
 
     def _without_emojis(self, text: str) -> str:
         names = self._vader.emojis
-        return "".join(f" {names[sign]} " if sign in names else sign for sign in text)
+        return "".join(f" {names[char]} " if char in names else char for char in text)
 
 
-def _state(transcript: Transcript) -> tuple[State, str]:
-    if not transcript.text.strip():
+def _state(clip: EnrichmentInput) -> tuple[State, str]:
+    if not clip.text.strip():
         return "empty", "no transcript"
-    if transcript.language.lower().replace("_", "-").split("-")[0] not in (
-        "",
-        "en",
-        "eng",
-        "english",
-    ):
-        return "flagged", f"the lexicon knows English only, not {transcript.language!r}: no cues"
+    if clip.language.lower().replace("_", "-").split("-")[0] not in ("", "en", "eng", "english"):
+        return "flagged", f"the lexicon knows English only, not {clip.language!r}: no cues"
     return "whole", ""
 
 
@@ -117,12 +112,12 @@ def _polarity_in_words(polarity: float) -> str:
     return f"{strength}{'positive' if polarity > 0 else 'negative'} words"
 
 
-def _stress(text: str) -> Iterator[str]:
+def _emphasis(text: str) -> Iterator[str]:
     if "!" in text:
         yield "exclaimed"
     if "?" in text:
         yield "asked"
     words = text.split()
     capitals = [word for word in words if word.isupper() and len(word) > 1]
-    if capitals and not all(map(str.isupper, words)):  # else the transcript knows no small letters
+    if capitals and not all(map(str.isupper, words)):  # else all is in capitals
         yield "some words in capitals"

@@ -1,6 +1,7 @@
-"""Cues, a paraphrase and probabilities from a chat model behind any OpenAI-compatible server.
+"""Get cues, a paraphrase and probabilities from a chat model of an OpenAI-compatible server.
 
-`OPENAI_BASE_URL` and `OPENAI_API_KEY` of the environment say where; see `completions.py`.
+The environment variables `OPENAI_BASE_URL` and `OPENAI_API_KEY` define the server; see
+`enrichment/credentials.py`.
 """
 
 import os
@@ -11,28 +12,26 @@ from pydantic import Field
 
 from ecmf.config import Section
 from ecmf.enrichment.chat import Chat
-from ecmf.enrichment.chat_provider import Asked
-from ecmf.enrichment.openai_client import Request
-from ecmf.enrichment.prompts import PromptLanguage
-from ecmf.enrichment.server_chat import Endpoint
+from ecmf.enrichment.chat_provider import ChatProvider
+from ecmf.enrichment.openai_client import CompletionRequest
+from ecmf.enrichment.prompts import PROMPT_LANGUAGE, PromptLanguage
+from ecmf.enrichment.server_chat import ServerChat
 from ecmf.errors import ParamsError
 
 
 class Options(Section):
-    """`model` as the server knows it; without it, `OPENAI_MODEL` of the environment.
+    """Options of the chat model; the temperature is 0."""
 
-    Replies have at most `longest_answer` tokens. Temperature is 0; `seed` is for servers that draw
-    all the same.
-    """
-
-    model: str = ""
-    prompt_language: PromptLanguage = "auto"
-    longest_answer: int = Field(512, ge=1)
-    seed: int = 0
+    model: str = Field(
+        "", description="Name of the model on the server; if empty, $OPENAI_MODEL is used."
+    )
+    prompt_language: PromptLanguage = Field("auto", description=PROMPT_LANGUAGE)
+    longest_answer: int = Field(512, ge=1, description="Maximum tokens of a reply.")
+    seed: int = Field(0, description="Seed for servers that sample even at temperature 0.")
 
 
-class Provider(Asked):
-    """Asks the server; where it runs decides nothing, so an answer is known by the model's name."""
+class Provider(ChatProvider):
+    """Use a model of a server. The cache key holds the model's name, not the server's address."""
 
     name = "openai"
 
@@ -42,17 +41,18 @@ class Provider(Asked):
         self._model = options.model or os.environ.get("OPENAI_MODEL", "")
         if not self._model:
             raise ParamsError(
-                "no model for the provider openai: name it in enrich_text.options.openai.model, or "
-                "in OPENAI_MODEL"
+                "no model for the provider openai: set enrich_text.options.openai.model or the "
+                "environment variable OPENAI_MODEL"
             )
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """The model by its name, and what it is told beside the messages."""
+        """The name of the model and the parameters of its requests."""
         options = self._options.model_dump(include={"longest_answer", "seed"})
         return {"options": {"model": self._model, **options}}
 
     def open(self, schema: Mapping[str, Any]) -> Chat:
         """Connect to the server."""
         options = self._options
-        return Endpoint(Request(self._model, options.longest_answer, options.seed, schema))
+        request = CompletionRequest(self._model, options.longest_answer, options.seed, schema)
+        return ServerChat(request)

@@ -1,7 +1,7 @@
-"""Cues, a paraphrase and probabilities from a chat model in this process: no server, no network.
+"""Get cues, a paraphrase and probabilities from a local chat model, without a server.
 
-Decoding is greedy and held to the schema of an answer, so every reply that is not cut is valid JSON
-of all the classes; that the shares add up to 1 no grammar can promise.
+Decoding is greedy and constrained to the schema of an answer, so every complete reply is valid JSON
+with all classes. The grammar cannot ensure that the probabilities add up to 1.
 """
 
 from collections.abc import Mapping
@@ -12,27 +12,26 @@ from pydantic import Field
 
 from ecmf.enrichment import local_chat
 from ecmf.enrichment.chat import Chat
-from ecmf.enrichment.chat_provider import Asked
-from ecmf.enrichment.local_chat import Conversing
-from ecmf.enrichment.prompts import PromptLanguage
+from ecmf.enrichment.chat_provider import ChatProvider
+from ecmf.enrichment.local_chat import LocalChat
+from ecmf.enrichment.prompts import PROMPT_LANGUAGE, PromptLanguage
 from ecmf.execution import device
 from ecmf.pretrained.transformers_model import locate
 from ecmf.pretrained.weights import Weights
 
 
 class Options(Weights):
-    """Weights of a chat model with its tokenizer. A prompt longer than `longest_prompt` fails.
+    """Weights of a chat model with its tokenizer."""
 
-    Both lengths are in tokens; `longest_answer` bounds a reply.
-    """
+    prompt_language: PromptLanguage = Field("auto", description=PROMPT_LANGUAGE)
+    longest_prompt: int = Field(
+        4096, ge=1, description="Maximum tokens of a prompt; the clip of a longer one fails."
+    )
+    longest_answer: int = Field(512, ge=1, description="Maximum tokens of a reply.")
 
-    prompt_language: PromptLanguage = "auto"
-    longest_prompt: int = Field(4096, ge=1)
-    longest_answer: int = Field(512, ge=1)
 
-
-class Provider(Asked):
-    """Answers by itself; weights are found and hashed at once, and loaded when first asked."""
+class Provider(ChatProvider):
+    """Use a model in this process. Weights are hashed at once and loaded with the first prompt."""
 
     name = "transformers"
 
@@ -40,7 +39,7 @@ class Provider(Asked):
         super().__init__(options.prompt_language)
         self._options = options
         self._pretrained = locate(options)
-        self._called = (
+        self._name = (
             f"{options.repository}@{self._pretrained.provenance['commit']}"
             if options.repository
             else self._pretrained.folder.name
@@ -49,7 +48,7 @@ class Provider(Asked):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What decides a reply to the last bit."""
+        """Everything that determines a reply to the last bit."""
         return {
             "options": self._options.model_dump(include={"longest_prompt", "longest_answer"}),
             "provenance": dict(self._pretrained.provenance),
@@ -60,8 +59,8 @@ class Provider(Asked):
         }
 
     def open(self, schema: Mapping[str, Any]) -> Chat:
-        """Load the network."""
+        """Load the model."""
         options = self._options
-        return Conversing(
-            self._pretrained, self._called, schema, options.longest_prompt, options.longest_answer
+        return LocalChat(
+            self._pretrained, self._name, schema, options.longest_prompt, options.longest_answer
         )

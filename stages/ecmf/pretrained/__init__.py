@@ -1,5 +1,5 @@
-"""Load pretrained weights: from a model hub or a folder, by transformers or as ONNX.
+"""Load pretrained networks: safetensors from a model hub or a folder, and ONNX files.
 
-Only safetensors and ONNX are read, no pickle and no remote code. What a network computes of a clip
-is in `encoding`.
+No pickle is read and no remote code is run. Encoders that use the networks are in `encoding` and
+`encoders`.
 """

@@ -1,4 +1,4 @@
-"""ONNX files: what their networks take and give, known before they are run; the one of a pack."""
+"""Inspect and run ONNX files, and find them in model packs of insightface."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -15,102 +15,103 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, R
 
 from ecmf.errors import MissingFileError, ParamsError
 from ecmf.execution import device
-from ecmf.registry import hint
+from ecmf.registry import did_you_mean
 
 PACKS = Path("~/.insightface/models")
-"""Where the insightface package keeps its model packs, one folder each."""
+"""Folder of the insightface package with its model packs, one folder each."""
 
 PACK_REMEDY = (
     "unpack a model pack of github.com/deepinsight/insightface there (its weights are for "
     "non-commercial research only), or name another folder in {option}"
 )
 
-REFUSALS = (Fail, InvalidArgument, RuntimeException)
-"""What onnxruntime raises where an input does not fit a network."""
+INPUT_ERRORS = (Fail, InvalidArgument, RuntimeException)
+"""Errors of onnxruntime for an input that does not fit a network."""
 
-Sides = tuple[int | None, ...]
-"""The lengths of the axes of an array; None for one the file leaves open."""
+Shape = tuple[int | None, ...]
+"""Lengths of the axes of a tensor; None for an axis of any length."""
 
 
 @dataclass(frozen=True)
-class Array:
-    """What a network takes or gives; `kind` is the type of its numbers, e.g. "float32"."""
+class TensorInfo:
+    """Name, shape and dtype, e.g. "float32", of an input or output of a network."""
 
     name: str
-    sides: Sides
-    kind: str
+    shape: Shape
+    dtype: str
 
 
 @dataclass(frozen=True)
-class Graph:
-    """A file's network: its arrays, the names of its first steps; opened when it is first asked."""
+class OnnxModel:
+    """The network of an ONNX file; a session is opened when it is first run."""
 
     path: Path
-    inputs: Sequence[Array]
-    outputs: Sequence[Array]
-    beginning: Sequence[str]
+    inputs: Sequence[TensorInfo]
+    outputs: Sequence[TensorInfo]
+    first_nodes: Sequence[str]
+    """Names of the first 8 nodes."""
 
-    def input(self) -> Array:
+    def input(self) -> TensorInfo:
         """Return the only input; raises ParamsError unless there is one, of float32."""
-        if len(self.inputs) != 1 or self.inputs[0].kind != "float32":
+        if len(self.inputs) != 1 or self.inputs[0].dtype != "float32":
             raise ParamsError(
-                f"{self.path} takes {_listed(self.inputs)}: a network with one input, of float32, "
-                "is needed"
+                f"{self.path} takes {_describe(self.inputs)}: a network with one input, of "
+                "float32, is needed"
             )
         return self.inputs[0]
 
-    def output(self, name: str = "") -> Array:
+    def output(self, name: str = "") -> TensorInfo:
         """Return the output of that name, or the only one; raises ParamsError listing them."""
-        found = [array for array in self.outputs if name in ("", array.name)]
-        if len(found) != 1:
-            guess = hint(name, [array.name for array in self.outputs]) if name else ""
+        matching = [tensor for tensor in self.outputs if name in ("", tensor.name)]
+        if len(matching) != 1:
+            hint = did_you_mean(name, [tensor.name for tensor in self.outputs]) if name else ""
             raise ParamsError(
-                f"{self.path} gives {_listed(self.outputs)}: "
-                + (f"there is no output {name!r}.{guess}" if name else "choose one as `output`")
+                f"{self.path} gives {_describe(self.outputs)}: "
+                + (f"there is no output {name!r}.{hint}" if name else "choose one as `output`")
             )
-        return found[0]
+        return matching[0]
 
-    def takes_one_at_a_time(self) -> bool:
-        """Tell whether its batches are of 1; raises ParamsError if the file fixes another number.
+    def has_batch_size_one(self) -> bool:
+        """Return whether the file fixes a batch size of 1; raises ParamsError for another size.
 
-        The first axis of the input alone says it: exporters leave a 1 in outputs of any length.
+        Only the input's first axis is read: exporters leave a 1 in outputs of any batch size.
         """
-        count = self.input().sides[0] if self.input().sides else 0
-        if count not in (None, 1):
+        batch_size = self.input().shape[0] if self.input().shape else 0
+        if batch_size not in (None, 1):
             raise ParamsError(
-                f"{self.path} takes {_listed(self.inputs)}, always {count} at once: export it "
-                "with a batch of any length, or of 1"
+                f"{self.path} takes {_describe(self.inputs)}, always {batch_size} at once: export "
+                "it with a batch of any length, or of 1"
             )
-        return count == 1
+        return batch_size == 1
 
     @functools.cached_property
     def session(self) -> Any:
-        """The network, on the requested device."""
+        """Session of onnxruntime on the requested device."""
         return device.onnx_session(self.path)
 
-    def ask(self, output: str, numbers: NDArray[np.float32]) -> NDArray[Any]:
-        """Return what the network says of a batch, (batch, ...), one by one where it must be.
+    def run(self, output: str, batch: NDArray[np.float32]) -> NDArray[Any]:
+        """Compute an output of a batch, (batch, ...), one by one if the batch size is 1.
 
         Raises:
-            ParamsError: it does not say one thing of each.
+            ParamsError: the output has another batch size than the input.
         """
-        parts = np.split(numbers, len(numbers)) if self.takes_one_at_a_time() else [numbers]
+        parts = np.split(batch, len(batch)) if self.has_batch_size_one() else [batch]
         name = self.input().name
-        given = np.concatenate([self.session.run([output], {name: part})[0] for part in parts])
-        if len(given) != len(numbers):
+        results = np.concatenate([self.session.run([output], {name: part})[0] for part in parts])
+        if len(results) != len(batch):
             raise ParamsError(
-                f"{self.path} gave {given.shape} for a batch of {len(numbers)}: export it with a "
-                "batch of any length, or of 1"
+                f"{self.path} returned {results.shape} for a batch of {len(batch)}: export it with "
+                "a batch of any length, or of 1"
             )
-        return given
+        return results
 
 
-def read(path: Path) -> Graph:
-    """Read what the network of a file takes and gives, without running it.
+def read_model(path: Path) -> OnnxModel:
+    """Read the inputs and outputs of a file's network, without running it.
 
     Raises:
-        MissingFileError: it is no ONNX file, or keeps its weights in other files, which its hash
-            would not cover.
+        MissingFileError: it is no ONNX file, or stores weights in other files, which its hash does
+            not cover.
     """
     try:
         model = onnx.load(str(path), load_external_data=False)
@@ -124,55 +125,55 @@ def read(path: Path) -> Graph:
             "save_as_external_data)"
         )
     weights = {tensor.name for tensor in graph.initializer}  # old files list them as inputs too
-    return Graph(
+    return OnnxModel(
         path,
-        [_array(value) for value in graph.input if value.name not in weights],
-        [_array(value) for value in graph.output],
+        [_tensor_info(value) for value in graph.input if value.name not in weights],
+        [_tensor_info(value) for value in graph.output],
         [node.name for node in graph.node[:8]],
     )
 
 
-def in_pack(model: str, what: str, option: str, fits: Callable[[Graph], bool]) -> Path:
-    """Find the one file that `fits` among those of a folder, or of a pack of insightface.
+def find_in_pack(model: str, task: str, option: str, fits: Callable[[OnnxModel], bool]) -> Path:
+    """Find the file for a task in a folder, or in a model pack of insightface.
 
     Args:
         model: A folder of ONNX files, the name of a pack, or one ONNX file, which is returned.
-        what: What is looked for, as errors call it.
-        option: The parameter that gave `model`, as errors call it.
-        fits: Tells such a file from the others.
+        task: Name of the wanted network in errors, e.g. "face detector".
+        option: Name of the option `model` in errors.
+        fits: Whether a file is the wanted network.
 
     Raises:
         MissingFileError: there is no such pack, or not exactly one such file in it.
     """
-    place = Path(model)
-    if place.suffix == ".onnx":
-        return place
+    folder = Path(model)
+    if folder.suffix == ".onnx":
+        return folder
     remedy = PACK_REMEDY.format(option=option)
-    if not place.is_dir():
-        place = PACKS.expanduser() / model
-    if not place.is_dir():
+    if not folder.is_dir():
+        folder = PACKS.expanduser() / model
+    if not folder.is_dir():
         raise MissingFileError(
             f"no model pack {model!r}: neither a folder of that name, nor {PACKS / model}: {remedy}"
         )
-    found = [file for file in sorted(place.glob("*.onnx")) if fits(read(file))]
-    if len(found) != 1:
-        names = ", ".join(file.name for file in found) or "none"
+    fitting = [file for file in sorted(folder.glob("*.onnx")) if fits(read_model(file))]
+    if len(fitting) != 1:
+        names = ", ".join(file.name for file in fitting) or "none"
         raise MissingFileError(
-            f"{place} should hold one {what} as ONNX file, but holds {names}: name the file itself "
-            f"in {option}"
+            f"{folder} should hold one {task} as ONNX file, but holds {names}: name the file "
+            f"itself in {option}"
         )
-    return found[0]
+    return fitting[0]
 
 
-def _array(value: onnx.ValueInfoProto) -> Array:
+def _tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
     tensor = value.type.tensor_type
-    sides = (side.dim_value if side.dim_value > 0 else None for side in tensor.shape.dim)
-    kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-    return Array(value.name, tuple(sides), "float32" if kind == "float" else kind)
+    shape = (axis.dim_value if axis.dim_value > 0 else None for axis in tensor.shape.dim)
+    dtype = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    return TensorInfo(value.name, tuple(shape), "float32" if dtype == "float" else dtype)
 
 
-def _listed(arrays: Sequence[Array]) -> str:
+def _describe(tensors: Sequence[TensorInfo]) -> str:
     return ", ".join(
-        f"{array.name!r} ({' x '.join(str(side or 'any') for side in array.sides)} {array.kind})"
-        for array in arrays
+        f"{tensor.name!r} ({' x '.join(str(n or 'any') for n in tensor.shape)} {tensor.dtype})"
+        for tensor in tensors
     )

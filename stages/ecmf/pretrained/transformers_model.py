@@ -1,6 +1,6 @@
-"""A network of transformers with its weights: loaded when it is asked, and run as it is said.
+"""Load pretrained networks of transformers, and run them in the chosen precision.
 
-No code of a repository is ever run, and no weight is ever left to chance.
+No code of a repository is ever run, and no weight in use is ever initialised at random.
 """
 
 import functools
@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from huggingface_hub.errors import (
-    StrictDataclassError,
-)
+from huggingface_hub.errors import StrictDataclassError
 from pydantic import Field
 from transformers import AutoConfig
 from transformers.utils import logging as transformers_logging
@@ -24,63 +22,69 @@ from transformers.utils import logging as transformers_logging
 from ecmf.config import Section
 from ecmf.errors import MissingFileError, ParamsError
 from ecmf.execution import device
-from ecmf.pretrained.weights import Precision, Weights, find, in_short
+from ecmf.precision import autocast
+from ecmf.pretrained.weights import Precision, Weights, find_weights, shorten
 
 log = logging.getLogger(__name__)
 
 
-class Layers(Section):
-    """Which hidden states make a vector, and how: mixed into the `Options` of a member.
+class LayerOptions(Section):
+    """Options of the hidden states to use, mixed into an encoder's `Options`.
 
-    `layers` counts as transformers' `hidden_states` do: 0 is what the first block reads, -1 what
-    the last one gives. The field's speech and text features are the `sum` of [-4, -3, -2, -1];
-    `concat` puts the layers side by side, so that a row is as many times as wide.
+    The field's speech and text features are the `sum` of the layers [-4, -3, -2, -1].
     """
 
-    layers: tuple[int, ...] = Field((-1,), min_length=1)
-    combine: Literal["sum", "mean", "concat"] = "sum"
+    layers: tuple[int, ...] = Field(
+        (-1,),
+        min_length=1,
+        description="Indices into transformers' `hidden_states`: 0 is the input of the first "
+        "block, -1 the output of the last.",
+    )
+    combine: Literal["sum", "mean", "concat"] = Field(
+        "sum", description="`sum`, `mean` or concatenation (`concat`, a wider row) of the layers."
+    )
 
-    def check(self, count: int) -> None:
+    def check_layers(self, count: int) -> None:
         """Raise ParamsError if one of the layers is not among `count` hidden states."""
         wrong = [layer for layer in self.layers if not -count <= layer < count]
         if wrong:
             raise ParamsError(
-                f"layers {wrong} are not there: the network has {count} hidden states, "
+                f"layers {wrong} do not exist: the network has {count} hidden states, "
                 f"{-count} to {count - 1}"
             )
 
-    def combined(self, hidden_states: Sequence[torch.Tensor]) -> torch.Tensor:
+    def combine_layers(self, hidden_states: Sequence[torch.Tensor]) -> torch.Tensor:
         """Combine the chosen layers, each (..., hidden), in float32: (..., self.dim(hidden))."""
-        chosen = [hidden_states[layer].float() for layer in self.layers]
+        layers = [hidden_states[layer].float() for layer in self.layers]
         if self.combine == "concat":
-            return torch.cat(chosen, dim=-1)
-        stacked = torch.stack(chosen)
+            return torch.cat(layers, dim=-1)
+        stacked = torch.stack(layers)
         return stacked.sum(dim=0) if self.combine == "sum" else stacked.mean(dim=0)
 
     def dim(self, hidden: int) -> int:
-        """Width of a row, where a layer is `hidden` wide."""
+        """Return the width of a row for layers of width `hidden`."""
         return hidden * len(self.layers) if self.combine == "concat" else hidden
 
     @property
-    def inner(self) -> bool:
-        """Whether other layers than the last are asked for: then `output_hidden_states` is due."""
+    def needs_hidden_states(self) -> bool:
+        """Whether `output_hidden_states` is required: other layers than the last are chosen."""
         return self.layers != (-1,)
 
-    def tokens(self, outputs: Any) -> torch.Tensor:
-        """Combine the chosen layers of what a network gave: (batch, tokens, dim), float32.
+    def select_states(self, outputs: Any) -> torch.Tensor:
+        """Combine the chosen layers of a network's output: (batch, tokens, dim), float32.
 
-        The last layer is taken after the network's final normalisation, as `last_hidden_state` is
-        for every network of text and sound; for one of pictures transformers leaves it before.
+        Layer -1 is `last_hidden_state`: after the final normalisation for every text and audio
+        network; for image networks transformers returns it before that.
         """
-        if not self.inner:
+        if not self.needs_hidden_states:
             last: torch.Tensor = outputs.last_hidden_state
             return last.float()
-        return self.combined([*outputs.hidden_states[:-1], outputs.last_hidden_state])
+        return self.combine_layers([*outputs.hidden_states[:-1], outputs.last_hidden_state])
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A folder with a configuration and safetensors, and what its content is known by."""
+    """A folder with a configuration and safetensors, and the hashes of its content."""
 
     folder: Path
     precision: Precision
@@ -88,12 +92,12 @@ class Pretrained:
 
     @property
     def dtype(self) -> str:
-        """What features are stored in: bfloat16 has no counterpart in HDF5, float16 has."""
+        """Dtype of stored features: float16 for float16, else float32; HDF5 has no bfloat16."""
         return "float16" if self.precision == "float16" else "float32"
 
     @functools.cached_property
     def config(self) -> Any:
-        """The configuration; of a network that cannot be built here, a MissingFileError."""
+        """The configuration; raises MissingFileError if transformers does not know the network."""
         try:
             with _quiet():
                 return AutoConfig.from_pretrained(
@@ -102,102 +106,102 @@ class Pretrained:
         except (OSError, ValueError, KeyError, StrictDataclassError) as error:
             raise MissingFileError(
                 f"{self.folder} describes no network that transformers {version('transformers')} "
-                f"knows by itself (code of a repository is never run): {error}"
+                f"supports (code of a repository is never run): {error}"
             ) from error
 
-    def preprocessor(self, kind: Any, **settings: Any) -> Any:
-        """Load what makes inputs for the network: a processor or a tokenizer of transformers.
+    def load_preprocessor(self, auto_class: Any, **settings: Any) -> Any:
+        """Load the network's preprocessor: a processor or a tokenizer of transformers.
 
         Args:
-            kind: How to load it, e.g. `AutoImageProcessor`.
-            settings: What else its `from_pretrained` is told.
+            auto_class: Class that loads it, e.g. `AutoImageProcessor`.
+            settings: Further arguments of its `from_pretrained`.
 
         Raises:
-            MissingFileError: it does not lie with the weights, or only as code of the repository.
+            MissingFileError: it is not in the folder, or only as code of the repository.
         """
         try:
             with _quiet():
-                return kind.from_pretrained(
+                return auto_class.from_pretrained(
                     self.folder, local_files_only=True, trust_remote_code=False, **settings
                 )
         except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
             raise MissingFileError(
-                f"{self.folder} has nothing that {kind.__name__} can load "
-                f"({in_short(error)}): a folder needs what the `save_pretrained` of the "
-                "processor or tokenizer writes, too; a repository of which only the weights were "
-                "fetched is completed by `hf download <repository> --revision <revision>`"
+                f"{self.folder} has nothing that {auto_class.__name__} can load "
+                f"({shorten(error)}): `save_pretrained` the processor or tokenizer into the "
+                "folder; if only the weights of a repository were downloaded, run "
+                "`hf download <repository> --revision <revision>`"
             ) from error
 
-    def model(
+    def load_model(
         self, architecture: Any, unused: Sequence[str] = (), config: Any = None
     ) -> torch.nn.Module:
-        """Load `architecture` with its weights onto the requested device, ready to be asked.
+        """Load `architecture` with its weights onto the requested device, in evaluation mode.
 
         Args:
             architecture: A class of transformers.
-            unused: Names of weights that begin so may lack: they then hold noise.
-            config: A configuration in place of the one that lies there.
+            unused: Prefixes of weights that may be missing; these are initialised at random.
+            config: A configuration to use instead of the folder's.
 
         Raises:
-            MissingFileError: the file lacks a weight that is used, or has it in another shape; it
-                would be filled with noise.
-            UserError: a GPU was asked for that is not there.
+            MissingFileError: a weight in use is missing or has another shape, and would be
+                initialised at random.
+            UserError: the requested GPU is not available.
         """
-        where = device.of_torch()
+        torch_device = device.torch_device()
         with _quiet():
-            model, found = architecture.from_pretrained(
+            model, loading_info = architecture.from_pretrained(
                 self.folder,
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are named below, in an error
+                ignore_mismatched_sizes=True,  # reported below, in an error
                 dtype=getattr(torch, self.precision),
                 **({} if config is None else {"config": config}),
             )
-        lacking = {*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}
-        lacking = {key for key in lacking if not key.startswith(tuple(unused))}
-        if lacking:
-            first = ", ".join(sorted(lacking)[:3])
+        mismatched = (key for key, *_ in loading_info["mismatched_keys"])
+        missing = {*loading_info["missing_keys"], *mismatched}
+        missing = {key for key in missing if not key.startswith(tuple(unused))}
+        if missing:
+            first = ", ".join(sorted(missing)[:3])
             raise MissingFileError(
-                f"{self.folder} lacks {len(lacking)} weights of {architecture.__name__} in the "
+                f"{self.folder} lacks {len(missing)} weights of {architecture.__name__} in the "
                 f"shape of its config.json ({first}, ...): it was saved from another kind of "
                 "network; choose one that has them"
             )
-        log.info("%s runs on %s in %s", type(model).__name__, where, self.precision)
-        network: torch.nn.Module = model.eval().to(where)
+        log.info("%s runs on %s in %s", type(model).__name__, torch_device, self.precision)
+        network: torch.nn.Module = model.eval().to(torch_device)
         return network
 
     @contextmanager
-    def computing(self) -> Iterator[None]:
-        """Run a network in this block: no gradients, and the chosen precision."""
-        kind = device.requested().partition(":")[0]
-        half = self.precision != "float32"
+    def inference(self) -> Iterator[None]:
+        """Disable gradients and set the chosen precision for a network run in this block."""
+        device_type = device.requested().partition(":")[0]
         with (
             torch.inference_mode(),
-            torch.autocast(kind, getattr(torch, self.precision), enabled=half),
+            autocast(device_type, getattr(torch, self.precision)),
             device.exact_convolutions(),
         ):
             yield
 
 
 def locate(options: Weights) -> Pretrained:
-    """Find the weights before any clip is read, fetching a repository where it is not yet here.
+    """Find the weights before any clip is read, downloading a repository that is not cached.
 
     Raises:
-        MissingFileError: they are absent, incomplete, not those of the `sha256` or not safetensors,
-            or the hub was not reached; says what to do.
+        MissingFileError: they are absent, incomplete, differ from the `sha256`, are not
+            safetensors, or the hub is unreachable; names the remedy.
     """
-    folder, provenance = find(options)
+    folder, provenance = find_weights(options)
     versions = {name: version(name) for name in ("transformers", "torch")}
     return Pretrained(folder, options.precision, {**provenance, **versions})
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers from drawing bars and tables: what matters of them is an error here."""
+    """Suppress progress bars and reports of transformers; missing weights are an error here."""
     level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
+    progress_bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
@@ -206,5 +210,5 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         transformers_logging.set_verbosity(level)
-        if bars:
+        if progress_bars:
             transformers_logging.enable_progress_bar()

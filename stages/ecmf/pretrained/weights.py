@@ -1,7 +1,7 @@
-"""Weights by repository and revision, or from a folder: found, checked, and known by their content.
+"""Find and verify weights of a repository at a revision, or of a folder, and hash their content.
 
-Only safetensors are read. A repository is fetched once; after that its snapshot is used as it lies
-there, without asking the hub.
+Only safetensors are read. A repository is downloaded once; later its cached snapshot is used,
+without a request to the hub.
 """
 
 import functools
@@ -17,20 +17,20 @@ import huggingface_hub
 import safetensors
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from huggingface_hub.utils import httpx
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from ecmf.config import Section
 from ecmf.errors import MissingFileError
-from ecmf.storage.files import sha256, verified
+from ecmf.storage.files import sha256, verify_sha256
 
-FETCHED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
-"""What is fetched of a repository: weights, configuration, vocabulary; no code, no pickle."""
+DOWNLOAD_PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+"""Files to download of a repository: weights, configuration, vocabulary; no code, no pickle."""
 
-ONE_FILE, SHARDS = "model.safetensors", "model.safetensors.index.json"
+SINGLE_FILE, SHARD_INDEX = "model.safetensors", "model.safetensors.index.json"
 
 REMEDY = (
-    "connect once to fetch it (HF_ENDPOINT names another hub, HF_TOKEN opens a gated repository), "
-    "or copy a folder made by `save_pretrained` here and name it in `folder`"
+    "connect once to download it (HF_ENDPOINT names another hub, HF_TOKEN opens a gated "
+    "repository), or copy a folder made by `save_pretrained` here and name it in `folder`"
 )
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -39,19 +39,22 @@ log = logging.getLogger(__name__)
 
 
 class Weights(Section):
-    """Where weights come from, and in which precision the network computes.
+    """Options of the weights, from either a repository or a folder, and of the precision.
 
-    Either `repository` and `revision` (a branch, a tag, `refs/pr/1` or, best, a commit), or
-    `folder` as `save_pretrained` writes it, with the `sha256` of its names and contents (leave it
-    out once: the error says it). In half precision the weights are kept in it and the network runs
-    under autocast; `float16` features are stored as such.
+    In half precision the weights are loaded in it and the network runs under `precision.autocast`.
     """
 
-    repository: str = ""
-    revision: str = "main"
-    folder: str = ""
-    sha256: str = ""
-    precision: Precision = "float32"
+    repository: str = Field("", description="Repository of the Hugging Face hub.")
+    revision: str = Field(
+        "main", description="Branch, tag, `refs/pr/1` or, best, commit of the repository."
+    )
+    folder: str = Field("", description="Folder that `save_pretrained` wrote.")
+    sha256: str = Field(
+        "", description="SHA-256 of the folder; leave it out once, the error names it."
+    )
+    precision: Precision = Field(
+        "float32", description="Precision of the network; features are float16 for float16 only."
+    )
 
     @model_validator(mode="after")
     def _from_one_place(self) -> Self:
@@ -62,15 +65,15 @@ class Weights(Section):
         return self
 
 
-def find(options: Weights) -> tuple[Path, dict[str, Any]]:
-    """Return the folder of the weights and what fixes them, fetching a repository not yet here.
+def find_weights(options: Weights) -> tuple[Path, dict[str, Any]]:
+    """Return the folder and the provenance of the weights; download a repository if not cached.
 
     Raises:
-        MissingFileError: they are absent, incomplete, not those of the `sha256` or not safetensors,
-            or the hub was not reached; says what to do.
+        MissingFileError: they are absent, incomplete, differ from the `sha256`, are not
+            safetensors, or the hub is unreachable; names the remedy.
     """
     if options.folder:
-        folder = verified(options.folder, options.sha256, REMEDY)
+        folder = verify_sha256(options.folder, options.sha256, REMEDY)
         source: dict[str, Any] = {"folder": folder.name, "sha256": options.sha256}
     else:
         folder = _snapshot(options.repository, options.revision)
@@ -81,56 +84,59 @@ def find(options: Weights) -> tuple[Path, dict[str, Any]]:
         source = {"repository": options.repository, "commit": commit}
     if not folder.is_dir():
         raise MissingFileError(f"{folder} is a file: name the folder that `save_pretrained` wrote")
-    weights = _checked(_safetensors(folder, options.repository or options.folder))
+    weights = _hash_weights(_safetensors(folder, options.repository or options.folder))
     return folder, {**source, "weights_sha256": weights, "precision": options.precision}
 
 
 def _snapshot(repository: str, revision: str) -> Path:
-    """The folder of a repository at a revision: as it lies here, else fetched."""
-    fetch = functools.partial(
-        huggingface_hub.snapshot_download, repository, revision=revision, allow_patterns=FETCHED
+    """Return the cached snapshot of a repository at a revision, or download it."""
+    download = functools.partial(
+        huggingface_hub.snapshot_download,
+        repository,
+        revision=revision,
+        allow_patterns=DOWNLOAD_PATTERNS,
     )
     try:
-        here = Path(fetch(local_files_only=True))
-        if not _missing(here):
-            return here
-        log.info("%s at %s is not complete: fetching the rest", repository, revision)
+        cached = Path(download(local_files_only=True))
+        if not _missing(cached):
+            return cached
+        log.info("%s at %s is not complete: downloading the rest", repository, revision)
     except LocalEntryNotFoundError:
-        log.info("fetching %s at %s", repository, revision)
+        log.info("downloading %s at %s", repository, revision)
     except HFValidationError as error:
-        raise MissingFileError(f"{repository!r} is no name of a repository: {error}") from error
+        raise MissingFileError(f"{repository!r} is no valid repository name: {error}") from error
     try:
-        return Path(fetch())
+        return Path(download())
     except (OSError, httpx.HTTPError) as error:
         raise MissingFileError(
-            f"{repository} at {revision!r} is not wholly on this machine and cannot be fetched "
-            f"({in_short(error)}): {REMEDY}"
+            f"{repository} at {revision!r} is not complete on this machine and cannot be "
+            f"downloaded ({shorten(error)}): {REMEDY}"
         ) from error
 
 
 def _missing(folder: Path) -> list[str]:
-    """Which files of the weights are not there; both usual names if there are none at all."""
-    if not (folder / ONE_FILE).is_file() and not (folder / SHARDS).is_file():
-        return [ONE_FILE, SHARDS]
+    """Return the missing weight files; both usual names if there is none at all."""
+    if not (folder / SINGLE_FILE).is_file() and not (folder / SHARD_INDEX).is_file():
+        return [SINGLE_FILE, SHARD_INDEX]
     return [file.name for file in _files(folder) if not file.is_file()]
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of the weights, also those that are missing, in the order of their names."""
-    if (folder / ONE_FILE).is_file():
-        return [folder / ONE_FILE]
-    index = folder / SHARDS
+    """Return the weight files by name, including missing ones."""
+    if (folder / SINGLE_FILE).is_file():
+        return [folder / SINGLE_FILE]
+    index = folder / SHARD_INDEX
     try:
         names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MissingFileError(
-            f"{index} does not say which files hold the weights: delete it and fetch it again"
+            f"{index} does not list the weight files: delete it and download it again"
         ) from error
     return [folder / name for name in names]
 
 
 def _safetensors(folder: Path, name: str) -> list[Path]:
-    """The files of the weights, each opened once."""
+    """Return the weight files, after opening each of them once."""
     if missing := _missing(folder):
         raise MissingFileError(
             f"{name} ({folder}) has no {' and no '.join(missing)}: only safetensors are read. Name "
@@ -145,22 +151,22 @@ def _safetensors(folder: Path, name: str) -> list[Path]:
                 pass
         except safetensors.SafetensorError as error:
             raise MissingFileError(
-                f"{file} is no safetensors file ({error}): delete {file.resolve()} and fetch it "
-                "again"
+                f"{file} is no safetensors file ({error}): delete {file.resolve()} and "
+                "download it again"
             ) from error
     return files
 
 
-def _checked(files: Sequence[Path]) -> str:
-    """The hash of the weights; in the hub's cache it tells a damaged download from a good one."""
+def _hash_weights(files: Sequence[Path]) -> str:
+    """Return the hash of the weights; raises MissingFileError for a damaged download."""
     hashes = {file: sha256(file) for file in files}
-    for file, found in hashes.items():
+    for file, digest in hashes.items():
         blob = file.resolve()  # the hub's cache names a big file by its SHA-256
-        if re.fullmatch(r"[0-9a-f]{64}", blob.name) and found != blob.name:
+        if re.fullmatch(r"[0-9a-f]{64}", blob.name) and digest != blob.name:
             raise MissingFileError(f"{file} is damaged, its hash is not {blob.name}: delete {blob}")
     return sha256(*files) if len(files) > 1 else hashes[files[0]]
 
 
-def in_short(error: Exception) -> str:
-    """Return what an error says, without its tail."""
+def shorten(error: Exception) -> str:
+    """Return the message of an error, cut to 240 characters."""
     return textwrap.shorten(str(error) or type(error).__name__, 240, placeholder=" ...")

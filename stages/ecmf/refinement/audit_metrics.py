@@ -1,47 +1,48 @@
-"""Labels and votes -> the numbers anyone may ask for: what was done to whom, and on whose word."""
+"""Count label decisions, and compare the sources with each other and with the decisions."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from ecmf.data.label_table import Label
-from ecmf.refinement.base import Opinion
-from ecmf.refinement.vote_table import Votes
+from ecmf.refinement.base import SourceVotes
+from ecmf.refinement.vote_table import VoteTable
 
-AGAINST_THE_LABEL = ("dropped", "weighed_down")
-"""Decisions that leave a label where it was and believe it less."""
+DOUBTING_DECISIONS = ("dropped", "downweighted")
+"""Decisions that leave a label unchanged but trust it less."""
 
-FEWEST_SHARED = 2
-"""Clips both of two sources must speak of before their agreement is worth a number."""
+MIN_SHARED_CLIPS = 2
+"""Clips that two sources must both vote on before their agreement is reported."""
 
 
-def audit(labels: Sequence[Label], votes: Votes, classes: Sequence[str]) -> dict[str, Any]:
-    """Count and compare, ready for JSON; only clips the sources were asked about are looked at."""
-    made = {label.clip_id: label for label in labels}
-    asked = [made[clip_id] for clip_id in votes.clip_ids]
-    given = votes.opinions["given"]
-    training = [label for label, known in zip(asked, given.speaks, strict=True) if known]
-    added = [label for label in asked if label.decision == "added"]
-    before = [classes[said] for said in given.said if said >= 0]
+def audit(labels: Sequence[Label], table: VoteTable, classes: Sequence[str]) -> dict[str, Any]:
+    """Compute the content of `metrics/labels.json` from the clips that were voted on."""
+    label_of = {label.clip_id: label for label in labels}
+    voted = [label_of[clip_id] for clip_id in table.clip_ids]
+    given = table.sources["given"]
+    training = [label for label, known in zip(voted, given.has_vote, strict=True) if known]
+    added = [label for label in voted if label.decision == "added"]
+    before = [classes[index] for index in given.top_class if index >= 0]
     return {
         "clips": len(training),
         "changed": sum(not _same(label, was) for label, was in zip(training, before, strict=True)),
         "decisions": _counts(label.decision for label in training),
         "added": len(added),
         "weight": round(sum(label.weight for label in [*training, *added]), 6),
-        "classes": {name: _of_class(name, training, before, added) for name in classes},
+        "classes": {name: _class_report(name, training, before, added) for name in classes},
         "sources": {
-            name: _of_source(one, asked, given, classes) for name, one in votes.opinions.items()
+            name: _source_report(source, voted, given, classes)
+            for name, source in table.sources.items()
         },
-        "agreement": _pairs(votes.opinions, _agreement),
-        "kappa": _pairs(votes.opinions, _kappa),
+        "agreement": _pairwise(table.sources, _agreement),
+        "kappa": _pairwise(table.sources, _kappa),
         "confusion": {
-            name: _confusion(one, asked, classes) for name, one in votes.opinions.items()
+            name: _confusion(source, voted, classes) for name, source in table.sources.items()
         },
-        "rounds": votes.rounds,
+        "rounds": table.rounds,
     }
 
 
@@ -53,15 +54,15 @@ def _counts(decisions: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(decisions).items()))
 
 
-def _of_class(
+def _class_report(
     name: str, training: Sequence[Label], before: Sequence[str], added: Sequence[Label]
 ) -> dict[str, Any]:
-    """What became of the clips given as this class, and how many are learned as it now."""
-    mine = [label for label, was in zip(training, before, strict=True) if was == name]
+    """Count the decisions on clips given as this class, and the clips now trained on as it."""
+    of_class = [label for label, was in zip(training, before, strict=True) if was == name]
     return {
-        "given": len(mine),
-        "decisions": _counts(label.decision for label in mine),
-        "taken_for": _counts(label.label for label in mine if label.label != name),
+        "given": len(of_class),
+        "decisions": _counts(label.decision for label in of_class),
+        "taken_for": _counts(label.label for label in of_class if label.label != name),
         "added": sum(label.label == name for label in added),
         "learned_as": sum(
             label.label == name and label.weight > 0 for label in [*training, *added]
@@ -69,74 +70,79 @@ def _of_class(
     }
 
 
-def _of_source(
-    one: Opinion, asked: Sequence[Label], given: Opinion, classes: Sequence[str]
+def _source_report(
+    source: SourceVotes, voted: Sequence[Label], given: SourceVotes, classes: Sequence[str]
 ) -> dict[str, Any]:
-    """How often a source spoke, and for each decision whether it was for it or against it.
+    """Count the votes of a source, for each decision those for and against it.
 
-    Who is for a label that was dropped or weighed down is against that.
+    A vote for a label that was dropped or downweighted is against that decision.
     """
-    voices: dict[str, Counter[str]] = {}
-    for label, said in zip(asked, one.said, strict=True):
+    votes: dict[str, Counter[str]] = {}
+    for label, top_class in zip(voted, source.top_class, strict=True):
         if label.decision == "unlabelled":
             continue
-        agrees = (classes[said] == label.label) != (label.decision in AGAINST_THE_LABEL)
-        voice = "silent" if said < 0 else "for" if agrees else "against"
-        voices.setdefault(label.decision, Counter())[voice] += 1
+        agrees = (classes[top_class] == label.label) != (label.decision in DOUBTING_DECISIONS)
+        vote = "silent" if top_class < 0 else "for" if agrees else "against"
+        votes.setdefault(label.decision, Counter())[vote] += 1
     return {
-        "kind": one.kind,
-        **one.provenance,
-        "clips": int(one.speaks.sum()),
-        "agrees_with_given": _agreement(one, given),
-        "decisions": {
-            name: dict(sorted(counts.items())) for name, counts in sorted(voices.items())
-        },
+        "kind": source.kind,
+        **source.provenance,
+        "clips": int(source.has_vote.sum()),
+        "agrees_with_given": _agreement(source, given),
+        "decisions": {name: dict(sorted(counts.items())) for name, counts in sorted(votes.items())},
     }
 
 
-def _pairs(opinions: Mapping[str, Opinion], measure: Any) -> dict[str, dict[str, float | None]]:
+def _pairwise(
+    sources: Mapping[str, SourceVotes],
+    measure: Callable[[SourceVotes, SourceVotes], float | None],
+) -> dict[str, dict[str, float | None]]:
     return {
-        name: {other: measure(one, two) for other, two in opinions.items()}
-        for name, one in opinions.items()
+        name: {other: measure(a, b) for other, b in sources.items()} for name, a in sources.items()
     }
 
 
-def _shared(one: Opinion, two: Opinion) -> tuple[np.ndarray, np.ndarray]:
-    both = one.speaks & two.speaks
-    return one.said[both], two.said[both]
+def _shared(a: SourceVotes, b: SourceVotes) -> tuple[np.ndarray, np.ndarray]:
+    both = a.has_vote & b.has_vote
+    return a.top_class[both], b.top_class[both]
 
 
-def _agreement(one: Opinion, two: Opinion) -> float | None:
-    """Share of the clips both speak of that they say the same of; null if there are too few."""
-    mine, theirs = _shared(one, two)
-    return round(float((mine == theirs).mean()), 6) if len(mine) >= FEWEST_SHARED else None
+def _agreement(a: SourceVotes, b: SourceVotes) -> float | None:
+    """Return the fraction of shared clips with equal votes; null below MIN_SHARED_CLIPS."""
+    ours, theirs = _shared(a, b)
+    return round(float((ours == theirs).mean()), 6) if len(ours) >= MIN_SHARED_CLIPS else None
 
 
-def _kappa(one: Opinion, two: Opinion) -> float | None:
-    """Cohen's kappa, agreement beyond chance; null where it is undefined."""
-    mine, theirs = _shared(one, two)
-    if len(mine) < FEWEST_SHARED or len(set(mine.tolist()) | set(theirs.tolist())) < 2:
+def _kappa(a: SourceVotes, b: SourceVotes) -> float | None:
+    """Return Cohen's kappa, agreement beyond chance; null where it is undefined."""
+    ours, theirs = _shared(a, b)
+    if len(ours) < MIN_SHARED_CLIPS or len(set(ours.tolist()) | set(theirs.tolist())) < 2:
         return None
-    return round(float(cohen_kappa_score(mine, theirs)), 6)
+    return round(float(cohen_kappa_score(ours, theirs)), 6)
 
 
 def _confusion(
-    one: Opinion, asked: Sequence[Label], classes: Sequence[str]
+    source: SourceVotes, voted: Sequence[Label], classes: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Estimate what a source says of each class: shares of the clips decided to be of it."""
-    rows = [
-        (classes.index(label.label), int(said))
-        for label, said in zip(asked, one.said, strict=True)
-        if said >= 0 and label.label and label.weight > 0
+    """Estimate the confusion matrix of a source, each row a distribution over its votes.
+
+    The refined label counts as the true class.
+    """
+    pairs = [
+        (classes.index(label.label), int(top_class))
+        for label, top_class in zip(voted, source.top_class, strict=True)
+        if top_class >= 0 and label.label and label.weight > 0
     ]
-    truth, said = zip(*rows, strict=True) if rows else ((), ())
-    cells = confusion_matrix(truth, said, labels=range(len(classes))) if rows else None
-    found: dict[str, dict[str, float]] = {}
-    for number, name in enumerate(classes):
-        if cells is None or not cells[number].sum():
-            continue
-        shares = cells[number] / cells[number].sum()
-        found[name] = {
-            other: round(float(x), 6) for other, x in zip(classes, shares, strict=True) if x
+    if not pairs:
+        return {}
+    truth, predicted = zip(*pairs, strict=True)
+    matrix = confusion_matrix(truth, predicted, labels=range(len(classes)))
+    return {
+        name: {
+            other: round(float(fraction), 6)
+            for other, fraction in zip(classes, counts / counts.sum(), strict=True)
+            if fraction
         }
-    return found
+        for name, counts in zip(classes, matrix, strict=True)
+        if counts.sum()
+    }

@@ -1,4 +1,4 @@
-"""The clips most in doubt, as one page for the eye: frames, what was said, what every source held.
+"""Render the disagreement page: the most uncertain clips with frames, transcript and all votes.
 
 The page needs nothing from the web and holds no script; the same inputs make the same bytes. Texts
 of clips are untrusted and are escaped.
@@ -14,12 +14,12 @@ import numpy as np
 
 from ecmf.data.label_table import Label
 from ecmf.data.manifest import Clip
-from ecmf.refinement.base import Opinion
+from ecmf.refinement.base import SourceVotes
 from ecmf.storage.jpeg import decode_jpeg, encode_jpeg
 from ecmf.storage.store import Store
 
-EDGE, JPEG_QUALITY = 128, 80
-"""Longest side of a thumbnail in pixels, and its quality."""
+THUMBNAIL_PIXELS, JPEG_QUALITY = 128, 80
+"""Longest side of a thumbnail, and its quality."""
 
 STYLE = """
 body{font:14px/1.4 system-ui,sans-serif;margin:2em;color:#222;max-width:72em}
@@ -31,87 +31,89 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}th{color:#777}
 
 
 @dataclass(frozen=True)
-class Contested:
-    """A clip in doubt: what the manifest says of it, its decision, and what every source held."""
+class UncertainClip:
+    """A clip with its label and each source's probabilities (classes,); `entropy` is in nats."""
 
     clip: Clip
     label: Label
-    opinions: Mapping[str, np.ndarray]
-    doubt: float
+    votes: Mapping[str, np.ndarray]
+    entropy: float
 
 
-def most_contested(
+def most_uncertain_clips(
     clips: Sequence[Clip],
     labels: Sequence[Label],
     clip_ids: Sequence[str],
-    opinions: Mapping[str, Opinion],
-    most: int,
-) -> list[Contested]:
-    """Return the `most` clips whose sources differ most, those in most doubt first.
+    sources: Mapping[str, SourceVotes],
+    count: int,
+) -> list[UncertainClip]:
+    """Return the `count` clips with the most uncertain votes, the most uncertain first.
 
-    Doubt is the entropy of the mean over the sources that speak of a clip, in nats; a clip that one
-    source alone speaks of is in none.
+    Uncertainty is the entropy of the mean of all votes on a clip. A clip with a single vote is left
+    out.
     """
     clip_of = {clip.clip_id: clip for clip in clips}
     label_of = {label.clip_id: label for label in labels}
-    found = []
+    uncertain = []
     for row, clip_id in enumerate(clip_ids):
-        said = {name: one.shares[row] for name, one in opinions.items() if one.speaks[row]}
-        if len(said) < 2:
+        votes = {name: one.probs[row] for name, one in sources.items() if one.has_vote[row]}
+        if len(votes) < 2:
             continue
-        mean = np.mean(list(said.values()), axis=0)
-        doubt = float(-(mean * np.log(np.maximum(mean, 1e-12))).sum())
-        found.append(Contested(clip_of[clip_id], label_of[clip_id], said, doubt))
-    return sorted(found, key=lambda one: (-round(one.doubt, 9), one.clip.clip_id))[:most]
+        mean = np.mean(list(votes.values()), axis=0)
+        entropy = float(-(mean * np.log(np.maximum(mean, 1e-12))).sum())
+        uncertain.append(UncertainClip(clip_of[clip_id], label_of[clip_id], votes, entropy))
+    return sorted(uncertain, key=lambda one: (-round(one.entropy, 9), one.clip.clip_id))[:count]
 
 
-def page(
-    contested: Sequence[Contested], classes: Sequence[str], frames: Store, pictures: int
+def render_page(
+    uncertain: Sequence[UncertainClip], classes: Sequence[str], frames: Store, thumbnails: int
 ) -> str:
-    """Lay the clips out, each with up to `pictures` of its frames."""
-    body = "\n".join(_article(one, classes, frames, pictures) for one in contested)
+    """Render the clips as HTML, each with up to `thumbnails` of its frames."""
+    body = "\n".join(_article(clip, classes, frames, thumbnails) for clip in uncertain)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f"<title>Labels in doubt</title><style>{STYLE}</style></head><body>\n"
-        f"<h1>{len(contested)} labels in most doubt</h1>\n"
+        f"<h1>{len(uncertain)} labels in most doubt</h1>\n"
         "<p>Doubt is the entropy of the mean of all sources. Bold: what the clip is learned as."
         f"</p>\n{body}\n</body></html>\n"
     )
 
 
-def _article(one: Contested, classes: Sequence[str], frames: Store, pictures: int) -> str:
-    label, clip = one.label, one.clip
-    given = clip.label if "given" in one.opinions else ""
+def _article(
+    uncertain: UncertainClip, classes: Sequence[str], frames: Store, thumbnails: int
+) -> str:
+    label, clip = uncertain.label, uncertain.clip
+    given = clip.label if "given" in uncertain.votes else ""
     title = f"{clip.clip_id}: {f'given {given}' if given else 'no label'}, {label.decision}"
     if label.label and label.label != given:
         title += f" as {label.label}"
-    said = f"<blockquote>{html.escape(clip.transcript)}</blockquote>" if clip.transcript else ""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in classes)
+    text = f"<blockquote>{html.escape(clip.transcript)}</blockquote>" if clip.transcript else ""
+    header = "".join(f"<th>{html.escape(name)}</th>" for name in classes)
     rows = "".join(
-        f"<tr><th>{html.escape(name)}</th>{_cells(shares, classes, label.label)}</tr>"
-        for name, shares in one.opinions.items()
+        f"<tr><th>{html.escape(name)}</th>{_cells(probs, classes, label.label)}</tr>"
+        for name, probs in uncertain.votes.items()
     )
     return (
         f"<article><h2>{html.escape(title)}</h2>\n"
-        f"<p>{_thumbnails(frames, clip.clip_id, pictures)}</p>{said}\n"
-        f"<p>{html.escape(label.reason)} (weight {label.weight:g}, doubt {one.doubt:.2f})</p>\n"
-        f"<table><tr><th></th>{head}</tr>{rows}</table></article>"
+        f"<p>{_thumbnails(frames, clip.clip_id, thumbnails)}</p>{text}\n"
+        f"<p>{html.escape(label.reason)} (weight {label.weight:g}, doubt {uncertain.entropy:.2f})"
+        f"</p>\n<table><tr><th></th>{header}</tr>{rows}</table></article>"
     )
 
 
-def _cells(shares: np.ndarray, classes: Sequence[str], learned: str) -> str:
+def _cells(probs: np.ndarray, classes: Sequence[str], label: str) -> str:
     cells = []
-    for share, name in zip(shares, classes, strict=True):
-        shade = f"background:rgba(40,110,200,{0.75 * share:.2f})"
-        number = f"{share:.2f}"
-        shown = f"<b>{number}</b>" if name == learned else number
-        cells.append(f'<td class="n" style="{shade}">{shown}</td>')
+    for probability, name in zip(probs, classes, strict=True):
+        shade = f"background:rgba(40,110,200,{0.75 * probability:.2f})"
+        number = f"{probability:.2f}"
+        text = f"<b>{number}</b>" if name == label else number
+        cells.append(f'<td class="n" style="{shade}">{text}</td>')
     return "".join(cells)
 
 
-def _thumbnails(frames: Store, clip_id: str, pictures: int) -> str:
+def _thumbnails(frames: Store, clip_id: str, max_count: int) -> str:
     rows = frames[clip_id].values
-    count = min(pictures, len(rows))
+    count = min(max_count, len(rows))
     if not count:
         return f"no frames: {html.escape(frames.state(clip_id)[1] or 'none wanted')}"
     chosen = np.linspace(0, len(rows) - 1, count).round().astype(int)
@@ -119,9 +121,9 @@ def _thumbnails(frames: Store, clip_id: str, pictures: int) -> str:
 
 
 def _image(jpeg: bytes) -> str:
-    picture = decode_jpeg(jpeg)
-    scale = EDGE / max(picture.shape[:2])
-    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    frame = decode_jpeg(jpeg)
+    scale = THUMBNAIL_PIXELS / max(frame.shape[:2])
+    small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     data = base64.b64encode(encode_jpeg(np.asarray(small), JPEG_QUALITY)).decode()
     height, width = small.shape[:2]
     return f'<img alt="" width="{width}" height="{height}" src="data:image/jpeg;base64,{data}">'

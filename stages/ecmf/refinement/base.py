@@ -1,4 +1,4 @@
-"""What every refiner promises."""
+"""Votes of label sources, and the interface of the rules that combine them (weak supervision)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,74 +8,87 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ecmf.probabilities import Shares, normalised
+from ecmf.probabilities import Probabilities, normalise
 
-Kind = Literal["given", "annotators", "out_of_fold", "llm", "tables", "text_cues", "trusted"]
-"""Where an opinion comes from.
+SourceKind = Literal["given", "annotators", "out_of_fold", "llm", "tables", "text_cues", "trusted"]
+"""Origin of votes.
 
-`out_of_fold` is a model that, if the clip is labelled, learned from no clip of its group, `tables`
-a file of the user's, `trusted` what is known for sure of a few clips.
+`out_of_fold` is a model that was trained on no clip of the predicted clip's group, `tables` a csv
+file of the user's, `trusted` labels of a few clips that are known to be right.
 """
 
 FUSION = "fusion"
 """Name of the source that is a model of all branches; the other models are named after theirs."""
 
-KINDS: frozenset[Kind] = frozenset(get_args(Kind))
+SOURCE_KINDS: frozenset[SourceKind] = frozenset(get_args(SourceKind))
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """What one source says of every clip it is asked about, and what made it say so."""
+class SourceVotes:
+    """Class probabilities that one source assigns to each clip; a row of zeros is no vote.
 
-    kind: Kind
-    shares: Shares
+    `provenance` describes the source, for `sources.json`.
+    """
+
+    kind: SourceKind
+    probs: Probabilities
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
-    def speaks(self) -> NDArray[np.bool_]:
-        """Of which clips the source has an opinion, (clips,)."""
-        return np.asarray(self.shares.any(axis=1))
+    def has_vote(self) -> NDArray[np.bool_]:
+        """Whether the source votes on each clip, (clips,)."""
+        return np.asarray(self.probs.any(axis=1))
 
     @cached_property
-    def said(self) -> NDArray[np.int64]:
-        """The class it finds most likely, (clips,); -1 where it has no opinion."""
-        return np.where(self.speaks, self.shares.argmax(axis=1), -1)
+    def top_class(self) -> NDArray[np.int64]:
+        """Index of the most probable class, (clips,); -1 without a vote."""
+        return np.where(self.has_vote, self.probs.argmax(axis=1), -1)
 
 
 class Refiner(Protocol):
-    """Opinions on clips in, what to believe of each clip out: (clips, classes).
+    """Combine the votes of all sources into one posterior per clip.
 
     The clips are those of the training split and, where pseudo-labels are wanted, unlabelled ones,
-    of which `given` says nothing. A row of zeros believes nothing: a given label then stands, and
-    an unlabelled clip stays so. What becomes of a clip whose label is not believed is not the
-    refiner's to say (see `decisions.py`).
+    on which `given` does not vote. `decision_rules` turns the posteriors into labels.
     """
 
-    reads: frozenset[Kind]
-    """The kinds of sources it asks for, with its options; others are not worked out."""
+    source_kinds: frozenset[SourceKind]
+    """Kinds of sources the refiner uses with its options; votes of other kinds are not computed."""
 
-    def __call__(self, opinions: Mapping[str, Opinion], classes: Sequence[str]) -> Shares:
-        """Weigh the opinions. The source `given` is always there."""
+    def __call__(self, votes: Mapping[str, SourceVotes], classes: Sequence[str]) -> Probabilities:
+        """Return class probabilities (clips, classes). The source `given` is always there.
+
+        After a row of zeros a given label stands, and an unlabelled clip stays unlabelled.
+        """
         ...
 
 
-def voices(opinions: Mapping[str, Opinion]) -> dict[str, Opinion]:
-    """Sources that may be counted beside each other: what is trusted is none, all models are one.
+def independent_sources(votes: Mapping[str, SourceVotes]) -> dict[str, SourceVotes]:
+    """Return the sources whose votes may be counted, without `trusted`, and all models as one.
 
-    Models learned from the same labels and partly from the same features, so their votes are no
-    more independent than one.
+    Models are trained on the same labels and partly on the same features, so their votes are not
+    independent.
     """
     counted = {
-        name: one for name, one in opinions.items() if one.kind not in ("trusted", "out_of_fold")
+        name: source
+        for name, source in votes.items()
+        if source.kind not in ("trusted", "out_of_fold")
     }
-    models = {name: one for name, one in opinions.items() if one.kind == "out_of_fold"}
-    return counted | ({"models": Opinion("out_of_fold", joint(models))} if models else {})
+    models = out_of_fold_models(votes)
+    if models:
+        counted["models"] = SourceVotes("out_of_fold", combine_models(models))
+    return counted
 
 
-def joint(models: Mapping[str, Opinion]) -> Shares:
-    """What models say together: the fusion, or where it is silent the mean of the others."""
-    mean = normalised(np.asarray(sum(one.shares for one in models.values())))
+def out_of_fold_models(votes: Mapping[str, SourceVotes]) -> dict[str, SourceVotes]:
+    """Return the sources that are models."""
+    return {name: source for name, source in votes.items() if source.kind == "out_of_fold"}
+
+
+def combine_models(models: Mapping[str, SourceVotes]) -> Probabilities:
+    """Return the probabilities of the fusion, or where it has no vote the mean of the others."""
+    mean = normalise(np.asarray(sum(source.probs for source in models.values())))
     if FUSION not in models:
         return mean
     fusion = models[FUSION]
-    return np.where(fusion.speaks[:, None], fusion.shares, mean)
+    return np.where(fusion.has_vote[:, None], fusion.probs, mean)

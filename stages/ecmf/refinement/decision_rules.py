@@ -1,4 +1,4 @@
-"""What to believe of a clip, and the label it was given -> what becomes of it in training."""
+"""Decide how a clip enters training, from its given label and the posterior of its votes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import assert_never
 import numpy as np
 
 from ecmf.params import Disagreement
-from ecmf.probabilities import Shares
+from ecmf.probabilities import Probabilities
 
 ROUNDING = 1e-9
 """Sums of the same weights in another order differ by less."""
@@ -15,7 +15,10 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of a clip: its distribution over the classes, its weight, what was done, why."""
+    """Target and weight of a clip in training, with the name and the reason of the decision.
+
+    `soft` is a probability per class; a clip of `weight` 0 is left out.
+    """
 
     soft: tuple[float, ...]
     weight: float
@@ -24,53 +27,53 @@ class Decision:
 
 
 def decide(
-    given: Shares,
-    believed: Shares,
+    given: Probabilities,
+    posterior: Probabilities,
     classes: Sequence[str],
     disagreement: Disagreement,
-    least_confidence: float,
+    min_confidence: float,
 ) -> list[Decision]:
-    """Decide on every clip.
+    """Apply the label policy to every clip.
 
     Args:
-        given: One-hot (clips, classes).
-        believed: What a refiner makes of all opinions, (clips, classes).
-        classes: Their names.
-        disagreement: What becomes of a clip of which another class is believed more than its own.
-        least_confidence: Share that class must have, or the label stands.
+        given: The given labels, one-hot (clips, classes).
+        posterior: Class probabilities from a refiner, (clips, classes).
+        classes: Names of the classes.
+        disagreement: Policy for a clip with another class more probable than its label.
+        min_confidence: Probability that class needs, or the label stands.
     """
     return [
-        _decide(*rows, classes, disagreement, least_confidence)
-        for rows in zip(given, believed, strict=True)
+        _decide(*rows, classes, disagreement, min_confidence)
+        for rows in zip(given, posterior, strict=True)
     ]
 
 
 def _decide(
     given: np.ndarray,
-    believed: np.ndarray,
+    posterior: np.ndarray,
     classes: Sequence[str],
     disagreement: Disagreement,
-    least_confidence: float,
+    min_confidence: float,
 ) -> Decision:
-    own, winner = int(given.argmax()), int(believed.argmax())
+    own, winner = int(given.argmax()), int(posterior.argmax())
     label = tuple(given.tolist())
-    if not believed.any():
+    if not posterior.any():
         return Decision(label, 1.0, "kept", "nothing else is believed")
-    why = f"{classes[winner]} {believed[winner]:.2f}"
-    if believed[own] >= believed[winner] - ROUNDING:  # the given label wins a tie
-        return Decision(label, 1.0, "kept", f"{classes[own]} {believed[own]:.2f}")
-    why += f" against {classes[own]} {believed[own]:.2f}"
-    if believed[winner] < least_confidence:
-        return Decision(label, 1.0, "kept", f"{why}, below {least_confidence:g}")
+    reason = f"{classes[winner]} {posterior[winner]:.2f}"
+    if posterior[own] >= posterior[winner] - ROUNDING:  # the given label wins a tie
+        return Decision(label, 1.0, "kept", f"{classes[own]} {posterior[own]:.2f}")
+    reason += f" against {classes[own]} {posterior[own]:.2f}"
+    if posterior[winner] < min_confidence:
+        return Decision(label, 1.0, "kept", f"{reason}, below {min_confidence:g}")
     if disagreement == "keep":
-        return Decision(label, 1.0, "kept", why)
+        return Decision(label, 1.0, "kept", reason)
     if disagreement == "soften":
-        return Decision(tuple(believed.tolist()), 1.0, "softened", why)
-    if disagreement == "weigh_down":
-        return Decision(label, float(believed[own]), "weighed_down", why)
+        return Decision(tuple(posterior.tolist()), 1.0, "softened", reason)
+    if disagreement == "downweight":
+        return Decision(label, float(posterior[own]), "downweighted", reason)
     if disagreement == "relabel":
         one_hot = np.eye(len(classes))[winner]
-        return Decision(tuple(one_hot.tolist()), 1.0, "relabelled", why)
+        return Decision(tuple(one_hot.tolist()), 1.0, "relabelled", reason)
     if disagreement == "drop":
-        return Decision(label, 0.0, "dropped", why)
+        return Decision(label, 0.0, "dropped", reason)
     assert_never(disagreement)

@@ -1,4 +1,4 @@
-"""Given labels and every other opinion -> what each clip is to be learned as, and why."""
+"""Refine the labels of a corpus: collect votes, decide on given labels, add pseudo-labels."""
 
 import logging
 from collections import Counter
@@ -11,18 +11,19 @@ import numpy as np
 
 from ecmf import registry
 from ecmf.data.enriched_text import EnrichedText
-from ecmf.data.label_table import Label, given_label
-from ecmf.data.manifest import WITHOUT_LABEL, Clip
+from ecmf.data.label_table import Label, hard_label
+from ecmf.data.manifest import UNLABELLED_SPLITS, Clip
+from ecmf.data.splits import Indices
 from ecmf.errors import ParamsError, StoreError
 from ecmf.metrics import weighted_f1
 from ecmf.params import RefineLabels, Table
-from ecmf.probabilities import Shares
-from ecmf.refinement import label_sources as said
-from ecmf.refinement.base import Kind, Opinion, Refiner, joint
+from ecmf.probabilities import Probabilities
+from ecmf.refinement import label_sources
+from ecmf.refinement.base import Refiner, SourceKind, SourceVotes, combine_models
 from ecmf.refinement.decision_rules import Decision, decide
-from ecmf.refinement.out_of_fold import Ballot, Indices
-from ecmf.refinement.pseudo_labels import Selector
-from ecmf.storage.files import verified
+from ecmf.refinement.out_of_fold import OutOfFoldPredictor
+from ecmf.refinement.pseudo_labels import PseudoLabelSelector
+from ecmf.storage.files import verify_sha256
 from ecmf.training.targets import Targets
 
 REMEDY = "name the csv in refine_labels, with its sha256"
@@ -31,35 +32,34 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Round:
+class SelfTrainingRound:
     """One round of self-training.
 
-    `added` counts the pseudo-labelled clips the models learned from, `waf` is what they then say of
-    the training split out of fold, against its refined labels; `kept` tells whether that gained.
+    `added` counts the pseudo-labelled clips in training. `waf` is the out-of-fold score on the
+    training split, against its refined labels. A round is `accepted` if that improved.
     """
 
     added: int
     waf: float
-    kept: bool
+    accepted: bool
 
 
 @dataclass(frozen=True)
-class Refined:
-    """The label of every clip, what every source said of the clips it was asked, and the rounds."""
+class RefinedLabels:
+    """The label of every clip, the votes of each source on `voted_clips`, and the rounds."""
 
     labels: list[Label]
-    asked: Indices
-    opinions: dict[str, Opinion]
-    rounds: list[Round]
+    voted_clips: Indices
+    votes: dict[str, SourceVotes]
+    rounds: list[SelfTrainingRound]
 
 
 @dataclass(frozen=True)
-class Refinement:
-    """All that a corpus offers for deciding on labels.
+class LabelRefinement:
+    """Refine the labels of the training split, and pseudo-label unlabelled clips.
 
     A corpus without test split is scored by cross-validation over its training split. There models
-    get no vote and no clip a pseudo-label, for that would carry the labels of the clips that are to
-    be tested.
+    do not vote and no clip gets a pseudo-label, because either would leak labels of test clips.
     """
 
     clips: Sequence[Clip]
@@ -71,118 +71,120 @@ class Refinement:
     @cached_property
     def train(self) -> Indices:
         """Positions of the clips whose labels are decided on."""
-        return self._of("train")
+        return self._positions("train")
 
     @cached_property
     def unlabelled(self) -> Indices:
         """Positions of the clips that may get a pseudo-label."""
-        return self._of("unlabelled") if self._self_training else self.train[:0]
+        return self._positions("unlabelled") if self._self_training else self.train[:0]
 
     @cached_property
-    def asked(self) -> Indices:
-        """Positions of all clips the sources are asked about, in the order of their opinions."""
+    def voted_clips(self) -> Indices:
+        """Positions of all clips that are voted on, in the order of the votes."""
         return np.concatenate([self.train, self.unlabelled])
 
     @cached_property
-    def ballot(self) -> Ballot:
+    def predictor(self) -> OutOfFoldPredictor:
         """The models that vote."""
-        return Ballot(
+        return OutOfFoldPredictor(
             self.features, self.clips, self.classes, self.train, self.unlabelled, self.params
         )
 
     @cached_property
     def refiner(self) -> Refiner:
-        """The chosen member of `refiners/` with its options."""
+        """The chosen plugin of `refiners/` with its options."""
         name = self.params.refiner
         options = self.params.options.get(name, {})
-        refiner: Refiner = registry.create("refiners", "Refiner", name, options)
+        refiner: Refiner = registry.build("refiners", "Refiner", name, options)
         return refiner
 
-    def __call__(self) -> Refined:
-        """Decide on the training split, then add pseudo-labels where they are asked for.
+    def __call__(self) -> RefinedLabels:
+        """Decide on the training split, then add pseudo-labels if `pseudo_labels.rounds` > 0.
 
         Raises:
-            StoreError: the texts are not those of the clips.
-            ParamsError: the parameters leave nothing to learn from, or do not fit the corpus.
+            StoreError: the texts are of other clips than those of the manifest.
+            ParamsError: no clip would be left to train on, or the corpus has too few groups.
         """
         if [text.clip_id for text in self.texts] != [clip.clip_id for clip in self.clips]:
-            raise StoreError(
-                "the texts are not those of the manifest in its order: `dvc repro` makes them anew"
-            )
-        opinions = self._gather()
-        given = opinions["given"].shares[: len(self.train)]
-        believed = self.refiner(opinions, self.classes)
-        decisions = decide(
-            given,
-            believed[: len(self.train)],
+            raise StoreError("the texts are of other clips than the manifest: run `dvc repro`")
+        votes = self._collect_votes()
+        posterior = self.refiner(votes, self.classes)
+        training = decide(
+            votes["given"].probs[: len(self.train)],
+            posterior[: len(self.train)],
             self.classes,
             self.params.disagreement,
-            self.params.least_confidence,
+            self.params.min_confidence,
         )
-        if "trusted" in opinions:
-            decisions = _with_trusted(decisions, opinions["trusted"].shares)
-        if not any(made.weight for made in decisions):
+        if "trusted" in votes:
+            training = _apply_trusted(training, votes["trusted"].probs)
+        if not any(decision.weight for decision in training):
             raise ParamsError(
-                f"refine_labels: {self.params.disagreement} leaves no training clip to learn from: "
-                "choose another disagreement, or a least_confidence above 0"
+                f"refine_labels: {self.params.disagreement} leaves no training clip to train on: "
+                "choose another disagreement, or a min_confidence above 0"
             )
-        made = dict(zip(self.train.tolist(), decisions, strict=True))
-        rounds: list[Round] = []
+        decisions = dict(zip(self.train.tolist(), training, strict=True))
+        rounds: list[SelfTrainingRound] = []
         if len(self.unlabelled):
-            added, rounds, models = self._self_train(opinions, made)
-            made |= added
-            opinions |= {
-                name: self._joined(opinions[name], one)
-                for name, one in models.items()
-                if name in opinions  # a branch without any row is no source
+            added, rounds, models = self._self_train(votes, decisions)
+            decisions |= added
+            votes |= {
+                name: self._replace_unlabelled(votes[name], model)
+                for name, model in models.items()
+                if name in votes  # a branch without any row is no source
             }
-        row = {int(clip): number for number, clip in enumerate(self.asked)}
+        row = {int(clip): number for number, clip in enumerate(self.voted_clips)}
         labels = [
-            self._label(clip, made.get(i), _heard(opinions, row.get(i), self.classes))
+            self._label(clip, decisions.get(i), _votes_as_text(votes, row.get(i), self.classes))
             for i, clip in enumerate(self.clips)
         ]
         counts = Counter(label.decision for label in labels)
         log.info("%s", ", ".join(f"{count} {name}" for name, count in counts.items()))
-        return Refined(labels, self.asked, opinions, rounds)
+        return RefinedLabels(labels, self.voted_clips, votes, rounds)
 
-    # --- who says what ------------------------------------------------------------------------
+    # --- votes --------------------------------------------------------------------------------
 
-    def _gather(self) -> dict[str, Opinion]:
-        """Ask every source the refiner reads; those that say nothing at all are left out."""
-        kinds = self._kinds
-        clips = [self.clips[i] for i in self.asked]
-        texts = [self.texts[i] for i in self.asked]
+    def _collect_votes(self) -> dict[str, SourceVotes]:
+        """Collect the votes the refiner uses; a source without any vote is left out."""
+        kinds = self._source_kinds
+        clips = [self.clips[i] for i in self.voted_clips]
+        texts = [self.texts[i] for i in self.voted_clips]
         clip_ids = [clip.clip_id for clip in clips]
-        given = said.as_shares(
+        given = label_sources.one_hot_labels(
             [clip.label if clip.split == "train" else "" for clip in clips], self.classes
         )
-        opinions = {"given": Opinion("given", given, {"from": "the manifest"})}
+        votes = {"given": SourceVotes("given", given, {"from": "the manifest"})}
         if "annotators" in kinds:
-            opinions |= said.of_annotators(clips, self.classes)
+            votes |= label_sources.annotator_votes(clips, self.classes)
         if "llm" in kinds:
-            opinions["llm"] = said.of_llm(texts, self.classes)
+            votes["llm"] = label_sources.llm_votes(texts, self.classes)
         if "text_cues" in kinds:
-            opinions["text_cues"] = said.of_polarity([one.polarity for one in texts], self.classes)
+            polarities = [text.polarity for text in texts]
+            votes["text_cues"] = label_sources.polarity_votes(polarities, self.classes)
         if "tables" in kinds:
             for name, table in self.params.tables.items():
-                opinions[name] = self._of_table(table, clip_ids)
+                votes[name] = self._table_votes(table, clip_ids)
         if self.params.trusted is not None:
-            known = self._of_table(self.params.trusted, clip_ids)
-            opinions["trusted"] = replace(known, kind="trusted")
+            trusted = self._table_votes(self.params.trusted, clip_ids)
+            votes["trusted"] = replace(trusted, kind="trusted")
         if "out_of_fold" in kinds:
-            opinions |= self.ballot.opinions(self._targets({}))
-        return {name: one for name, one in opinions.items() if name == "given" or one.speaks.any()}
+            votes |= self.predictor.votes(self._targets({}))
+        return {
+            name: source
+            for name, source in votes.items()
+            if name == "given" or source.has_vote.any()
+        }
 
-    def _of_table(self, table: Table, clip_ids: Sequence[str]) -> Opinion:
-        path = verified(table.path, table.sha256, REMEDY)
-        about = {"file": path.name, "sha256": table.sha256}
-        return said.of_table(path, about, clip_ids, self.classes)
+    def _table_votes(self, table: Table, clip_ids: Sequence[str]) -> SourceVotes:
+        path = verify_sha256(table.path, table.sha256, REMEDY)
+        provenance = {"file": path.name, "sha256": table.sha256}
+        return label_sources.table_votes(path, provenance, clip_ids, self.classes)
 
     @property
-    def _kinds(self) -> set[Kind]:
-        kinds = set(self.refiner.reads)
+    def _source_kinds(self) -> set[SourceKind]:
+        kinds = set(self.refiner.source_kinds)
         if "out_of_fold" in kinds and not self._has_test:
-            log.info("no test split: models get no vote, the training clips will be tested in turn")
+            log.info("no test split: models do not vote, training clips are tested in folds")
             kinds.remove("out_of_fold")
         return kinds
 
@@ -194,106 +196,121 @@ class Refinement:
     def _self_training(self) -> bool:
         if not self.params.pseudo_labels.rounds:
             return False
-        if "out_of_fold" not in self.refiner.reads:
+        if "out_of_fold" not in self.refiner.source_kinds:
             raise ParamsError(
-                f"refine_labels.refiner {self.params.refiner!r} with its options asks no model, so "
-                "there is nothing to pseudo-label with: choose another (with `disagreement: keep` "
-                "it changes no label), or set pseudo_labels.rounds to 0"
+                f"refine_labels.refiner {self.params.refiner!r} with its options uses no model, so "
+                "nothing can pseudo-label clips: choose another (with `disagreement: keep` it "
+                "changes no label), or set pseudo_labels.rounds to 0"
             )
         if not self._has_test:
-            log.info("no test split: no pseudo-labels, the training clips will be tested in turn")
+            log.info("no test split: no pseudo-labels, training clips are tested in folds")
         return self._has_test
 
-    def _of(self, split: str) -> Indices:
+    def _positions(self, split: str) -> Indices:
         return np.array([i for i, clip in enumerate(self.clips) if clip.split == split], "int64")
 
     # --- self-training ------------------------------------------------------------------------
 
     def _self_train(
-        self, opinions: dict[str, Opinion], refined: dict[int, Decision]
-    ) -> tuple[dict[int, Decision], list[Round], dict[str, Opinion]]:
-        """Add pseudo-labels in rounds, as long as the models get better on the training split.
+        self, votes: dict[str, SourceVotes], training: dict[int, Decision]
+    ) -> tuple[dict[int, Decision], list[SelfTrainingRound], dict[str, SourceVotes]]:
+        """Add pseudo-labels in rounds, while the models improve on the training split.
 
         Returns:
             Clip -> its pseudo-label, the rounds, and the models that these pseudo-labels are of.
         """
-        truth = np.array([np.argmax(refined[i].soft) for i in self.train])
-        counted = np.array([refined[i].weight > 0 for i in self.train])
+        truth = np.array([np.argmax(training[i].soft) for i in self.train])
+        counted = np.array([training[i].weight > 0 for i in self.train])
         prior = np.bincount(truth[counted], minlength=len(self.classes)) / counted.sum()
         params = self.params.pseudo_labels
-        select = Selector(params, self.classes, prior)
+        select = PseudoLabelSelector(params, self.classes, prior)
 
-        def vote(added: dict[int, Decision]) -> tuple[dict[str, Opinion], Shares, float]:
-            models = self.ballot.opinions(self._targets(refined | added))
-            together = joint(models)[: len(self.train)].argmax(axis=1)
-            believed = self.refiner(opinions | models, self.classes)
-            waf = weighted_f1(truth[counted], together[counted])
-            return models, believed[len(self.train) :], waf
+        def predict(
+            added: dict[int, Decision],
+        ) -> tuple[dict[str, SourceVotes], Probabilities, float]:
+            models = self.predictor.votes(self._targets(training | added))
+            predicted = combine_models(models)[: len(self.train)].argmax(axis=1)
+            posterior = self.refiner(votes | models, self.classes)
+            waf = weighted_f1(truth[counted], predicted[counted])
+            return models, posterior[len(self.train) :], waf
 
-        models, believed, best = vote({})
-        rounds = [Round(0, best, True)]
+        models, posterior, best = predict({})
+        rounds = [SelfTrainingRound(0, best, True)]
         accepted: dict[int, Decision] = {}
-        deciding = models
+        labelling = models
         for _ in range(params.rounds):
-            chosen = select(believed)
-            added = {int(self.unlabelled[row]): made for row, made in chosen.items()}
-            if _learned(added) == _learned(accepted):
+            selected = select(posterior)
+            added = {int(self.unlabelled[row]): decision for row, decision in selected.items()}
+            if _effective_targets(added) == _effective_targets(accepted):
                 break
             proposing = models
-            models, believed, waf = vote(added)
-            gained = waf > best + params.least_gain
-            rounds.append(Round(len(added), waf, gained))
+            models, posterior, waf = predict(added)
+            improved = waf > best + params.min_gain
+            rounds.append(SelfTrainingRound(len(added), waf, improved))
             log.info("%d pseudo-labels: WAF out of fold %.4f, before %.4f", len(added), waf, best)
-            if not gained:
+            if not improved:
                 break
-            accepted, best, deciding = added, waf, proposing
-        return accepted, rounds, deciding
+            accepted, best, labelling = added, waf, proposing
+        return accepted, rounds, labelling
 
-    def _joined(self, training: Opinion, unlabelled: Opinion) -> Opinion:
-        """Votes on training clips from one opinion, on unlabelled ones from another."""
-        split = len(self.train)
-        shares = np.concatenate([training.shares[:split], unlabelled.shares[split:]])
-        return Opinion(training.kind, shares, training.provenance)
+    def _replace_unlabelled(self, source: SourceVotes, model: SourceVotes) -> SourceVotes:
+        """Replace the votes of `source` on unlabelled clips by those of `model`."""
+        train = len(self.train)
+        probs = np.concatenate([source.probs[:train], model.probs[train:]])
+        return replace(source, probs=probs)
 
     # --- labels -------------------------------------------------------------------------------
 
     def _targets(self, decisions: Mapping[int, Decision]) -> Targets:
-        """What models learn: the decisions, and the given label where none has fallen yet."""
+        """Return the training targets: the decisions, and the given labels of all other clips."""
         soft = np.zeros((len(self.clips), len(self.classes)), "float32")
         weight = np.zeros(len(self.clips), "float32")
-        soft[self.train] = said.as_shares([self.clips[i].label for i in self.train], self.classes)
+        given = [self.clips[i].label for i in self.train]
+        soft[self.train] = label_sources.one_hot_labels(given, self.classes)
         weight[self.train] = 1
-        for clip, made in decisions.items():
-            soft[clip], weight[clip] = made.soft, made.weight
+        for clip, decision in decisions.items():
+            soft[clip], weight[clip] = decision.soft, decision.weight
         return Targets(soft, weight)
 
-    def _label(self, clip: Clip, made: Decision | None, heard: str) -> Label:
-        if made is None:
-            known = bool(clip.label) and clip.split not in WITHOUT_LABEL
-            decision = "untouched" if known else clip.split
-            label = clip.label if known else ""
-            return replace(given_label(clip.clip_id, label, self.classes, decision), sources=heard)
-        label = self.classes[int(np.argmax(made.soft))]
-        return Label(clip.clip_id, label, made.soft, made.weight, made.name, made.reason, heard)
+    def _label(self, clip: Clip, decision: Decision | None, text: str) -> Label:
+        if decision is None:
+            labelled = bool(clip.label) and clip.split not in UNLABELLED_SPLITS
+            name = "untouched" if labelled else clip.split
+            label = clip.label if labelled else ""
+            return replace(hard_label(clip.clip_id, label, self.classes, name), sources=text)
+        label = self.classes[int(np.argmax(decision.soft))]
+        return Label(
+            clip.clip_id,
+            label,
+            decision.soft,
+            decision.weight,
+            decision.name,
+            decision.reason,
+            text,
+        )
 
 
-def _heard(opinions: Mapping[str, Opinion], row: int | None, classes: Sequence[str]) -> str:
-    """What each source that has an opinion on this clip finds most likely."""
+def _votes_as_text(
+    votes: Mapping[str, SourceVotes], row: int | None, classes: Sequence[str]
+) -> str:
+    """List the top class of each source with a vote on this clip, as `name=class; …`."""
     if row is None:
         return ""
     return "; ".join(
-        f"{name}={classes[one.said[row]]}" for name, one in opinions.items() if one.speaks[row]
+        f"{name}={classes[source.top_class[row]]}"
+        for name, source in votes.items()
+        if source.has_vote[row]
     )
 
 
-def _learned(decisions: Mapping[int, Decision]) -> dict[int, tuple[tuple[float, ...], float]]:
-    """What is learned of clips, whatever the reason."""
-    return {clip: (made.soft, made.weight) for clip, made in decisions.items()}
+def _effective_targets(decisions: Mapping[int, Decision]) -> dict[int, object]:
+    """Return target and weight of each clip, without the reason."""
+    return {clip: (decision.soft, decision.weight) for clip, decision in decisions.items()}
 
 
-def _with_trusted(decisions: list[Decision], trusted: Shares) -> list[Decision]:
-    """Let what is known for sure stand above every vote."""
+def _apply_trusted(decisions: list[Decision], trusted: Probabilities) -> list[Decision]:
+    """Replace decisions on clips whose label is known by that label."""
     return [
-        Decision(tuple(known.tolist()), 1.0, "trusted", "known for sure") if known.any() else made
-        for made, known in zip(decisions, trusted, strict=False)
+        Decision(tuple(label.tolist()), 1.0, "trusted", "known for sure") if label.any() else voted
+        for voted, label in zip(decisions, trusted, strict=False)
     ]

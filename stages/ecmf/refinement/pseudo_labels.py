@@ -1,8 +1,9 @@
-"""What models believe of unlabelled clips -> which of them are learned from, and as what.
+"""Select the unlabelled clips that join training, and their pseudo-labels.
 
-As the teams of MER2024 and MER2025 do it: only where the models are sure, with a bar of its own for
-each class; probabilities are moved to the classes' shares of the training split first, and no class
-may take much more than its share, for what a model prefers it would else prefer ever more.
+As the teams of MER2024 and MER2025 do it: only confident predictions, with a threshold per class.
+Probabilities are first scaled to the class prior of the training split, and a cap keeps each class
+near its prior: without this correction, self-training amplifies the classes that the model already
+over-predicts.
 """
 
 from collections.abc import Sequence
@@ -13,50 +14,54 @@ from numpy.typing import NDArray
 
 from ecmf.errors import ParamsError
 from ecmf.params import PseudoLabels
-from ecmf.probabilities import Shares, factors_to, scaled
+from ecmf.probabilities import Probabilities, apply_prior, prior_factors
 from ecmf.refinement.decision_rules import Decision
-from ecmf.registry import hint
+from ecmf.registry import did_you_mean
 
 
 @dataclass(frozen=True)
-class Selector:
-    """Chooses among unlabelled clips; `prior` is each class's share of the training split."""
+class PseudoLabelSelector:
+    """Select pseudo-labels; `prior` is the fraction of each class in the training split.
+
+    Raises:
+        ParamsError: a threshold is set for an unknown class.
+    """
 
     params: PseudoLabels
     classes: Sequence[str]
     prior: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        """Refuse a threshold for a class that is none."""
+        """Check the names of the thresholds."""
         for name in self.params.thresholds:
             if name not in self.classes:
                 raise ParamsError(
                     f"refine_labels.pseudo_labels.thresholds names {name!r}, the classes are "
-                    f"{', '.join(self.classes)}.{hint(name, self.classes)}"
+                    f"{', '.join(self.classes)}.{did_you_mean(name, self.classes)}"
                 )
 
-    def __call__(self, believed: Shares) -> dict[int, Decision]:
-        """Choose from (clips, classes), rows of zeros where nothing is believed.
+    def __call__(self, posterior: Probabilities) -> dict[int, Decision]:
+        """Select from the posteriors (clips, classes); a row of zeros is never selected.
 
         Returns:
-            Row -> what it is taken for, the surest first within a class.
+            Row -> its pseudo-label, by class and then by falling probability.
         """
         params = self.params
-        known = np.flatnonzero(believed.any(axis=1))
-        shares = believed[known]
-        if params.prior == "training":
-            shares = scaled(shares, factors_to(self.prior, shares))
-        chosen: dict[int, Decision] = {}
-        for number, name in enumerate(self.classes):
-            bar = params.thresholds.get(name, params.threshold)
-            mine = np.flatnonzero((shares.argmax(axis=1) == number) & (shares[:, number] >= bar))
-            mine = mine[np.argsort(-shares[mine, number], kind="stable")]
+        known = np.flatnonzero(posterior.any(axis=1))
+        probs = posterior[known]
+        if params.class_prior == "training":
+            probs = apply_prior(probs, prior_factors(self.prior, probs))
+        selected: dict[int, Decision] = {}
+        for index, name in enumerate(self.classes):
+            threshold = params.thresholds.get(name, params.threshold)
+            rows = np.flatnonzero((probs.argmax(axis=1) == index) & (probs[:, index] >= threshold))
+            rows = rows[np.argsort(-probs[rows, index], kind="stable")]
             if params.cap is not None:
-                mine = mine[: int(params.cap * self.prior[number] * len(believed))]
-            for row in mine:
-                soft = shares[row] if params.soft else np.eye(len(self.classes))[number]
-                why = f"{name} {shares[row, number]:.2f}, at least {bar:g}"
-                chosen[int(known[row])] = Decision(
-                    tuple(soft.tolist()), params.weight, "added", why
+                rows = rows[: int(params.cap * self.prior[index] * len(posterior))]
+            for row in rows:
+                soft = probs[row] if params.soft else np.eye(len(self.classes))[index]
+                reason = f"{name} {probs[row, index]:.2f}, at least {threshold:g}"
+                selected[int(known[row])] = Decision(
+                    tuple(soft.tolist()), params.weight, "added", reason
                 )
-        return chosen
+        return selected

@@ -1,7 +1,7 @@
-"""What every source said of every clip it was asked about: `data/votes.csv`, `data/sources.json`.
+"""Read and write the votes of every source: `data/votes.csv` and `data/sources.json`.
 
-The table has a line per clip and source that has an opinion, with its probability of each class;
-the other file says what the sources are, and how self-training went.
+The csv has one line per clip and source with a vote, and its probability of each class. The JSON
+describes the sources and the rounds of self-training.
 """
 
 import csv
@@ -14,56 +14,58 @@ from typing import Any
 import numpy as np
 
 from ecmf.errors import MissingFileError
-from ecmf.refinement.base import Opinion
-from ecmf.storage.files import write_table, write_text
+from ecmf.refinement.base import SourceVotes
+from ecmf.storage.files import write_csv, write_text
 
 COLUMNS = ["clip_id", "source", "kind", "said"]
 PREFIX = "probability_"
 
 
 @dataclass(frozen=True)
-class Votes:
-    """The opinions on the clips `clip_ids`, in their order, and the rounds of self-training."""
+class VoteTable:
+    """The votes of each source on `clip_ids`, in their order, and the rounds of self-training."""
 
     clip_ids: list[str]
-    opinions: dict[str, Opinion]
+    sources: dict[str, SourceVotes]
     rounds: list[dict[str, Any]]
 
 
-def write_votes(votes: Votes, classes: Sequence[str], table: Path, about: Path) -> None:
-    """Write both files."""
+def write_votes(table: VoteTable, classes: Sequence[str], votes: Path, sources: Path) -> None:
+    """Write the csv and the JSON."""
     lines = [[*COLUMNS, *(f"{PREFIX}{name}" for name in classes)]]
-    for row, clip_id in enumerate(votes.clip_ids):
-        for name, one in votes.opinions.items():
-            if one.speaks[row]:
-                shares = (format(share, ".9g") for share in one.shares[row])
-                lines.append([clip_id, name, one.kind, classes[one.said[row]], *shares])
-    write_table(table, lines)
-    sources = {name: {"kind": one.kind, **one.provenance} for name, one in votes.opinions.items()}
+    for row, clip_id in enumerate(table.clip_ids):
+        for name, source in table.sources.items():
+            if source.has_vote[row]:
+                probs = (format(probability, ".9g") for probability in source.probs[row])
+                lines.append([clip_id, name, source.kind, classes[source.top_class[row]], *probs])
+    write_csv(votes, lines)
     content = {
         "classes": list(classes),
-        "clips": votes.clip_ids,
-        "sources": sources,
-        "rounds": votes.rounds,
+        "clips": table.clip_ids,
+        "sources": {
+            name: {"kind": source.kind, **source.provenance}
+            for name, source in table.sources.items()
+        },
+        "rounds": table.rounds,
     }
-    write_text(about, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_text(sources, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def read_votes(table: Path, about: Path) -> Votes:
-    """Read what `write_votes` wrote; raises MissingFileError where that is not there."""
-    for path in (table, about):
+def read_votes(votes: Path, sources: Path) -> VoteTable:
+    """Read both files; raises MissingFileError where one is missing."""
+    for path in (votes, sources):
         if not path.is_file():
-            raise MissingFileError(f"no votes {path}: `dvc repro refine_labels` makes them")
-    content = json.loads(about.read_text(encoding="utf-8"))
+            raise MissingFileError(f"no votes {path}: run `dvc repro refine_labels`")
+    content = json.loads(sources.read_text(encoding="utf-8"))
     classes, clip_ids = content["classes"], content["clips"]
     row_of = {clip_id: row for row, clip_id in enumerate(clip_ids)}
-    shares = {name: np.zeros((len(clip_ids), len(classes))) for name in content["sources"]}
-    with table.open(newline="", encoding="utf-8") as file:
+    probs = {name: np.zeros((len(clip_ids), len(classes))) for name in content["sources"]}
+    with votes.open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
-            said = [float(line[f"{PREFIX}{name}"]) for name in classes]
-            shares[line["source"]][row_of[line["clip_id"]]] = said
-    opinions = {}
-    for name, source in content["sources"].items():
-        kind = source.pop("kind")
-        opinions[name] = Opinion(kind, shares[name], source)
-    return Votes(clip_ids, opinions, content["rounds"])
+            cells = [float(line[f"{PREFIX}{name}"]) for name in classes]
+            probs[line["source"]][row_of[line["clip_id"]]] = cells
+    table = {
+        name: SourceVotes(about.pop("kind"), probs[name], about)
+        for name, about in content["sources"].items()
+    }
+    return VoteTable(clip_ids, table, content["rounds"])

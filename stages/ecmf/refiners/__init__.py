@@ -1,4 +1,4 @@
 """Rules that combine the votes on a label; one file is one rule (`refine_labels.refiner`).
 
-Where the votes come from, and what happens to a rejected label, is decided in `refinement`.
+Collecting the votes and the policy for rejected labels are in `refinement`.
 """

@@ -1,7 +1,7 @@
-"""Believe another label, or a label for an unlabelled clip, only where named sources agree on it.
+"""Change or add a label only where all named sources agree.
 
-As the runner-up of MER2025 labelled its unlabelled clips: where the baseline and a large model say
-the same.
+As the runner-up of MER2025 labelled its unlabelled clips, where the baseline and a large model
+agree.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,38 +11,44 @@ from pydantic import Field
 
 from ecmf.config import Section
 from ecmf.errors import ParamsError
-from ecmf.probabilities import Shares
-from ecmf.refinement.base import FUSION, KINDS, Kind, Opinion
-from ecmf.registry import hint
+from ecmf.probabilities import Probabilities
+from ecmf.refinement.base import FUSION, SOURCE_KINDS, SourceKind, SourceVotes
+from ecmf.registry import did_you_mean
 
 
 class Options(Section):
-    """Names of sources as the votes list them, e.g. `fusion`, `llm`, `audio/librosa`."""
+    """Sources that have to agree."""
 
-    sources: tuple[str, ...] = Field(("fusion", "llm"), min_length=1)
+    sources: tuple[str, ...] = Field(
+        ("fusion", "llm"),
+        min_length=1,
+        description="Sources as listed in sources.json, e.g. fusion, llm, audio/librosa.",
+    )
 
 
 class Refiner:
-    """All named sources must speak of a clip and say the same class, else nothing is believed."""
+    """Return the agreed class; a clip without a vote of each named source has no posterior."""
 
     def __init__(self, options: Options) -> None:
-        """Take the names; without that of a model, none is asked."""
+        """Take the names; models are trained only if one of them is named."""
         self._names = options.sources
         models = any(name == FUSION or "/" in name for name in self._names)
-        self.reads: frozenset[Kind] = KINDS if models else KINDS - {"out_of_fold"}
+        self.source_kinds: frozenset[SourceKind] = (
+            SOURCE_KINDS if models else SOURCE_KINDS - {"out_of_fold"}
+        )
 
-    def __call__(self, opinions: Mapping[str, Opinion], classes: Sequence[str]) -> Shares:
-        """Give the agreed class, else nothing.
+    def __call__(self, votes: Mapping[str, SourceVotes], classes: Sequence[str]) -> Probabilities:
+        """Return one-hot rows where the sources agree, else zeros.
 
         Raises:
-            ParamsError: a named source is not there.
+            ParamsError: a named source is missing.
         """
         for name in self._names:
-            if name not in opinions:
+            if name not in votes:
                 raise ParamsError(
                     f"refine_labels.options.agreement.sources names {name!r}, but the sources are "
-                    f"{', '.join(opinions)}.{hint(name, opinions)}"
+                    f"{', '.join(votes)}.{did_you_mean(name, votes)}"
                 )
-        said = np.array([opinions[name].said for name in self._names])
-        agreed = (said == said[0]).all(axis=0) & (said[0] >= 0)
-        return np.asarray(np.eye(len(classes))[said[0]] * agreed[:, None])
+        top = np.array([votes[name].top_class for name in self._names])
+        agreed = (top == top[0]).all(axis=0) & (top[0] >= 0)
+        return np.asarray(np.eye(len(classes))[top[0]] * agreed[:, None])

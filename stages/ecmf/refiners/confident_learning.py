@@ -1,7 +1,7 @@
-"""Labels that out-of-fold models contradict, by the rates at which classes are mixed up.
+"""Replace labels that out-of-fold models contradict, by the rates at which classes are confused.
 
 Northcutt, Jiang & Chuang 2021, "Confident Learning" (arXiv 1911.00068), by the package cleanlab. It
-looks at the given label and at models alone.
+uses the given labels and the models alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,15 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from cleanlab.filter import find_label_issues
+from pydantic import Field
 
 from ecmf.config import Section
-from ecmf.probabilities import Shares, normalised
-from ecmf.refinement.base import Kind, Opinion, joint
+from ecmf.probabilities import Probabilities, normalise
+from ecmf.refinement.base import SourceKind, SourceVotes, combine_models, out_of_fold_models
 
 
 class Options(Section):
-    """`filter_by` is cleanlab's: which of the doubtful labels are called issues."""
+    """Options of `cleanlab.filter.find_label_issues`."""
 
     filter_by: Literal[
         "prune_by_noise_rate",
@@ -26,37 +27,37 @@ class Options(Section):
         "predicted_neq_given",
         "low_normalized_margin",
         "low_self_confidence",
-    ] = "prune_by_noise_rate"
+    ] = Field("prune_by_noise_rate", description="cleanlab's rule for which labels are issues.")
 
 
 class Refiner:
-    """Believe the models where cleanlab finds the given label an issue, else the label."""
+    """Follow the models where cleanlab finds an issue with the given label, else the label."""
 
-    reads: ClassVar[frozenset[Kind]] = frozenset({"out_of_fold"})
+    source_kinds: ClassVar[frozenset[SourceKind]] = frozenset({"out_of_fold"})
 
     def __init__(self, options: Options) -> None:
         """Take the options."""
         self._options = options
 
-    def __call__(self, opinions: Mapping[str, Opinion], classes: Sequence[str]) -> Shares:
+    def __call__(self, votes: Mapping[str, SourceVotes], classes: Sequence[str]) -> Probabilities:
         """Return the models' probabilities for issues and unlabelled clips, else the label."""
-        given = opinions["given"]
-        believed = given.shares.copy()
-        models = {name: one for name, one in opinions.items() if one.kind == "out_of_fold"}
+        given = votes["given"]
+        posterior = given.probs.copy()
+        models = out_of_fold_models(votes)
         if not models:
-            return believed
-        together = joint(models)
-        judged = np.flatnonzero(given.speaks & together.any(axis=1))
-        # cleanlab wants every class among the labels; of one nobody has, it can say nothing
-        there = sorted(set(given.said[judged].tolist()))
-        if len(there) > 1:
+            return posterior
+        predicted = combine_models(models)
+        clips = np.flatnonzero(given.has_vote & predicted.any(axis=1))
+        # cleanlab needs every class among the labels, so classes without any label are left out
+        present = sorted(set(given.top_class[clips].tolist()))
+        if len(present) > 1:
             issues = find_label_issues(
-                np.searchsorted(there, given.said[judged]),
-                normalised(together[np.ix_(judged, there)] + np.finfo("float64").tiny),
+                np.searchsorted(present, given.top_class[clips]),
+                normalise(predicted[np.ix_(clips, present)] + np.finfo("float64").tiny),
                 filter_by=self._options.filter_by,
                 n_jobs=1,
             )
-            believed[judged[issues]] = together[judged[issues]]
-        unlabelled = ~given.speaks
-        believed[unlabelled] = together[unlabelled]
-        return believed
+            posterior[clips[issues]] = predicted[clips[issues]]
+        unlabelled = ~given.has_vote
+        posterior[unlabelled] = predicted[unlabelled]
+        return posterior

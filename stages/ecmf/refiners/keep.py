@@ -1,25 +1,25 @@
-"""The labels as they were given."""
+"""Keep the labels as they were given."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from ecmf.config import Section
-from ecmf.probabilities import Shares
-from ecmf.refinement.base import Kind, Opinion
+from ecmf.probabilities import Probabilities
+from ecmf.refinement.base import SourceKind, SourceVotes
 
 
 class Options(Section):
-    """Nothing to choose."""
+    """No options."""
 
 
 class Refiner:
-    """Believe every label."""
+    """Return the given labels."""
 
-    reads: ClassVar[frozenset[Kind]] = frozenset()
+    source_kinds: ClassVar[frozenset[SourceKind]] = frozenset()
 
     def __init__(self, options: Options) -> None:
-        """There is nothing to set."""
+        """Take no options."""
 
-    def __call__(self, opinions: Mapping[str, Opinion], classes: Sequence[str]) -> Shares:
-        """Give each clip its own label back."""
-        return opinions["given"].shares
+    def __call__(self, votes: Mapping[str, SourceVotes], classes: Sequence[str]) -> Probabilities:
+        """Return the given labels, one-hot."""
+        return votes["given"].probs

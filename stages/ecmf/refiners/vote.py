@@ -1,7 +1,7 @@
-"""A weighted vote of all sources.
+"""Combine all sources by a weighted vote.
 
-Multi-source labelling is one of ECMF's contributions (arXiv 2508.05991, abstract); which sources
-and how they are weighed is not stated there, and is ours.
+Multi-source labelling is one of ECMF's contributions (arXiv 2508.05991, abstract). Its sources and
+weights are not stated there; these are ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,71 +11,73 @@ import numpy as np
 from pydantic import Field
 
 from ecmf.config import Section
-from ecmf.probabilities import Shares, normalised
-from ecmf.refinement.base import KINDS, Opinion, voices
+from ecmf.probabilities import Probabilities, normalise
+from ecmf.refinement.base import SOURCE_KINDS, SourceVotes, independent_sources
 
-FEWEST_CLIPS = 10
-"""Clips a source must have been compared on before its weight is measured and not set."""
+MIN_COMPARED_CLIPS = 10
+"""Clips a source must be compared on before its weight is estimated."""
 
 
 class Options(Section):
-    """How much the sources of a kind count.
+    """Weight of each source of a kind; all models together are one source.
 
-    The weight of a kind is that of each of its sources; all models are one voice. With `weights`
-    `agreement` it is multiplied by what the source's agreement on trusted clips is worth:
-    `log(a (K - 1) / (1 - a))` of K classes, the weight of an independent voter who is right in a
-    share `a` (Nitzan & Paroush 1982), or 0 where that is negative. Trusted are the clips of
-    `refine_labels.trusted`; without them those on which more than half of all other voices agree.
+    `weights: agreement` multiplies the weight of a source by `log(a (K - 1) / (1 - a))` of K
+    classes, the weight of an independent voter who is right with probability `a` (Nitzan & Paroush
+    1982), or by 0 where that is negative. `a` is estimated on the clips of `refine_labels.trusted`;
+    without them on those where more than half of all other votes agree.
     """
 
-    weights: Literal["set", "agreement"] = "set"
-    given: float = Field(1.0, ge=0)
-    annotators: float = Field(1.0, ge=0)
-    out_of_fold: float = Field(1.0, ge=0)
-    llm: float = Field(1.0, ge=0)
-    tables: float = Field(1.0, ge=0)
-    text_cues: float = Field(0.25, ge=0)
+    weights: Literal["set", "agreement"] = Field(
+        "set",
+        description="set: the weights below. agreement: times the measured accuracy's weight.",
+    )
+    given: float = Field(1.0, ge=0, description="Weight of the given labels.")
+    annotators: float = Field(1.0, ge=0, description="Weight of each annotator.")
+    out_of_fold: float = Field(1.0, ge=0, description="Weight of all models together.")
+    llm: float = Field(1.0, ge=0, description="Weight of the provider of enrich_text.")
+    tables: float = Field(1.0, ge=0, description="Weight of each csv of refine_labels.tables.")
+    text_cues: float = Field(0.25, ge=0, description="Weight of the polarity of the transcript.")
 
 
 class Refiner:
-    """Add up what the sources say."""
+    """Return the weighted mean of the votes."""
 
     def __init__(self, options: Options) -> None:
-        """Take the weights."""
+        """Take the weights; sources of weight 0 are not computed."""
         self._options = options
-        self.reads = frozenset(kind for kind in KINDS if getattr(options, kind, 1.0))
+        self.source_kinds = frozenset(kind for kind in SOURCE_KINDS if getattr(options, kind, 1.0))
 
-    def __call__(self, opinions: Mapping[str, Opinion], classes: Sequence[str]) -> Shares:
-        """Return the share of the votes that each class gets."""
-        counted = voices(opinions)
-        weights = {name: getattr(self._options, one.kind) for name, one in counted.items()}
+    def __call__(self, votes: Mapping[str, SourceVotes], classes: Sequence[str]) -> Probabilities:
+        """Return the fraction of the votes for each class."""
+        sources = independent_sources(votes)
+        weights = {name: getattr(self._options, source.kind) for name, source in sources.items()}
         if self._options.weights == "agreement":
-            worth = _worth(counted, weights, opinions.get("trusted"), len(classes))
-            weights = {name: weight * worth[name] for name, weight in weights.items()}
-        votes = sum(weights[name] * one.shares for name, one in counted.items())
-        return normalised(np.asarray(votes))
+            factors = _source_weights(sources, weights, votes.get("trusted"), len(classes))
+            weights = {name: weight * factors[name] for name, weight in weights.items()}
+        total = sum(weights[name] * source.probs for name, source in sources.items())
+        return normalise(np.asarray(total))
 
 
-def _worth(
-    counted: Mapping[str, Opinion],
+def _source_weights(
+    sources: Mapping[str, SourceVotes],
     weights: Mapping[str, float],
-    trusted: Opinion | None,
+    trusted: SourceVotes | None,
     classes: int,
 ) -> dict[str, float]:
-    """Measure what each source's vote is worth, by how often it is right on trusted clips."""
-    total = sum(weights[name] * one.shares for name, one in counted.items())
-    worth = {}
-    for name, one in counted.items():
+    """Estimate the weight of each source from its accuracy on trusted clips."""
+    total = sum(weights[name] * source.probs for name, source in sources.items())
+    estimated = {}
+    for name, source in sources.items():
         if trusted is None:
-            others = np.asarray(total - weights[name] * one.shares)
-            truth = np.where(normalised(others).max(axis=1) > 0.5, others.argmax(axis=1), -1)
+            others = np.asarray(total - weights[name] * source.probs)
+            truth = np.where(normalise(others).max(axis=1) > 0.5, others.argmax(axis=1), -1)
         else:
-            truth = trusted.said
-        compared = one.speaks & (truth >= 0)
-        if compared.sum() < FEWEST_CLIPS:
-            worth[name] = 1.0
+            truth = trusted.top_class
+        compared = source.has_vote & (truth >= 0)
+        if compared.sum() < MIN_COMPARED_CLIPS:
+            estimated[name] = 1.0
             continue
-        right = int((one.said == truth)[compared].sum())
-        share = (right + 1) / (int(compared.sum()) + 2)  # Laplace: nobody is always right
-        worth[name] = max(0.0, float(np.log(share * (classes - 1) / (1 - share))))
-    return worth
+        correct = int((source.top_class == truth)[compared].sum())
+        accuracy = (correct + 1) / (int(compared.sum()) + 2)  # Laplace: never exactly 0 or 1
+        estimated[name] = max(0.0, float(np.log(accuracy * (classes - 1) / (1 - accuracy))))
+    return estimated

@@ -1,4 +1,4 @@
-"""Files that pass between stages: the ragged HDF5 store, JPEG images, csv, atomic replacement.
+"""Files that pass between stages: the ragged HDF5 store, JPEG images, csv, atomic writes.
 
-Nothing here knows what the numbers mean or which stage wrote them.
+Nothing here depends on the meaning of the values or on the stage that wrote them.
 """

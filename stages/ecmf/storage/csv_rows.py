@@ -1,4 +1,4 @@
-"""Read csv files of the user's: every line a dictionary, every fault of the file in one message."""
+"""Read the user's csv files; all errors of a file are reported in one message."""
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
@@ -8,63 +8,63 @@ from pathlib import Path
 from ecmf.errors import CorpusError
 
 
-def read_rows(
-    table: Path, header_faults: Callable[[Sequence[str]], Sequence[str]]
+def read_csv(
+    path: Path, header_errors: Callable[[Sequence[str]], Sequence[str]]
 ) -> list[dict[str, str]]:
-    """Read a csv into one dictionary per line, blank lines left out, every field stripped.
+    """Read a csv file into one dictionary per line; skip blank lines and strip every field.
 
     Raises:
-        CorpusError: it is no UTF-8 csv, `header_faults` finds faults in its columns, a column
-            stands twice, a line has too many or too few fields; names all faults of the table.
+        CorpusError: it is not a UTF-8 csv file, `header_errors` returns errors for its columns, a
+            column appears twice, or a line has too many or too few fields; lists all errors.
     """
     try:
         # Spreadsheets begin a UTF-8 file with a byte order mark.
-        with table.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             header, *lines = [[cell.strip() for cell in line] for line in csv.reader(file) if line]
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{table} is not UTF-8 ({error}): save it as UTF-8") from error
+        raise CorpusError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
     except (csv.Error, ValueError) as error:
-        raise CorpusError(f"{table} is empty or no csv ({error}): start with the header") from error
-    faults = [
-        f"column {name!r} stands twice" for name in sorted(set(header)) if header.count(name) > 1
+        raise CorpusError(f"{path} is empty or not csv ({error}): start with the header") from error
+    errors = [
+        f"column {name!r} appears twice" for name in sorted(set(header)) if header.count(name) > 1
     ]
-    faults.extend(header_faults(header))
+    errors.extend(header_errors(header))
     for number, line in enumerate(lines, 1):
         if len(line) != len(header):
-            faults.append(
+            errors.append(
                 f"clip {number} ({line[0]!r}) has {len(line)} fields, the header {len(header)}: "
-                "quote text that holds a comma"
+                "quote text that contains a comma"
             )
-    if faults:
-        raise CorpusError("\n  ".join([f"{table}: {len(faults)} faults", *faults]))
+    if errors:
+        raise CorpusError("\n  ".join([f"{path}: {len(errors)} errors", *errors]))
     return [dict(zip(header, line, strict=True)) for line in lines]
 
 
-def read_tables(
+def read_csv_files(
     folder: Path, columns: Mapping[str, Sequence[str]]
 ) -> dict[str, list[dict[str, str]]]:
-    """Read several csv files, name -> the columns it must have; any further ones may stand there.
+    """Read csv files of `folder`; `columns` maps a file name to the columns it must have.
 
     Raises:
-        CorpusError: `read_rows` refuses one; names all faults of all of them.
+        CorpusError: `read_csv` raised it for a file; lists all errors of all files.
     """
-    tables, broken = {}, []
-    for name, needed in columns.items():
+    tables, reports = {}, []
+    for name, required in columns.items():
         try:
-            tables[name] = read_rows(folder / name, partial(_missing, needed))
+            tables[name] = read_csv(folder / name, partial(_missing, required))
         except CorpusError as error:
-            broken.append(str(error))
-    if broken:
-        raise CorpusError("\n".join(broken))
+            reports.append(str(error))
+    if reports:
+        raise CorpusError("\n".join(reports))
     return tables
 
 
-def _missing(needed: Sequence[str], header: Sequence[str]) -> list[str]:
-    return [f"no column {name}" for name in needed if name not in header]
+def _missing(required: Sequence[str], header: Sequence[str]) -> list[str]:
+    return [f"no column {name}" for name in required if name not in header]
 
 
 def is_number(text: str) -> bool:
-    """Say whether `text` is a finite number."""
+    """Return whether `text` is a finite number."""
     try:
         return abs(float(text)) < float("inf")
     except ValueError:

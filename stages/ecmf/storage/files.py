@@ -1,4 +1,4 @@
-"""Files on disk: finished or absent, and known by their content."""
+"""Write files atomically, and identify them by the hash of their content."""
 
 import csv
 import hashlib
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from ecmf.errors import MissingFileError
 
-BYTES_PER_READ = 1 << 20
+READ_BYTES = 1 << 20
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a hidden path to write to; it becomes `path` only once the block has ended well.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; rename it to `path` if the block ends without an error.
 
-    After an error nothing is left; after a kill a hidden `.part` file that the next run overwrites.
+    An error leaves nothing; a kill leaves a hidden `.part` file that the next run overwrites.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
@@ -30,57 +30,57 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 with Unix line ends, all of it or nothing."""
-    with replacing(path) as part:
+    """Write `text` atomically as UTF-8 with Unix line ends."""
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_table(path: Path, lines: Iterable[Iterable[object]]) -> None:
-    """Write the lines as csv in UTF-8 with Unix line ends, all of it or nothing."""
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+def write_csv(path: Path, lines: Iterable[Iterable[object]]) -> None:
+    """Write the lines atomically as csv in UTF-8 with Unix line ends."""
+    with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(lines)
 
 
 def sha256(*paths: Path) -> str:
-    """Hash the bytes of the files, one after the other, as 64 hexadecimal digits.
+    """Return the SHA-256 of the files, one after the other, as 64 hexadecimal digits.
 
-    A folder counts as every file in it in the order of their names: name, length and bytes.
+    Of a folder every file is hashed in the order of their names: name, length and bytes.
     """
     digest = hashlib.sha256()
     for path in paths:
         if not path.is_dir():
-            _add(digest, path)
+            _update(digest, path)
             continue
         names = {file.relative_to(path).as_posix(): file for file in path.rglob("*")}
         for name, file in sorted(names.items()):
             if file.is_file():
                 digest.update(f"{name}\0{file.stat().st_size}\0".encode())
-                _add(digest, file)
+                _update(digest, file)
     return digest.hexdigest()
 
 
-def _add(digest: "hashlib._Hash", path: Path) -> None:
+def _update(digest: "hashlib._Hash", path: Path) -> None:
     with path.open("rb", buffering=0) as file:
-        while piece := file.read(BYTES_PER_READ):
-            digest.update(piece)
+        while block := file.read(READ_BYTES):
+            digest.update(block)
 
 
-def verified(path: str, expected: str, remedy: str) -> Path:
-    """Return the file or folder at `path` if its content is the expected one.
+def verify_sha256(path: str, expected: str, remedy: str) -> Path:
+    """Return the file or folder at `path` if its SHA-256 is `expected`.
 
-    A file outside the pipeline is named in `params.yaml` together with its SHA-256: the parameters
-    then say which content made a result, and a changed file is never taken for the old one.
+    `params.yaml` names a file from outside the pipeline together with its SHA-256, so that the
+    parameters determine the content, and a changed file is never used in place of the old one.
 
     Raises:
-        MissingFileError: it is absent (says `remedy`), or its content is another one (both hashes).
+        MissingFileError: the file is absent (the message ends in `remedy`), or its hash differs.
     """
-    place = Path(path)
-    if not path or not place.exists():
-        raise MissingFileError(f"no file {path!r} (seen from {Path.cwd().name}/): {remedy}")
-    found = sha256(place)
-    if found != expected:
+    file = Path(path)
+    if not path or not file.exists():
+        raise MissingFileError(f"no file {path!r} (relative to {Path.cwd().name}/): {remedy}")
+    actual = sha256(file)
+    if actual != expected:
         raise MissingFileError(
-            f"{path!r} has sha256 {found}, but the parameters say {expected or 'nothing'}: if this "
-            f"is the file you mean, set sha256: {found}"
+            f"{path!r} has sha256 {actual}, expected {expected or 'none'}: if this is the file you "
+            f"mean, set sha256: {actual}"
         )
-    return place
+    return file

@@ -1,20 +1,20 @@
-"""The only file format between stages: one array, and where each clip starts in it.
+"""The HDF5 format of all arrays between stages: the rows of all clips and each clip's offset.
 
     values     (rows, *shape)   every row of every clip, in manifest order
-    starts     (clips + 1,)     clip i owns rows starts[i] to starts[i + 1]
+    starts     (clips + 1,)     clip i has the rows starts[i] to starts[i + 1]
     clip_ids   (clips,)
     times      (rows,)          seconds from the start of the clip; absent where rows have a `rate`
-    columns/…  (rows, …)        what else is known of each row, e.g. the box of a face
-    facts/…    (clips,)         what else is known of each clip, e.g. its claimed duration
+    columns/…  (rows, …)        further data of each row, e.g. the box of a face
+    facts/…    (clips,)         further numbers of each clip, e.g. its declared duration
     states     (clips,)         whole, empty, flagged or failed
-    reasons    (clips,)         why, in words
+    reasons    (clips,)         why a clip is empty, flagged or failed
     digests    (clips,)         sha256 of the clip's rows and times
 
-Pictures are stored as JPEG: `values` is then the bytes of all pictures one after the other, and
-`pictures (rows + 1,)` says where each of them starts. The root attributes say what made the file.
+Images are stored as JPEG: `values` is then the concatenated bytes of all images, and
+`pictures (rows + 1,)` holds the offset of each. The root attribute `provenance` is JSON.
 
-A clip may own no row: a video in which no face was found is an empty clip, not a missing one. The
-same content makes the same bytes; checksums (fletcher32) refuse a flipped one.
+A clip may have no row: a video in which no face was found is an empty clip, not a missing one. The
+same content gives the same bytes, and checksums (fletcher32) detect damaged ones.
 """
 
 import json
@@ -38,10 +38,10 @@ STATES: tuple[State, ...] = get_args(State)
 
 @dataclass(frozen=True)
 class Layout:
-    """What one row is: an array of `shape` and `dtype`, or a JPEG picture.
+    """Type of a row: an array of `shape` and `dtype`, or a JPEG image.
 
-    `rate` is rows per second where rows are evenly spaced from 0 (a waveform): no times are kept.
-    `columns` are further arrays per row, name -> shape, as float32.
+    `rate` is the rows per second of evenly spaced rows (a waveform), which have no stored times.
+    `columns` maps further float32 arrays per row to their shapes.
     """
 
     shape: tuple[int, ...] = ()
@@ -53,10 +53,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class Rows:
-    """What a store holds of one clip.
+    """Rows of one clip.
 
     `values` is (rows, *shape), or a list of JPEG files. `times` is (rows,) in seconds. `reason`
-    says why a clip is empty, flagged or failed.
+    explains why a clip is empty, flagged or failed.
     """
 
     values: NDArray[Any] | list[bytes]
@@ -72,20 +72,20 @@ class Rows:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the values."""
+        """Count the bytes of the values."""
         if isinstance(self.values, list):
             return sum(map(len, self.values))
         return int(self.values.nbytes)
 
 
 Result = tuple[Rows, ...]
-"""What a stage makes of one clip: rows for each of the stores it writes."""
+"""Result of a stage for one clip: rows for each of the stores it writes."""
 
 
 def no_rows(
     layout: Layout, state: State, reason: str, facts: Mapping[str, float] | None = None
 ) -> Rows:
-    """Rows of a clip that has none, and why."""
+    """Build the `Rows` of a clip without any row."""
     columns = {name: np.empty((0, *shape), "float32") for name, shape in layout.columns.items()}
     values: NDArray[Any] | list[bytes] = (
         [] if layout.jpeg else np.empty((0, *layout.shape), layout.dtype)
@@ -94,17 +94,17 @@ def no_rows(
 
 
 class Store(Mapping[str, Rows]):
-    """A finished file, read as a mapping from clip id to that clip's rows, in manifest order.
+    """Read-only mapping from clip id to rows, in manifest order.
 
     Raises:
-        MissingFileError: there is no such file.
-        StoreError: it is not a store, or its bytes were damaged.
+        MissingFileError: the file is absent.
+        StoreError: the file is not a store, or is damaged.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open `path`; rows are read only when asked for."""
+        """Open `path`; rows are read on access."""
         if not path.is_file():
-            raise MissingFileError(f"no store {path}: `dvc repro` makes it")
+            raise MissingFileError(f"no store {path}: run `dvc repro` to make it")
         self._path = path
         try:
             self._file = h5py.File(path)
@@ -115,25 +115,25 @@ class Store(Mapping[str, Rows]):
             clip_ids = map(bytes.decode, self._file["clip_ids"][()])
             self._index = {clip_id: i for i, clip_id in enumerate(clip_ids)}
             self._states = self._file["states"][()]
-            self._texts = self._file["reasons"]
+            self._encoded_reasons = self._file["reasons"]
             self._digests = self._file["digests"][()]
-            self._pictures = self._file["pictures"][()] if "pictures" in self._file else None
+            self._offsets = self._file["pictures"][()] if "pictures" in self._file else None
             self._facts = {name: data[()] for name, data in self._file["facts"].items()}
         except (OSError, KeyError) as error:
-            raise self._damaged(error, "no store, or damaged") from error
+            raise self._damaged(error, "not a store, or damaged") from error
         attributes = self._file.attrs
         self._rate = float(attributes.get("rate", 0))
         self.layout = Layout(
-            shape=() if self._pictures is not None else self._values.shape,
+            shape=() if self._offsets is not None else self._values.shape,
             dtype=str(self._values.dtype),
-            jpeg=self._pictures is not None,
+            jpeg=self._offsets is not None,
             rate=self._rate or None,
             columns={name: column.shape for name, column in self._columns.items()},
         )
         self.provenance: dict[str, Any] = json.loads(attributes["provenance"])
 
     def __getitem__(self, clip_id: str) -> Rows:
-        """Rows of one clip; KeyError if the store has no such clip."""
+        """Read the rows of one clip; KeyError if the store has no such clip."""
         clip = self._index[clip_id]
         first, last = (int(row) for row in self._starts[clip : clip + 2])
         try:
@@ -150,26 +150,26 @@ class Store(Mapping[str, Rows]):
         return Rows(values, times, columns, facts, *self.state(clip_id))
 
     def _read(self, first: int, last: int) -> NDArray[Any] | list[bytes]:
-        if self._pictures is None:
+        if self._offsets is None:
             return self._values[first:last]
-        bounds = self._pictures[first : last + 1].tolist()
+        bounds = self._offsets[first : last + 1].tolist()
         block = self._values[bounds[0] : bounds[-1]].data
         return [
             bytes(block[begin - bounds[0] : end - bounds[0]]) for begin, end in pairwise(bounds)
         ]
 
     def state(self, clip_id: str) -> tuple[State, str]:
-        """How the clip came through, and why, without reading its rows."""
+        """Return the state of a clip and the reason, without reading its rows."""
         clip = self._index[clip_id]
         return STATES[self._states[clip]], self._reasons[clip]
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """Where each clip begins in `all_values()`, (clips + 1,)."""
+        """Offset of each clip in `all_values()`, (clips + 1,)."""
         return np.asarray(self._starts)
 
     def all_values(self) -> NDArray[Any]:
-        """Rows of all clips at once, (rows, *shape)."""
+        """Read the rows of all clips, (rows, *shape)."""
         try:
             return self._values.all()
         except OSError as error:
@@ -177,14 +177,14 @@ class Store(Mapping[str, Rows]):
 
     @cached_property
     def _reasons(self) -> list[str]:
-        """Texts of variable length are slow to read, and training asks for none."""
+        """Read on first use: texts of variable length are slow to read, and training needs none."""
         try:
-            return [reason.decode() for reason in self._texts[()]]
+            return [reason.decode() for reason in self._encoded_reasons[()]]
         except OSError as error:
             raise self._damaged(error) from error
 
-    def _damaged(self, error: Exception, what: str = "damaged") -> StoreError:
-        return StoreError(f"{self._path} is {what} ({error}): delete it and run again")
+    def _damaged(self, error: Exception, problem: str = "damaged") -> StoreError:
+        return StoreError(f"{self._path} is {problem} ({error}): delete it and run again")
 
     def count(self, clip_id: str) -> int:
         """Count the rows of a clip without reading them."""
@@ -213,32 +213,32 @@ class Store(Mapping[str, Rows]):
 
 
 class _Column:
-    """A dataset read some rows at a time, in whole chunks: HDF5 checks no less than a chunk.
+    """A dataset read in whole chunks, the unit of HDF5's checksums.
 
-    The last chunk is kept, so clips that follow one another share its reading. What is given is a
-    copy of one's own; threads may read at once.
+    The last chunk is cached, because consecutive clips share it. Slices are copies, and threads may
+    read concurrently.
     """
 
     def __init__(self, data: h5py.Dataset) -> None:
         self._data = data
-        self._kept = 0, np.empty((0, *data.shape[1:]), data.dtype)
+        self._cached = 0, np.empty((0, *data.shape[1:]), data.dtype)
         self.shape: tuple[int, ...] = tuple(data.shape[1:])
         self.dtype = data.dtype
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         first, last = rows.start, rows.stop
-        begin, kept = self._kept
+        begin, cached = self._cached
         if first == last:
-            return kept[:0].copy()
-        if begin <= first and last <= begin + len(kept):
-            return kept[first - begin : last - begin].copy()
-        known = kept[first - begin :] if begin <= first else kept[:0]
-        first += len(known)
+            return cached[:0].copy()
+        if begin <= first and last <= begin + len(cached):
+            return cached[first - begin : last - begin].copy()
+        head = cached[first - begin :] if begin <= first else cached[:0]
+        first += len(head)
         chunk = self._data.chunks[0]
         begin, end = first // chunk * chunk, -(-last // chunk) * chunk
         read = self._data[begin:end]
-        self._kept = end - chunk, read[end - chunk - begin :].copy()
-        return np.concatenate([known, read[first - begin : last - begin]])
+        self._cached = end - chunk, read[end - chunk - begin :].copy()
+        return np.concatenate([head, read[first - begin : last - begin]])
 
     def all(self) -> NDArray[Any]:
         return np.asarray(self._data[()])

@@ -1,4 +1,4 @@
-"""Write a store (see `store.py`) once, clip after clip: the same content makes the same bytes."""
+"""Write a store (see `store.py`) clip by clip: the same content gives the same bytes."""
 
 import hashlib
 import json
@@ -21,14 +21,14 @@ CHUNKS_PER_WRITE = 32
 
 
 class StoreWriter:
-    """Write a store once, clip after clip; the file appears only when it is complete.
+    """Write a store clip by clip; the file appears only when it is complete.
 
     Raises:
-        StoreError: rows do not fit the layout, or hold NaN or infinity; names the clip.
+        StoreError: rows do not match the layout, or contain NaN or infinity; names the clip.
     """
 
     def __init__(self, path: Path, layout: Layout, provenance: Mapping[str, Any]) -> None:
-        """Start a file whose rows have `layout`; `provenance` must be JSON."""
+        """Create a file of rows with `layout`; `provenance` must be JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._part = path, path.with_name(f".{path.name}.part")
         self._layout = layout
@@ -48,21 +48,21 @@ class StoreWriter:
             )
         self._clip_ids: list[str] = []
         self._starts = [0]
-        self._pictures = [0]
+        self._offsets = [0]
         self._states: list[int] = []
         self._reasons: list[str] = []
         self._digests: list[bytes] = []
         self._facts: dict[str, list[float]] = {}
 
     def append(self, clip_id: str, rows: Rows) -> None:
-        """Add the rows of the next clip."""
+        """Append the rows of the next clip."""
         count = len(rows)
         if len(rows.times) != count:
             raise StoreError(f"clip {clip_id!r}: {count} rows, but {len(rows.times)} times")
-        pieces = self._checked(clip_id, rows)
+        arrays = self._check_values(clip_id, rows)
         times = np.asarray(rows.times, "float64")
-        for piece in pieces:
-            self._blocks["values"].append(piece)
+        for array in arrays:
+            self._blocks["values"].append(array)
         if "times" in self._blocks:
             self._blocks["times"].append(times)
         for name, shape in self._layout.columns.items():
@@ -76,32 +76,32 @@ class StoreWriter:
         self._starts.append(self._starts[-1] + count)
         self._states.append(STATES.index(rows.state))
         self._reasons.append(rows.reason)
-        self._digests.append(self._digest(pieces, times))
+        self._digests.append(self._digest(arrays, times))
         for name in {*self._facts, *rows.facts}:
-            known = self._facts.setdefault(name, [np.nan] * (len(self._clip_ids) - 1))
-            known.append(rows.facts.get(name, np.nan))
+            values = self._facts.setdefault(name, [np.nan] * (len(self._clip_ids) - 1))
+            values.append(rows.facts.get(name, np.nan))
 
-    def _checked(self, clip_id: str, rows: Rows) -> list[NDArray[Any]]:
-        """Return the values in as many pieces as they come in: joining them would cost a copy."""
+    def _check_values(self, clip_id: str, rows: Rows) -> list[NDArray[Any]]:
+        """Return the checked values as a list of arrays: concatenating them would cost a copy."""
         if isinstance(rows.values, list):
             if not self._layout.jpeg:
                 raise StoreError(f"clip {clip_id!r}: rows are JPEG files, not arrays")
-            self._pictures += accumulate(map(len, rows.values), initial=self._pictures.pop())
-            return [np.frombuffer(picture, "uint8") for picture in rows.values if picture]
+            self._offsets += accumulate(map(len, rows.values), initial=self._offsets.pop())
+            return [np.frombuffer(file, "uint8") for file in rows.values if file]
         if rows.values.shape[1:] != self._layout.shape or self._layout.jpeg:
             raise StoreError(
                 f"clip {clip_id!r}: rows are {rows.values.shape[1:]}, not {self._layout.shape}"
             )
         values = np.ascontiguousarray(rows.values, self._dtype)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise StoreError(f"clip {clip_id!r}: rows hold NaN or infinity")
+            raise StoreError(f"clip {clip_id!r}: rows contain NaN or infinity")
         return [values]
 
-    def _digest(self, pieces: Sequence[NDArray[Any]], times: Seconds) -> bytes:
-        shape = (sum(map(len, pieces)), *self._shape)
+    def _digest(self, arrays: Sequence[NDArray[Any]], times: Seconds) -> bytes:
+        shape = (sum(map(len, arrays)), *self._shape)
         digest = hashlib.sha256(f"{self._dtype.str}{shape}".encode())
-        for piece in (*pieces, times):
-            digest.update(piece.data)
+        for array in (*arrays, times):
+            digest.update(array.data)
         return digest.hexdigest().encode()
 
     def __enter__(self) -> Self:
@@ -109,7 +109,7 @@ class StoreWriter:
         return self
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
-        """Keep the file if all went well, leave nothing behind if not."""
+        """Finish the file if the block ended without an error, else leave nothing behind."""
         try:
             try:
                 if failure is None:
@@ -129,25 +129,25 @@ class StoreWriter:
         text = h5py.string_dtype()
         self._file.create_dataset("clip_ids", data=self._clip_ids, dtype=text)
         self._file.create_dataset("reasons", data=self._reasons, dtype=text)
-        self._keep("starts", np.asarray(self._starts, "int64"))
-        self._keep("states", np.asarray(self._states, "uint8"))
-        self._keep("digests", np.asarray(self._digests, "S64"))
+        self._write("starts", np.asarray(self._starts, "int64"))
+        self._write("states", np.asarray(self._states, "uint8"))
+        self._write("digests", np.asarray(self._digests, "S64"))
         if self._layout.jpeg:
-            self._keep("pictures", np.asarray(self._pictures, "int64"))
+            self._write("pictures", np.asarray(self._offsets, "int64"))
         self._file.create_group("facts")
-        for name, known in sorted(self._facts.items()):
-            self._keep(f"facts/{name}", np.asarray(known, "float64"))
+        for name, values in sorted(self._facts.items()):
+            self._write(f"facts/{name}", np.asarray(values, "float64"))
 
-    def _keep(self, name: str, array: NDArray[Any]) -> None:
-        """Write an array whole, with a checksum; HDF5 has none for an empty one."""
-        checked = {"chunks": array.shape, "fletcher32": True} if len(array) else {}
-        self._file.create_dataset(name, data=array, **checked)
+    def _write(self, name: str, array: NDArray[Any]) -> None:
+        """Write an array as one chunk with a checksum; HDF5 has none for an empty array."""
+        checksum = {"chunks": array.shape, "fletcher32": True} if len(array) else {}
+        self._file.create_dataset(name, data=array, **checksum)
 
 
 class _Block:
-    """A dataset that grows by whole chunks: each is checked and written once, many by one call.
+    """A growing dataset, written in whole chunks, many per call.
 
-    What is appended is copied at once, so it may change afterwards.
+    Appended rows are copied at once, so the caller may change them afterwards.
     """
 
     def __init__(
@@ -163,21 +163,21 @@ class _Block:
             chunks=(per_chunk, *shape),
             fletcher32=True,
         )
-        self._waiting = np.empty((per_chunk * CHUNKS_PER_WRITE, *shape), dtype)
+        self._buffer = np.empty((per_chunk * CHUNKS_PER_WRITE, *shape), dtype)
         self._count = 0
 
     def append(self, rows: NDArray[Any]) -> None:
-        while (end := self._count + len(rows)) > len(self._waiting):
-            room = len(self._waiting) - self._count
-            self._waiting[self._count :] = rows[:room]
-            self._count, rows = len(self._waiting), rows[room:]
+        while (end := self._count + len(rows)) > len(self._buffer):
+            room = len(self._buffer) - self._count
+            self._buffer[self._count :] = rows[:room]
+            self._count, rows = len(self._buffer), rows[room:]
             self.flush()
-        self._waiting[self._count : end] = rows
+        self._buffer[self._count : end] = rows
         self._count = end
 
     def flush(self) -> None:
         if self._count:
             first = len(self._data)
             self._data.resize(first + self._count, axis=0)
-            self._data[first:] = self._waiting[: self._count]
+            self._data[first:] = self._buffer[: self._count]
         self._count = 0

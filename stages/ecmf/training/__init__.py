@@ -1,4 +1,4 @@
 """Train fusion models: folds, seeds, batches, optimizers, early stopping, one run or many by vmap.
 
-The models are in `fusion`; the labels they learn from are made in `refinement`.
+The models are in `fusion`; their training labels are made in `refinement`.
 """

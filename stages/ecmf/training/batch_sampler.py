@@ -1,37 +1,37 @@
-"""Clips in random order -> batches of one size, of clips about as long as each other."""
+"""Draw batches of one size, in random order, of clips of about the same length."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Indices = NDArray[np.int64]
+from ecmf.data.splits import Indices
 
 BATCHES_PER_BUCKET = 8
-"""So many batches are drawn together and cut by length: more save padding and mix less."""
+"""Batches that are drawn together and then cut by length: more save padding and mix less."""
 
 
-def count_batches(clips: int, size: int) -> int:
-    """Return how many batches of at most `size` clips there are."""
-    return -(-clips // size)
+def count_batches(clips: int, batch_size: int) -> int:
+    """Return how many batches of at most `batch_size` clips there are."""
+    return -(-clips // batch_size)
 
 
-def batched(
-    clips: Indices, lengths: Indices, size: int, chance: np.random.Generator
+def draw_batches(
+    clips: Indices, lengths: Indices, batch_size: int, rng: np.random.Generator
 ) -> Sequence[Indices]:
-    """Cut `clips` into batches of at most `size`, all as large as each other but for one clip.
+    """Cut `clips` into batches of at most `batch_size`, whose sizes differ by at most one clip.
 
-    They are shuffled, drawn into buckets, and cut from each bucket by `lengths`, the rows that each
-    clip of the corpus has: a batch is padded to its longest clip. The batches come in random order.
+    The clips are shuffled, drawn into buckets, and sorted within each bucket by `lengths`, the row
+    count of each clip of the corpus: a batch is padded to its longest clip. The batches come in
+    random order.
     """
-    order = chance.permutation(clips)
+    order = rng.permutation(clips)
     batches: list[Indices] = []
-    whole = count_batches(len(order), size)
-    buckets = max(1, whole // BATCHES_PER_BUCKET)
-    parts = np.array_split(order, whole)
-    for bucket in np.array_split(np.arange(whole), buckets):
+    count = count_batches(len(order), batch_size)
+    buckets = max(1, count // BATCHES_PER_BUCKET)
+    parts = np.array_split(order, count)
+    for bucket in np.array_split(np.arange(count), buckets):
         together = np.concatenate([parts[number] for number in bucket])
         by_length = together[np.argsort(lengths[together], kind="stable")]
         ends = np.cumsum([len(parts[number]) for number in bucket])[:-1]
         batches += np.split(by_length, ends)
-    return [batches[number] for number in chance.permutation(whole)]
+    return [batches[number] for number in rng.permutation(count)]

@@ -1,21 +1,20 @@
-"""All clips' features as tensors; a batch is cut out of them by position."""
+"""Hold the features of all clips as tensors, and cut padded batches out of them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ecmf.data.features import SMALLEST_DEVIATION, Source
+from ecmf.data.features import MIN_STD, Source
+from ecmf.data.splits import Indices
 from ecmf.fusion.base import Batch, SourceShape
 
 
 class Dataset:
-    """The sources on one device, ragged, without padding.
+    """The sources on one device, ragged; each batch is padded to its own longest clip.
 
-    Padding happens per batch, to the longest clip in it. `lengths` (clips,) counts each clip's rows
-    over all sources.
+    `lengths` (clips,) counts each clip's rows over all sources.
     """
 
     def __init__(self, sources: Sequence[Source], device: torch.device) -> None:
@@ -28,30 +27,33 @@ class Dataset:
         self.lengths = np.sum(self._lengths, axis=0)
 
     def batch(self, clips: Tensor) -> Batch:
-        """Rows and masks of the clips at these positions, a tensor of the host, in their order.
+        """Return the rows and masks of the clips at these positions, in their order.
 
-        What stands in a row that is not real is no promise: `Model` makes it zeros, once it has
-        subtracted the mean. The host knows all lengths, so nobody waits for a GPU to tell them.
+        Padding rows hold arbitrary values; `Model` zeroes them after standardisation. `clips` is a
+        CPU tensor and the lengths are known on the CPU, so that a GPU is never waited for.
         """
-        at, host = clips.to(self.device), clips.numpy()
+        index, positions = clips.to(self.device), clips.numpy()
         rows, masks = {}, {}
         for shape, values, starts, lengths in zip(
             self.shapes, self._values, self._starts, self._lengths, strict=True
         ):
-            first, end = starts.index_select(0, at), starts.index_select(0, at + 1)
-            steps = torch.arange(max(1, int(lengths[host].max())), device=self.device)
-            position = first[:, None] + steps
-            masks[shape.name] = position < end[:, None]
-            # Padding reads some real row; an empty source has no row to read.
+            first, end = starts.index_select(0, index), starts.index_select(0, index + 1)
+            steps = torch.arange(max(1, int(lengths[positions].max())), device=self.device)
+            row = first[:, None] + steps
+            masks[shape.name] = row < end[:, None]
+            # Padding repeats some real row; an empty source has none.
             rows[shape.name] = (
-                values.index_select(0, position.flatten().clamp_(max=len(values) - 1))
+                values.index_select(0, row.flatten().clamp_(max=len(values) - 1))
                 if len(values)
-                else values.new_zeros(position.numel(), shape.dim)
-            ).view(*position.shape, shape.dim)
+                else values.new_zeros(row.numel(), shape.dim)
+            ).view(*row.shape, shape.dim)
         return Batch(rows, masks)
 
-    def moments(self, clips: NDArray[np.int64]) -> list[tuple[Tensor, Tensor]]:
-        """Mean and deviation (dim,) of each source over the rows of these clips, or 0 and 1."""
+    def moments(self, clips: Indices) -> list[tuple[Tensor, Tensor]]:
+        """Return mean and standard deviation, (dim,) each, of every source over these clips.
+
+        A source without a row in them gets 0 and 1.
+        """
         moments = []
         for shape, values, starts in zip(self.shapes, self._values, self._starts, strict=True):
             chosen = torch.zeros(len(starts) - 1, dtype=torch.bool, device=self.device)
@@ -59,7 +61,7 @@ class Dataset:
             rows = values[chosen.repeat_interleave(starts.diff())]
             if len(rows):
                 mean = rows.mean(dim=0)
-                deviation = rows.std(dim=0, correction=0) + SMALLEST_DEVIATION
+                deviation = rows.std(dim=0, correction=0) + MIN_STD
             else:
                 mean, deviation = values.new_zeros(shape.dim), values.new_ones(shape.dim)
             moments.append((mean, deviation))

@@ -1,4 +1,4 @@
-"""Epochs one after another -> the history of a training, and when it is over."""
+"""Stop a training after `patience` epochs without a better validation score."""
 
 import math
 from typing import NamedTuple
@@ -7,26 +7,26 @@ from ecmf.errors import ParamsError
 
 
 class Epoch(NamedTuple):
-    """One line of the training's history; without a validation fold there is no WAF."""
+    """One epoch of a training; without validation clips, `validation_waf` is None."""
 
     epoch: int
     train_loss: float
     validation_waf: float | None
 
 
-class Course:
-    """How one training has gone so far, and whether it is over: `patience` epochs without gain."""
+class EarlyStopping:
+    """Early stopping of one training, with the history of its epochs."""
 
     def __init__(self, patience: int) -> None:
         self.history: list[Epoch] = []
         self._patience = patience
         self._best, self._best_epoch = -1.0, 0
 
-    def add(self, loss: float, score: float | None) -> bool:
-        """Note an epoch, and tell whether it is the best so far; no score is never the best.
+    def update(self, loss: float, score: float | None) -> bool:
+        """Append an epoch, and return whether its score is the best so far (None never is).
 
         Raises:
-            ParamsError: the loss is no number any more, so nothing can come of the training.
+            ParamsError: the loss is not finite.
         """
         if not math.isfinite(loss):
             raise ParamsError(
@@ -40,6 +40,6 @@ class Course:
         return True
 
     @property
-    def over(self) -> bool:
-        """Whether to stop now; what nothing judges is never over."""
+    def should_stop(self) -> bool:
+        """Whether to stop early. Without validation scores, always False."""
         return 0 < self._best_epoch <= len(self.history) - self._patience

@@ -1,4 +1,4 @@
-"""A fusion model together with the scale of its inputs: what is trained, saved and loaded."""
+"""Wrap a fusion model with the standardisation of its inputs, to be trained and saved as one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from ecmf import registry
-from ecmf.fusion.base import Batch, Fusion, Output, Pretext, SourceShape, Target
+from ecmf.fusion.base import Batch, Fusion, Output, SourceShape, Target
 
 
 class Model(nn.Module):
-    """Rows minus mean over deviation of the training clips, then the fusion."""
+    """Standardise each source by the training clips' mean and standard deviation, then fuse."""
 
     def __init__(self, fusion: Fusion) -> None:
-        """Start with mean 0 and deviation 1."""
+        """Start with mean 0 and standard deviation 1."""
         super().__init__()
         self.fusion = fusion
         self._names = {source.name: number for number, source in enumerate(fusion.sources)}
@@ -23,23 +23,18 @@ class Model(nn.Module):
             self.register_buffer(f"deviation_{number}", torch.ones(source.dim))
 
     def set_scale(self, moments: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Take mean and deviation of each source, in the order of the sources."""
+        """Set mean and standard deviation of each source, in the order of the sources."""
         for number, (mean, deviation) in enumerate(moments):
             self.get_buffer(f"mean_{number}").copy_(mean)
             self.get_buffer(f"deviation_{number}").copy_(deviation)
 
     def forward(self, batch: Batch, target: Target | None = None) -> Output:
-        """Scale the rows and fuse them."""
-        output: Output = self.fusion(self.scaled(batch), target)
+        """Standardise the rows and fuse them."""
+        output: Output = self.fusion(self.standardise(batch), target)
         return output
 
-    def pretext(self) -> Pretext | None:
-        """Return what the fusion practises without labels first, if anything, on scaled rows."""
-        pretext: Pretext | None = self.fusion.pretext()
-        return pretext
-
-    def scaled(self, batch: Batch) -> Batch:
-        """Subtract the mean and divide by the deviation; rows that are not real become zeros."""
+    def standardise(self, batch: Batch) -> Batch:
+        """Standardise the rows; padding rows become zeros."""
         rows = {}
         for name, values in batch.rows.items():
             number = self._names[name]
@@ -54,8 +49,8 @@ class Model(nn.Module):
 def build(
     member: str, options: Mapping[str, Any], sources: Sequence[SourceShape], classes: int, seed: int
 ) -> Model:
-    """Make an untrained model; the same seed gives the same weights."""
-    checked = registry.options("fusion", member, options)
+    """Build an untrained fusion model; the same seed gives the same weights."""
+    checked = registry.check_options("fusion", member, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Model(registry.load("fusion", member).Fusion(sources, classes, checked))

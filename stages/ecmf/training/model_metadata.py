@@ -1,4 +1,4 @@
-"""What a trained model says of itself: `models/fusion/card.yaml`."""
+"""Read and write the metadata of the trained models, `models/fusion/card.yaml`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,22 +13,22 @@ from ecmf.errors import MissingFileError, StoreError
 from ecmf.params import TrainFusion
 from ecmf.storage.files import write_text
 
-CARD = "card.yaml"
+FILE_NAME = "card.yaml"
 
 
-class SourceCard(Section):
-    """A source the model reads: its width, and all that fixed its numbers."""
+class SourceMetadata(Section):
+    """A source of features: the width of its rows and the provenance of its store."""
 
     name: str
     dim: int
     provenance: dict[str, Any]
 
 
-class RunCard(Section):
-    """One training: who stops and tests it, its best epoch.
+class RunMetadata(Section):
+    """One training: its fold, validation and test groups, and best epoch.
 
-    `valence_clips` counts the clips it learned from whose valence is known. Where there are none, a
-    member that tells a valence was taught nothing of it, and what it tells means nothing.
+    `valence_clips` counts the training clips of known valence. Where it is 0, the valence that a
+    model predicts is meaningless.
     """
 
     name: str
@@ -42,69 +42,73 @@ class RunCard(Section):
     test_groups: list[str]
 
 
-class MemberCard(Section):
-    """One model of the folder of fusion models: its learned numbers, and its trainings."""
+class MemberMetadata(Section):
+    """One ensemble member: its number of trained parameters, and its trainings."""
 
     name: str
     parameters: int
-    runs: list[RunCard]
+    runs: list[RunMetadata]
 
 
-class Card(Section):
-    """Everything needed to build the models again and to know what they may be shown."""
+class ModelMetadata(Section):
+    """All that is needed to rebuild the models, and to know which clips they were trained on."""
 
     classes: list[str]
     training: TrainFusion
-    sources: list[SourceCard]
-    members: list[MemberCard]
+    sources: list[SourceMetadata]
+    members: list[MemberMetadata]
 
     def check_sources(self, sources: Sequence[Source]) -> None:
-        """Refuse features of another encoder than the model was trained on.
+        """Check that the features are of the same encoders as those the model was trained on.
 
         Raises:
-            StoreError: names the source and what differs.
+            StoreError: they are not; names the source and what differs.
         """
-        trained = ", ".join(known.name for known in self.sources)
-        read = ", ".join(found.name for found in sources)
-        if trained != read:
+        trained = ", ".join(source.name for source in self.sources)
+        current = ", ".join(source.name for source in sources)
+        if trained != current:
             raise StoreError(
-                f"the model was trained on {trained}, these are {read}: "
-                "set the tables of encoders back, or train again"
+                f"the model was trained on {trained}, but the features are {current}: "
+                "restore the encoders of params.yaml, or train again"
             )
-        for known, found in zip(self.sources, sources, strict=True):
-            for key in sorted({*known.provenance, *found.provenance}):
-                trained_on, given = known.provenance.get(key), found.provenance.get(key)
-                if trained_on != given:
+        for ours, theirs in zip(self.sources, sources, strict=True):
+            for key in sorted({*ours.provenance, *theirs.provenance}):
+                expected, value = ours.provenance.get(key), theirs.provenance.get(key)
+                if expected != value:
                     raise StoreError(
-                        f"the model was trained on features {known.name} with "
-                        f"{key} {trained_on!r}, "
-                        f"these have {given!r}: encode with the same parameters, or train again"
+                        f"the model was trained on features {ours.name} with {key} {expected!r}, "
+                        f"these have {value!r}: encode with the same parameters, or train again"
                     )
 
 
-def weights_of(folder: Path, member: str, run: str) -> Path:
-    """Return where the weights of a training lie."""
+def weights_path(folder: Path, member: str, run: str) -> Path:
+    """Return the path of the weights of a training."""
     return folder / member / f"{run}.safetensors"
 
 
-def write_card(card: Card, folder: Path) -> None:
-    """Write the card into the folder of the model."""
+def write_metadata(metadata: ModelMetadata, folder: Path) -> None:
+    """Write the metadata into the folder of the models."""
     content = yaml.safe_dump(
-        card.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
+        metadata.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
     )
-    write_text(folder / CARD, content)
+    write_text(folder / FILE_NAME, content)
 
 
-def read_card(folder: Path) -> Card:
-    """Read the card of the model in `folder`; MissingFileError if there is none."""
-    path = folder / CARD
+def read_metadata(folder: Path) -> ModelMetadata:
+    """Read the metadata of the models in `folder`.
+
+    Raises:
+        MissingFileError: there is none.
+        StoreError: it was written by another version of ecmf.
+    """
+    path = folder / FILE_NAME
     if not path.is_file():
         raise MissingFileError(
-            f"no model in {folder}/ (no {CARD}): `dvc repro train_fusion` makes it"
+            f"no model in {folder}/ (no {FILE_NAME}): run `dvc repro train_fusion`"
         )
     try:
-        return Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return ModelMetadata.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValidationError) as error:
         raise StoreError(
-            f"{path} is no card of this version: train again with `dvc repro train_fusion`"
+            f"{path} was written by another version of ecmf: run `dvc repro -f train_fusion`"
         ) from error

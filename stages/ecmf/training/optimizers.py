@@ -1,4 +1,6 @@
-"""The gradient of a loss -> a step of the weights: optimiser, schedule, clipping and averaging."""
+"""Build the optimizer, the learning rate schedule and the weight EMA, and take a training step."""
+
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
@@ -6,12 +8,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ecmf import precision
 from ecmf.params import TrainFusion
 from ecmf.training.model import Model
 
 
-def make_optimiser(module: nn.Module, params: TrainFusion) -> Optimizer:
-    """AdamW over all that is to be learned."""
+def make_optimizer(module: nn.Module, params: TrainFusion) -> Optimizer:
+    """Build AdamW over the trainable parameters."""
     return torch.optim.AdamW(
         [parameter for parameter in module.parameters() if parameter.requires_grad],
         lr=params.learning_rate,
@@ -21,34 +24,34 @@ def make_optimiser(module: nn.Module, params: TrainFusion) -> Optimizer:
 
 
 def make_schedule(
-    optimiser: Optimizer, steps: int, params: TrainFusion, epochs: int | None = None
+    optimizer: Optimizer, steps: int, params: TrainFusion, epochs: int | None = None
 ) -> LRScheduler:
-    """How the learning rate goes over all steps of all epochs."""
+    """Build the learning rate schedule over the `steps` of each of the epochs."""
     total = steps * (epochs or params.epochs)
     if params.schedule == "one_cycle":
-        return OneCycleLR(optimiser, params.learning_rate, total_steps=total)
+        return OneCycleLR(optimizer, params.learning_rate, total_steps=total)
     if params.schedule == "cosine":
-        return CosineAnnealingLR(optimiser, total)
-    return ConstantLR(optimiser, factor=1.0)
+        return CosineAnnealingLR(optimizer, total)
+    return ConstantLR(optimizer, factor=1.0)
 
 
-def make_average(model: Model, params: TrainFusion) -> AveragedModel | None:
-    """Keep an exponential moving average of the weights, if so chosen."""
-    if not params.average:
+def make_weight_ema(model: Model, params: TrainFusion) -> AveragedModel | None:
+    """Build the exponential moving average of the weights; None if it is off."""
+    if not params.weight_ema:
         return None
-    average = get_ema_multi_avg_fn(params.average)  # type: ignore[no-untyped-call]
+    average = get_ema_multi_avg_fn(params.weight_ema)  # type: ignore[no-untyped-call]
     return AveragedModel(model, multi_avg_fn=average)
 
 
-def precision(device: torch.device, params: TrainFusion) -> torch.autocast:
-    """Return the context in which a loss is computed."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bfloat16")
+def autocast(device: torch.device, params: TrainFusion) -> AbstractContextManager[None]:
+    """Return the autocast context for computing a loss."""
+    return precision.autocast(device.type, getattr(torch, params.precision))
 
 
-def step(module: nn.Module, loss: Tensor, optimiser: Optimizer, params: TrainFusion) -> None:
-    """Move the weights down the loss, the norm of all gradients clipped if so chosen."""
-    optimiser.zero_grad()
+def take_step(module: nn.Module, loss: Tensor, optimizer: Optimizer, params: TrainFusion) -> None:
+    """Take one optimizer step on the loss, clipping the norm of all gradients if set."""
+    optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     if params.gradient_clip:
         nn.utils.clip_grad_norm_(module.parameters(), params.gradient_clip)
-    optimiser.step()
+    optimizer.step()

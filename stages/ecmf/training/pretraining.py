@@ -1,40 +1,43 @@
-"""Clips without labels -> a model that has practised on them, if it is one that does."""
+"""Pretrain a fusion model on clips without their labels, if it has a pretext task."""
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ecmf.data.splits import Indices
 from ecmf.params import TrainFusion
-from ecmf.training.batch_sampler import batched, count_batches
+from ecmf.training.batch_sampler import count_batches, draw_batches
 from ecmf.training.dataset import Dataset
 from ecmf.training.model import Model
-from ecmf.training.optimizers import make_optimiser, make_schedule, precision, step
+from ecmf.training.optimizers import autocast, make_optimizer, make_schedule, take_step
 
 
-def practise(
+def pretrain(
     model: Model,
     dataset: Dataset,
-    clips: NDArray[np.int64],
-    chance: np.random.Generator,
+    clips: Indices,
+    rng: np.random.Generator,
     params: TrainFusion,
 ) -> list[float]:
-    """Let the model practise what it does without labels, if it does; the mean loss per epoch."""
-    pretext = model.pretext()
+    """Train the model's pretext task on `clips`, and return the mean loss of each of its epochs.
+
+    Without a pretext task nothing happens, and the list is empty.
+    """
+    pretext = model.fusion.pretext()
     if pretext is None:
         return []
     pretext.to(dataset.device).train()
-    optimiser = make_optimiser(pretext, params)
+    optimizer = make_optimizer(pretext, params)
     schedule = make_schedule(
-        optimiser, count_batches(len(clips), params.batch), params, epochs=pretext.epochs
+        optimizer, count_batches(len(clips), params.batch_size), params, epochs=pretext.epochs
     )
     history = []
     for _ in range(pretext.epochs):
         total = 0.0
-        for chosen in batched(clips, dataset.lengths, params.batch, chance):
-            batch = model.scaled(dataset.batch(torch.from_numpy(chosen)))
-            with precision(dataset.device, params):
+        for chosen in draw_batches(clips, dataset.lengths, params.batch_size, rng):
+            batch = model.standardise(dataset.batch(torch.from_numpy(chosen)))
+            with autocast(dataset.device, params):
                 loss = pretext(batch).float().mean()
-            step(pretext, loss, optimiser, params)
+            take_step(pretext, loss, optimizer, params)
             schedule.step()
             pretext.step()
             total += loss.item() * len(chosen)

@@ -1,7 +1,7 @@
-"""Sources in memory -> sources that processes share: one copy, however many trainings run.
+"""Share the features between worker processes: one copy in memory, however many trainings run.
 
-The values go to a file without a name, which every process maps: its pages are held once by the
-system, copied only where somebody writes, and gone with the last process, even a killed one.
+The values go to an unnamed file, which every process maps: the system holds its pages once, copies
+them only on write, and frees them with the last process, even a killed one.
 """
 
 import os
@@ -19,30 +19,30 @@ from ecmf.data.features import Source
 
 @dataclass(frozen=True)
 class SharedSource(Source):
-    """A source that is pickled as the `place` of its values instead of their numbers."""
+    """A source that is pickled as the path of its mapped values instead of the values."""
 
-    place: str
+    path: str
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle all but the values."""
-        return _mapped, (self.name, self.place, self.starts, self.provenance)
+        return _map, (self.name, self.path, self.starts, self.provenance)
 
 
 @contextmanager
-def shared(sources: Sequence[Source], folder: Path) -> Iterator[list[Source]]:
-    """Yield the same sources for other processes to map; their file, in `folder`, has no name."""
+def share_memory(sources: Sequence[Source], folder: Path) -> Iterator[list[Source]]:
+    """Yield the same sources, backed by unnamed files in `folder` that other processes can map."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
-        made: list[Source] = []
+        mapped: list[Source] = []
         for source in sources:
             file = files.enter_context(TemporaryFile(dir=folder))
             np.save(file, source.values, allow_pickle=False)
             file.flush()
-            place = f"/proc/{os.getpid()}/fd/{file.fileno()}"
-            made.append(_mapped(source.name, place, source.starts, source.provenance))
-        yield made
+            path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
+            mapped.append(_map(source.name, path, source.starts, source.provenance))
+        yield mapped
 
 
-def _mapped(name: str, place: str, starts: Any, provenance: Any) -> SharedSource:
-    values = np.load(place, mmap_mode="c", allow_pickle=False)
-    return SharedSource(name, values, starts, provenance, place)
+def _map(name: str, path: str, starts: Any, provenance: Any) -> SharedSource:
+    values = np.load(path, mmap_mode="c", allow_pickle=False)
+    return SharedSource(name, values, starts, provenance, path)

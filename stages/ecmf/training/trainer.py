@@ -1,8 +1,8 @@
 """Fit one fusion model: one fold, one seed, one thread.
 
-The same seed gives the same weights on one machine, whatever else runs beside it. On a GPU not so
-for members that pick steps by their place (`gather`: egmf, emma, jmt, mult, qieemo, and semmim
-around one of them), whose gradients are added up in any order there; aimdit was seen to differ too.
+The same seed gives the same weights on one machine, whatever else runs beside it. On a GPU this
+does not hold for models that use `gather` (egmf, emma, jmt, mult, qieemo, and semmim around one of
+them): its gradients are summed in any order there. aimdit was seen to differ too.
 """
 
 import copy
@@ -16,57 +16,62 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ecmf.data.splits import Fold
+from ecmf.data.splits import Fold, Indices
 from ecmf.errors import ParamsError
 from ecmf.execution import device
 from ecmf.fusion.base import Batch, Output, SourceShape, Target
 from ecmf.metrics import weighted_f1
 from ecmf.params import TrainFusion
-from ecmf.training.augmentation import mixed, with_hidden_sources
-from ecmf.training.batch_sampler import batched, count_batches
+from ecmf.training.augmentation import mixup, modality_dropout
+from ecmf.training.batch_sampler import count_batches, draw_batches
 from ecmf.training.dataset import Dataset
-from ecmf.training.early_stopping import Course, Epoch
+from ecmf.training.early_stopping import EarlyStopping, Epoch
 from ecmf.training.model import Model, build
-from ecmf.training.optimizers import make_average, make_optimiser, make_schedule, precision, step
-from ecmf.training.pretraining import practise
+from ecmf.training.optimizers import (
+    autocast,
+    make_optimizer,
+    make_schedule,
+    make_weight_ema,
+    take_step,
+)
+from ecmf.training.pretraining import pretrain
 from ecmf.training.targets import Targets
 
 CLIPS_PER_PREDICTION = 512
 
 THREADS = 1
-"""Of one training, whatever the machine: they decide the order of a sum, and so its last bits.
+"""Threads of one training on any machine: their number decides the last bits of a sum.
 
-As many trainings run side by side as there are cores (`runs.py`), which leaves each of them one.
+As many trainings run in parallel as there are cores (`cross_validation`), one core each.
 """
 
 
 @dataclass(frozen=True)
-class Start:
-    """One training before its first epoch.
+class TrainState:
+    """One training before its first epoch: the initial model, and the clips of its fold.
 
-    `train` are the clips it learns from, `judged` those that stop it, `weight` (clips,) says how
-    much each counts, and `chance` draws its batches and its mixup.
+    `weight` are the sample weights of all clips, (clips,); `rng` draws the batches and the mixup.
     """
 
     model: Model
-    train: NDArray[np.int64]
-    judged: NDArray[np.int64]
+    train: Indices
+    validation: Indices
     weight: NDArray[np.float32]
-    chance: np.random.Generator
+    rng: np.random.Generator
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The model of the best epoch, or of the last where nothing judges, and how it came to be."""
+    """The model of the best epoch, or of the last without validation clips, and all epochs."""
 
     model: Model
     history: Sequence[Epoch]
 
 
-class Said(NamedTuple):
-    """What a model says of clips: probabilities (clips, classes), and what else it knows.
+class Prediction(NamedTuple):
+    """Probabilities (clips, classes), source weights (clips, sources) and valence (clips,).
 
-    `weights` (clips, sources) says how much each source counted, `valence` is (clips,).
+    Weights and valence are None where the model does not predict them.
     """
 
     probabilities: NDArray[np.float32]
@@ -76,108 +81,109 @@ class Said(NamedTuple):
 
 @device.exact_convolutions()
 def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: TrainFusion) -> Fitted:
-    """Train on the fold's training clips; stop when its validation WAF no longer gains.
+    """Train on the fold's training clips with early stopping on its validation WAF.
 
-    AdamW, cross entropy against soft labels. The model of the best validation epoch is kept; a fold
-    without validation clips is trained for all the epochs.
+    AdamW, cross entropy against soft labels. The model of the best validation epoch is returned; a
+    fold without validation clips is trained for all epochs.
 
     Raises:
-        ParamsError: the labels leave a fold nobody to learn from or to stop at.
+        ParamsError: no training or no validation clip of the fold has a weight, or the training
+            diverged.
     """
     torch.set_num_threads(THREADS)
     torch.manual_seed(seed)
-    where = dataset.device
-    start = begin(dataset, targets, fold, seed, params)
-    model, train, judged, chance = start.model, start.train, start.judged, start.chance
-    practise(model, dataset, np.concatenate([train, fold.unlabelled]), chance, params)
+    state = setup(dataset, targets, fold, seed, params)
+    model, train, validation, rng = state.model, state.train, state.validation, state.rng
+    pretrain(model, dataset, np.concatenate([train, fold.unlabelled]), rng, params)
 
-    optimiser = make_optimiser(model, params)
-    schedule = make_schedule(optimiser, count_batches(len(train), params.batch), params)
-    averaged = make_average(model, params)
-    kept = cast(Model, averaged.module) if averaged else model
-    soft = torch.from_numpy(targets.soft).to(where)
-    valence = torch.from_numpy(targets.of_valence()).to(where)
-    weight = torch.from_numpy(start.weight).to(where)
-    truth = targets.soft[judged].argmax(axis=1)
+    optimizer = make_optimizer(model, params)
+    schedule = make_schedule(optimizer, count_batches(len(train), params.batch_size), params)
+    weight_ema = make_weight_ema(model, params)
+    evaluated = cast(Model, weight_ema.module) if weight_ema else model
+    class_probs = torch.from_numpy(targets.class_probs).to(dataset.device)
+    valence = torch.from_numpy(targets.valence_or_nan()).to(dataset.device)
+    weight = torch.from_numpy(state.weight).to(dataset.device)
+    truth = targets.class_probs[validation].argmax(axis=1)
 
-    course, best_state = Course(params.patience), {}
-    while len(course.history) < params.epochs and not course.over:
+    stopping, best_state = EarlyStopping(params.patience), {}
+    while len(stopping.history) < params.epochs and not stopping.should_stop:
         model.train()
-        total = torch.zeros((), device=where)
-        for chosen in batched(train, dataset.lengths, params.batch, chance):
+        total = torch.zeros((), device=dataset.device)
+        for chosen in draw_batches(train, dataset.lengths, params.batch_size, rng):
             clips = torch.from_numpy(chosen)
-            batch, target, counts = mixed(
-                dataset.batch(clips),
-                Target(soft[clips], valence[clips]),
-                weight[clips],
-                params.mixup,
-                chance,
+            target = Target(class_probs[clips], valence[clips])
+            batch, target, clip_weight = mixup(
+                dataset.batch(clips), target, weight[clips], params.mixup, rng
             )
-            loss = loss_of(model, batch, target, counts, model.fusion.read, params)
-            step(model, loss, optimiser, params)
+            loss = compute_loss(
+                model, batch, target, clip_weight, model.fusion.input_sources, params
+            )
+            take_step(model, loss, optimizer, params)
             schedule.step()
-            if averaged:
-                averaged.update_parameters(model)
+            if weight_ema:
+                weight_ema.update_parameters(model)
             total += loss.detach() * len(clips)
         score = None
-        if len(judged):
-            predicted = predict(kept, dataset, judged).probabilities.argmax(axis=1)
+        if len(validation):
+            predicted = predict(evaluated, dataset, validation).probabilities.argmax(axis=1)
             score = weighted_f1(truth, predicted)
-        if course.add(total.item() / len(train), score):
-            best_state = copy.deepcopy(kept.state_dict())
+        if stopping.update(total.item() / len(train), score):
+            best_state = copy.deepcopy(evaluated.state_dict())
     if best_state:
-        kept.load_state_dict(best_state)
-    return Fitted(kept, course.history)
+        evaluated.load_state_dict(best_state)
+    return Fitted(evaluated, stopping.history)
 
 
-def begin(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: TrainFusion) -> Start:
-    """Build the model of a fold and a seed, and say what it is to learn from.
+def setup(
+    dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: TrainFusion
+) -> TrainState:
+    """Build the model of a fold and a seed, and select its clips and their weights.
 
     Raises:
-        ParamsError: the labels leave the fold nobody to learn from or to stop at.
+        ParamsError: no training or no validation clip of the fold has a weight.
     """
     train = fold.train[targets.weight[fold.train] > 0]
-    judged = fold.validation[targets.weight[fold.validation] > 0]
-    if not len(train) or (len(fold.validation) and not len(judged)):
+    validation = fold.validation[targets.weight[fold.validation] > 0]
+    if not len(train) or (len(fold.validation) and not len(validation)):
         raise ParamsError(
-            f"{fold.name} has {len(train)} clips to learn from and {len(judged)} to stop at: the "
-            "others have no weight in the labels. Choose fewer folds, or drop fewer labels"
+            f"{fold.name} has {len(train)} training and {len(validation)} validation clips left: "
+            "all others have weight 0 in the labels. Choose fewer folds, or drop fewer labels"
         )
     options = params.options.get(params.model, {})
-    model = build(params.model, options, dataset.shapes, targets.soft.shape[1], seed)
+    model = build(params.model, options, dataset.shapes, targets.class_probs.shape[1], seed)
     model.to(dataset.device)
     if params.standardise == "corpus":
         model.set_scale(dataset.moments(train))
-    weight = targets.weight * balance(targets, train, params.class_weights)
-    chance = np.random.default_rng([seed, fold.round, fold.fold])
-    return Start(model, train, judged, weight, chance)
+    weight = targets.weight * class_weights(targets, train, params.class_weights)
+    rng = np.random.default_rng([seed, fold.outer_fold, fold.fold])
+    return TrainState(model, train, validation, weight, rng)
 
 
-def loss_of(
+def compute_loss(
     model: Callable[[Batch, Target], Output],
     batch: Batch,
     target: Target,
-    counts: Tensor,
-    read: Sequence[SourceShape],
+    weight: Tensor,
+    droppable: Sequence[SourceShape],
     params: TrainFusion,
 ) -> Tensor:
-    """Return what is minimised on a batch whose clips count `counts` (clips,): one number.
+    """Return the mean loss of a batch, weighted by `weight` (clips,): a scalar.
 
-    `read` are the sources that may be hidden.
+    Modality dropout may hide `droppable` sources.
     """
-    uniform = torch.full_like(target.soft, 1 / target.soft.shape[-1])
-    target = target._replace(soft=target.soft.lerp(uniform, params.label_smoothing))
-    with precision(counts.device, params):
-        output = model(with_hidden_sources(batch, params.modality_dropout, read), target)
-    losses = functional.cross_entropy(output.logits.float(), target.soft, reduction="none")
+    uniform = torch.full_like(target.class_probs, 1 / target.class_probs.shape[-1])
+    target = target._replace(class_probs=target.class_probs.lerp(uniform, params.label_smoothing))
+    with autocast(weight.device, params):
+        output = model(modality_dropout(batch, params.modality_dropout, droppable), target)
+    losses = functional.cross_entropy(output.logits.float(), target.class_probs, reduction="none")
     losses = losses + sum(output.losses.values())
-    return (losses * counts).sum() / counts.sum()
+    return (losses * weight).sum() / weight.sum()
 
 
 @device.exact_convolutions()
 @torch.inference_mode()
-def predict(model: Model, dataset: Dataset, clips: NDArray[np.int64]) -> Said:
-    """Ask the model about the clips at these positions."""
+def predict(model: Model, dataset: Dataset, clips: Indices) -> Prediction:
+    """Predict the clips at these positions."""
     torch.set_num_threads(THREADS)
     model.eval()
     probabilities, weights, valence = [], [], []
@@ -188,17 +194,17 @@ def predict(model: Model, dataset: Dataset, clips: NDArray[np.int64]) -> Said:
             weights.append(output.weights.cpu().numpy())
         if output.valence is not None:
             valence.append(output.valence.cpu().numpy())
-    return Said(
+    return Prediction(
         np.concatenate(probabilities),
         np.concatenate(weights) if weights else None,
         np.concatenate(valence) if valence else None,
     )
 
 
-def balance(targets: Targets, train: NDArray[np.int64], wanted: bool) -> NDArray[np.float32]:
-    """Weight of each clip that makes every class count alike, or ones."""
-    if not wanted:
+def class_weights(targets: Targets, train: Indices, enabled: bool) -> NDArray[np.float32]:
+    """Return a weight per clip that gives every class the same total; ones if not `enabled`."""
+    if not enabled:
         return np.ones(len(targets.weight), "float32")
-    mass = (targets.soft[train] * targets.weight[train, None]).sum(axis=0)
+    mass = (targets.class_probs[train] * targets.weight[train, None]).sum(axis=0)
     per_class = np.where(mass > 0, mass.sum() / np.maximum(mass, 1e-9) / (mass > 0).sum(), 0)
-    return np.asarray(targets.soft @ per_class, "float32")
+    return np.asarray(targets.class_probs @ per_class, "float32")

@@ -1,6 +1,6 @@
-"""One epoch of several runs -> batches of all of them, side by side, each by its own chance.
+"""Draw the batches of several runs side by side, each by its own random generator.
 
-Runs have as many batches as each other, but a batch may have a clip less than the one beside it.
+All runs have the same number of batches, but a batch may have one clip less than another run's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,64 +8,64 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ecmf.data.splits import Indices
 from ecmf.params import TrainFusion
 from ecmf.training.augmentation import draw_mixup
-from ecmf.training.batch_sampler import batched, count_batches
+from ecmf.training.batch_sampler import count_batches, draw_batches
 from ecmf.training.dataset import Dataset
-from ecmf.training.trainer import Start
+from ecmf.training.trainer import TrainState
 
 
-class Step(NamedTuple):
-    """One batch of every run: `clips` and which are `real`, (runs, size), and their mixup.
+class VmapStep(NamedTuple):
+    """One batch of every run, padded to one size.
 
-    `share` is (runs,); `other` (runs, size) is the place of each clip's other in its own batch.
-    `clips` stay on the host, which cuts the batch; the rest is on the device.
+    Attributes:
+        clips: Positions of the clips, (runs, size), on the CPU, where the batch is cut.
+        real: False for padding, (runs, size).
+        fraction: Mixup fraction of each run, (runs,).
+        partner: Mixup partner of each clip, as a position in its own batch, (runs, size).
     """
 
-    clips: NDArray[np.int64]
+    clips: Indices
     real: Tensor
-    share: Tensor
-    other: Tensor
+    fraction: Tensor
+    partner: Tensor
 
 
-def steps_of(starts: Sequence[Start], dataset: Dataset, params: TrainFusion) -> Iterator[Step]:
-    """Draw one epoch, each run by its own chance in the order in which `fit` draws.
+def draw_steps(
+    states: Sequence[TrainState], dataset: Dataset, params: TrainFusion
+) -> Iterator[VmapStep]:
+    """Draw one epoch of every run, in the order in which `fit` draws.
 
     Raises:
-        ValueError: the runs do not have as many batches as each other.
+        ValueError: the runs have different numbers of batches.
     """
-    counts = {count_batches(len(start.train), params.batch) for start in starts}
+    counts = {count_batches(len(state.train), params.batch_size) for state in states}
     if len(counts) > 1:
-        raise ValueError(f"runs of one stack have {sorted(counts)} batches: stack them apart")
+        raise ValueError(f"the runs of a group have {sorted(counts)} batches: all need as many")
     (count,) = counts
-    largest = max(-(-len(start.train) // count) for start in starts)
-    clips = np.zeros((count, len(starts), largest), "int64")
+    size = max(-(-len(state.train) // count) for state in states)
+    clips = np.zeros((count, len(states), size), "int64")
     real = np.zeros(clips.shape, bool)
-    share = np.zeros(clips.shape[:2], "float32")
-    other = np.tile(np.arange(largest), (*clips.shape[:2], 1))
-    for run, start in enumerate(starts):
-        for step, chosen in enumerate(
-            batched(start.train, dataset.lengths, params.batch, start.chance)
-        ):
-            size = len(chosen)
-            clips[step, run] = np.pad(chosen, (0, largest - size), mode="edge")
-            real[step, run, :size] = True
+    fraction = np.zeros(clips.shape[:2], "float32")
+    partner = np.tile(np.arange(size), (*clips.shape[:2], 1))
+    for run, state in enumerate(states):
+        batches = draw_batches(state.train, dataset.lengths, params.batch_size, state.rng)
+        for step, batch in enumerate(batches):
+            n = len(batch)
+            clips[step, run] = np.pad(batch, (0, size - n), mode="edge")
+            real[step, run, :n] = True
             if params.mixup:
-                share[step, run], other[step, run, :size] = draw_mixup(
-                    size, params.mixup, start.chance
-                )
-    drawn = [torch.from_numpy(array).to(dataset.device) for array in (real, share, other)]
-    return (Step(clips[step], *(part[step] for part in drawn)) for step in range(count))
+                fraction[step, run], partner[step, run, :n] = draw_mixup(n, params.mixup, state.rng)
+    drawn = [torch.from_numpy(array).to(dataset.device) for array in (real, fraction, partner)]
+    return (VmapStep(clips[step], *(part[step] for part in drawn)) for step in range(count))
 
 
-def side_by_side(
-    clips: Sequence[NDArray[np.int64]], where: torch.device
-) -> tuple[NDArray[np.int64], Tensor]:
-    """Lists of clips -> one table (runs, longest), and what of it is real."""
+def pad_clips(clips: Sequence[Indices], device: torch.device) -> tuple[Indices, Tensor]:
+    """Pad lists of clips to one array (runs, longest), and return its mask of real entries."""
     longest = max(map(len, clips))
     table = np.stack([np.pad(own, (0, longest - len(own))) for own in clips])
     real = np.arange(longest) < np.array([len(own) for own in clips])[:, None]
-    return table, torch.from_numpy(real).to(where)
+    return table, torch.from_numpy(real).to(device)

@@ -1,7 +1,7 @@
-"""Models of one shape as one program: a stack of weights, and what each run asks and learns.
+"""Compute losses and predictions of several models of one shape at once, with torch.func.vmap.
 
-Every tensor has a first dimension more than in one model: the runs. Batches of unequal length are
-filled up with clips that are not real: they have no source and count nothing.
+Every tensor has an additional first dimension: the runs. Batches of unequal length are padded with
+clips that have no source and weight 0.
 """
 
 import copy
@@ -10,23 +10,25 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ecmf.data.splits import Indices
 from ecmf.fusion.base import Batch, Output, Target
 from ecmf.params import TrainFusion
-from ecmf.training.augmentation import blended
+from ecmf.training.augmentation import apply_mixup
 from ecmf.training.dataset import Dataset
 from ecmf.training.model import Model
 from ecmf.training.targets import Targets
-from ecmf.training.trainer import CLIPS_PER_PREDICTION, Start, loss_of
-from ecmf.training.vmap_batches import Step
+from ecmf.training.trainer import CLIPS_PER_PREDICTION, TrainState, compute_loss
+from ecmf.training.vmap_batches import VmapStep
+
+Tensors = dict[str, Tensor]
 
 
-def stacked(models: Sequence[Model]) -> Model:
-    """Return a model every tensor of which has a first dimension more: the runs."""
+def stack_models(models: Sequence[Model]) -> Model:
+    """Return one model whose tensors are those of `models`, stacked in a new first dimension."""
     module = copy.deepcopy(models[0])
     parameters, buffers = stack_module_state(list(models))
     for name, tensor in _state(module).items():
@@ -34,92 +36,92 @@ def stacked(models: Sequence[Model]) -> Model:
     return module
 
 
-def _state(module: nn.Module) -> dict[str, Tensor]:
+def _state(module: nn.Module) -> Tensors:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
-class Lessons:
-    """What the runs of a stack are to learn of each clip."""
+class VmapLoss:
+    """The losses of all runs, with their targets and sample weights on the device."""
 
-    def __init__(self, starts: Sequence[Start], targets: Targets, where: torch.device) -> None:
-        self._soft = torch.from_numpy(targets.soft).to(where)
-        self._valence = torch.from_numpy(targets.of_valence()).to(where)
-        self._weight = torch.from_numpy(np.stack([start.weight for start in starts])).to(where)
+    def __init__(
+        self, states: Sequence[TrainState], dataset: Dataset, targets: Targets, params: TrainFusion
+    ) -> None:
+        self._dataset, self._params, device = dataset, params, dataset.device
+        self._class_probs = torch.from_numpy(targets.class_probs).to(device)
+        self._valence = torch.from_numpy(targets.valence_or_nan()).to(device)
+        self._weight = torch.from_numpy(np.stack([state.weight for state in states])).to(device)
 
-    def losses(self, module: Model, dataset: Dataset, step: Step, params: TrainFusion) -> Tensor:
-        """Return the loss of each run on its batch, (runs,); clips that are not real count 0."""
+    def __call__(self, module: Model, step: VmapStep) -> Tensor:
+        """Return the loss of each run on its batch, (runs,); padding clips have weight 0."""
+        params = self._params
 
         def one_run(
-            state: dict[str, Tensor],
-            rows: dict[str, Tensor],
-            masks: dict[str, Tensor],
+            state: Tensors,
+            rows: Tensors,
+            masks: Tensors,
             target: Target,
-            counts: Tensor,
-            share: Tensor,
-            other: Tensor,
+            weight: Tensor,
+            fraction: Tensor,
+            partner: Tensor,
         ) -> Tensor:
-            def said(batch: Batch, target: Target) -> Output:
+            def predict(batch: Batch, target: Target) -> Output:
                 output: Output = functional_call(module, state, (batch, target))
                 return output
 
             batch = Batch(rows, masks)
             if params.mixup:
-                batch, target, counts = blended(batch, target, counts, share, other)
-            return loss_of(said, batch, target, counts, module.fusion.read, params)
+                batch, target, weight = apply_mixup(batch, target, weight, fraction, partner)
+            return compute_loss(predict, batch, target, weight, module.fusion.input_sources, params)
 
-        rows, masks = _rows(dataset, step.clips, step.real)
-        clips = torch.from_numpy(step.clips).to(self._soft.device)
-        target = Target(self._soft[clips], self._valence[clips])
-        counts = self._weight.gather(1, clips) * step.real
+        rows, masks = _rows(self._dataset, step.clips, step.real)
+        clips = torch.from_numpy(step.clips).to(self._weight.device)
+        target = Target(self._class_probs[clips], self._valence[clips])
+        weight = self._weight.gather(1, clips) * step.real
         with _plain_attention():
             losses: Tensor = vmap(one_run, randomness="different")(
-                _state(module), rows, masks, target, counts, step.share, step.other
+                _state(module), rows, masks, target, weight, step.fraction, step.partner
             )
         return losses
 
 
 @contextmanager
 def _plain_attention() -> Iterator[None]:
-    """Work attention out as products and a softmax: vmap does not take the fused kernels."""
-    fast = torch.backends.mha.get_fastpath_enabled()
+    """Compute attention by matrix products and a softmax: vmap does not support fused kernels."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 @torch.inference_mode()
-def logits(module: Model, dataset: Dataset, clips: NDArray[np.int64], real: Tensor) -> Tensor:
-    """Ask every model about its own clips: (runs, clips) -> (runs, clips, classes)."""
+def predict_logits(module: Model, dataset: Dataset, clips: Indices, real: Tensor) -> Tensor:
+    """Return the logits of each run's own clips, (runs, clips, classes)."""
 
-    def one_run(
-        state: dict[str, Tensor], rows: dict[str, Tensor], masks: dict[str, Tensor]
-    ) -> Tensor:
+    def one_run(state: Tensors, rows: Tensors, masks: Tensors) -> Tensor:
         output: Output = functional_call(module, state, (Batch(rows, masks),))
         return output.logits
 
     module.eval()
     with _plain_attention():
-        said: Tensor = vmap(one_run)(_state(module), *_rows(dataset, clips, real))
-    return said
+        output: Tensor = vmap(one_run)(_state(module), *_rows(dataset, clips, real))
+    return output
 
 
-def predicted(
-    module: Model, dataset: Dataset, clips: NDArray[np.int64], real: Tensor
-) -> NDArray[np.int64]:
-    """Return the class of each run's own clips, (runs, clips)."""
-    together = max(1, CLIPS_PER_PREDICTION // len(clips))
-    parts = [np.s_[:, first : first + together] for first in range(0, clips.shape[1], together)]
-    said = [logits(module, dataset, clips[part], real[part]).argmax(dim=-1) for part in parts]
-    return torch.cat(said, dim=1).cpu().numpy() if said else np.zeros(clips.shape, "int64")
+def predict_classes(module: Model, dataset: Dataset, clips: Indices, real: Tensor) -> Indices:
+    """Return the predicted class of each run's own clips, (runs, clips)."""
+    size = max(1, CLIPS_PER_PREDICTION // len(clips))
+    parts = [np.s_[:, first : first + size] for first in range(0, clips.shape[1], size)]
+    classes = [
+        predict_logits(module, dataset, clips[part], real[part]).argmax(dim=-1) for part in parts
+    ]
+    return torch.cat(classes, dim=1).cpu().numpy() if classes else np.zeros(clips.shape, "int64")
 
 
-def _rows(
-    dataset: Dataset, clips: NDArray[np.int64], real: Tensor
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Rows (runs, clips, steps, dim) and masks of the clips; what is not real has no source."""
+def _rows(dataset: Dataset, clips: Indices, real: Tensor) -> tuple[Tensors, Tensors]:
+    """Return rows (runs, clips, steps, dim) and masks of the clips; padding has no source."""
     batch = dataset.batch(torch.from_numpy(clips.ravel()))
     rows = {
         name: values.view(*clips.shape, *values.shape[1:]) for name, values in batch.rows.items()
@@ -130,12 +132,12 @@ def _rows(
     return rows, masks
 
 
-def clip_gradients(module: nn.Module, most: float) -> None:
-    """Bring the norm of each run's gradients to at most `most`, 0 for any, as `clip_grad_norm_`."""
-    if not most:
+def clip_gradients(module: nn.Module, max_norm: float) -> None:
+    """Clip each run's gradient norm to `max_norm`, as `clip_grad_norm_` does; 0 is no limit."""
+    if not max_norm:
         return
     gradients = [each.grad for each in module.parameters() if each.grad is not None]
     squares = torch.stack([grad.reshape(len(grad), -1).square().sum(dim=1) for grad in gradients])
-    factor = (most / (squares.sum(dim=0).sqrt() + 1e-6)).clamp(max=1)
+    factor = (max_norm / (squares.sum(dim=0).sqrt() + 1e-6)).clamp(max=1)
     for grad in gradients:
         grad.mul_(factor.view(-1, *[1] * (grad.dim() - 1)))

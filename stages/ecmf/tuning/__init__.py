@@ -1,4 +1,4 @@
-"""Search parameters of training on validation folds, and report what was gained.
+"""Search training parameters on validation folds, and report the gain on fresh seeds.
 
-No label of the test split is at hand here.
+No label of the test split is read.
 """

@@ -1,7 +1,7 @@
-"""Values below `train_fusion` by dotted keys, as a sweep draws them and a preset holds them.
+"""Read and replace values of `train_fusion` by dotted keys, as sweeps and presets use them.
 
-What decides which clips are trained on, which sources are read or which model it is has no such
-value: trials that differ in it would be measured with different rulers.
+Parameters that select the clips, the sources or the model are excluded: the scores of trials that
+differ in them could not be compared.
 """
 
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ Value = bool | int | float | str | None
 Values = dict[str, Value]
 """Key below `train_fusion` -> value, e.g. `options.ecmf.width` -> 128."""
 
-FIXED = ("model", "branches", "standardise", "folds", "test_folds", "seeds")
+FIXED = ("model", "branches", "standardise", "folds", "outer_folds", "seeds")
 
 
-def present(params: TrainFusion) -> Values:
-    """Return every key that can be swept with its value as it is, those of the model among them."""
-    options = registry.options("fusion", params.model, params.options.get(params.model, {}))
+def current_values(params: TrainFusion) -> Values:
+    """Return every key that can be swept, with its current value, those of the model included."""
+    options = registry.check_options("fusion", params.model, params.options.get(params.model, {}))
     fields = {name: value for name, value in params.model_dump().items() if name not in FIXED}
     fields |= {
         f"options.{params.model}.{name}": value for name, value in options.model_dump().items()
@@ -30,26 +30,28 @@ def present(params: TrainFusion) -> Values:
     return {key: value for key, value in fields.items() if isinstance(value, Value)}
 
 
-def changed(params: TrainFusion, values: Mapping[str, Value]) -> TrainFusion:
+def with_values(params: TrainFusion, values: Mapping[str, Value]) -> TrainFusion:
     """Return `params` with these values.
 
     Raises:
-        ParamsError: they are not valid, or not together.
+        ParamsError: a value, or their combination, is not valid.
     """
     try:
-        made = TrainFusion.model_validate(nested(values, params.model_dump()))
+        changed = TrainFusion.model_validate(nest(values, params.model_dump()))
     except ValidationError as error:
-        raise ParamsError(f"train_fusion: {registry.faults(error, TrainFusion)}") from error
-    registry.options("fusion", made.model, made.options.get(made.model, {}))
-    return made
+        raise ParamsError(
+            f"train_fusion: {registry.validation_errors(error, TrainFusion)}"
+        ) from error
+    registry.check_options("fusion", changed.model, changed.options.get(changed.model, {}))
+    return changed
 
 
-def nested(values: Mapping[str, Value], fields: dict[str, Any]) -> dict[str, Any]:
-    """Put each value into `fields`, a dictionary within a dictionary per dot of its key."""
+def nest(values: Mapping[str, Value], fields: dict[str, Any]) -> dict[str, Any]:
+    """Set each value in the nested dictionaries of `fields`, one level per dot of its key."""
     for key, value in values.items():
-        *steps, last = key.split(".")
-        place = fields
-        for step in steps:
-            place = place.setdefault(step, {})
-        place[last] = value
+        *parents, name = key.split(".")
+        section = fields
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section[name] = value
     return fields

@@ -1,10 +1,10 @@
-"""`KEY=RANGE` as the command line has it -> what a sweep of `train_fusion` draws its trials from.
+"""Parse the search space of a sweep from `KEY=RANGE` arguments.
 
-    learning_rate=log:1e-4:1e-2       evenly between the logarithms
-    modality_dropout=0:0.5            evenly between the two
+    learning_rate=log:1e-4:1e-2       log-uniform
+    modality_dropout=0:0.5            uniform
     options.ecmf.width=64,128,256     one of these
 
-A number is whole where the parameter is one.
+Integers are drawn where the parameter is an integer.
 """
 
 import math
@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from ecmf import registry
 from ecmf.errors import ParamsError
 from ecmf.params import TrainFusion
-from ecmf.tuning.dotted_params import FIXED, Value, Values, changed, present
+from ecmf.tuning.dotted_params import FIXED, Value, Values, current_values, with_values
 
 Space = dict[str, BaseDistribution]
 
@@ -32,51 +32,55 @@ DEFAULTS = {
     "label_smoothing": "0:0.2",
     "modality_dropout": "0:0.5",
     "mixup": "0:0.8",
-    "batch": "16,32,64",
+    "batch_size": "16,32,64",
     "epochs": "20,30,60",
 }
-MEMBER_DEFAULTS = {"width": "32,64,128,256", "dropout": "0.1:0.6"}
+MODEL_DEFAULTS = {"width": "32,64,128,256", "dropout": "0.1:0.6"}
 WORDS: Values = {"true": True, "false": False, "null": None}
 LOG = "log:"
 DIGITS = 3
-"""Figures of a drawn number that count: more would only look exact, here and in a preset."""
+"""Significant digits of a drawn number; more would suggest a precision that there is not."""
 
 
-def read_space(given: Sequence[str], params: TrainFusion, written: Mapping[str, Any]) -> Space:
-    """Read every `KEY=RANGE`; without any, the defaults for the chosen model.
+def read_space(arguments: Sequence[str], params: TrainFusion, written: Mapping[str, Any]) -> Space:
+    """Parse every `KEY=RANGE`; without any, return the defaults for the chosen model.
 
-    `written` is the section as it stands in the file: a preset, which the sweep ends in, can only
-    change what stands there.
+    `written` is the section `train_fusion` of params.yaml: the preset that a sweep writes can only
+    change keys that are there.
 
     Raises:
-        ParamsError: a key is unknown, fixed or not written, or a range holds what it may not.
+        ParamsError: a key is unknown, fixed or not in the file, or a range is not valid.
     """
-    now = present(params)
-    if not given:
+    current = current_values(params)
+    if not arguments:
         defaults = DEFAULTS | {
-            f"options.{params.model}.{name}": text for name, text in MEMBER_DEFAULTS.items()
+            f"options.{params.model}.{name}": text for name, text in MODEL_DEFAULTS.items()
         }
-        given = [f"{key}={text}" for key, text in defaults.items() if _stands(key, written, now)]
+        arguments = [
+            f"{key}={text}" for key, text in defaults.items() if _is_written(key, written, current)
+        ]
     space: Space = {}
-    for one in given:
-        key, equals, text = one.partition("=")
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
         if not equals:
-            raise ParamsError(f"--space {one!r}: write KEY=RANGE, e.g. learning_rate=log:1e-4:1e-2")
-        if key in space:
-            raise ParamsError(f"--space {key} stands twice: keep one")
-        _known(key, params, now)
-        if not _stands(key, written, now):
             raise ParamsError(
-                f"params.yaml has no train_fusion.{key}, and a preset changes only what is there: "
-                f"write its value there first, {now[key]}"
+                f"--space {argument!r}: write KEY=RANGE, e.g. learning_rate=log:1e-4:1e-2"
             )
-        space[key] = _distribution(key, text, now[key])
-        _edges_are_valid(key, space[key], params)
+        if key in space:
+            raise ParamsError(f"--space {key} is given twice: keep one")
+        _check_key(key, params, current)
+        if not _is_written(key, written, current):
+            raise ParamsError(
+                f"params.yaml has no train_fusion.{key}, and a preset changes only existing keys: "
+                f"add it with its current value, {current[key]}"
+            )
+        space[key] = _distribution(key, text, current[key])
+        _check_bounds(key, space[key], params)
     return space
 
 
-def rounded(drawn: Mapping[str, Value], space: Space) -> Values:
-    """Cut numbers drawn from a range to the figures that count; choices stay as they were given."""
+def round_values(drawn: Mapping[str, Value], space: Space) -> Values:
+    """Round numbers drawn from a range to `DIGITS` significant digits; choices stay as given."""
     return {
         key: float(f"{value:.{DIGITS}g}")
         if isinstance(value, float) and isinstance(space[key], FloatDistribution)
@@ -85,51 +89,51 @@ def rounded(drawn: Mapping[str, Value], space: Space) -> Values:
     }
 
 
-def holds(space: Space, values: Mapping[str, Value]) -> bool:
-    """Tell whether the space could have drawn these values."""
-    return all(_holds(one, values[key]) for key, one in space.items())
+def contains(space: Space, values: Mapping[str, Value]) -> bool:
+    """Return whether the space contains these values."""
+    return all(_contains(distribution, values[key]) for key, distribution in space.items())
 
 
-def _holds(one: BaseDistribution, value: Value) -> bool:
-    if isinstance(one, CategoricalDistribution):
-        return value in one.choices
-    if not isinstance(one, (IntDistribution, FloatDistribution)) or value is None:
+def _contains(distribution: BaseDistribution, value: Value) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    if not isinstance(distribution, (IntDistribution, FloatDistribution)) or value is None:
         return False
-    return not isinstance(value, str) and one.low <= value <= one.high
+    return not isinstance(value, str) and distribution.low <= value <= distribution.high
 
 
-def _known(key: str, params: TrainFusion, now: Values) -> None:
+def _check_key(key: str, params: TrainFusion, current: Values) -> None:
     if key in FIXED:
-        raise ParamsError(f"--space {key}: a sweep holds it as it is; set it in params.yaml")
-    if key not in now:
+        raise ParamsError(f"--space {key}: it cannot be swept; set it in params.yaml")
+    if key not in current:
         raise ParamsError(
             f"--space {key}: train_fusion with model {params.model} has no such value to sweep; "
-            f"it has {', '.join(now)}.{registry.hint(key, now)}"
+            f"it has {', '.join(current)}.{registry.did_you_mean(key, current)}"
         )
 
 
-def _stands(key: str, written: Mapping[str, Any], now: Values) -> bool:
-    place: Any = written
-    for step in key.split("."):
-        if not isinstance(place, Mapping) or step not in place:
+def _is_written(key: str, written: Mapping[str, Any], current: Values) -> bool:
+    section: Any = written
+    for name in key.split("."):
+        if not isinstance(section, Mapping) or name not in section:
             return False
-        place = place[step]
-    return key in now
+        section = section[name]
+    return key in current
 
 
-def _distribution(key: str, text: str, now: Value) -> BaseDistribution:
+def _distribution(key: str, text: str, current: Value) -> BaseDistribution:
     if ":" not in text:
-        choices = [_value(word.strip(), now) for word in text.split(",")]
+        choices = [_value(word.strip(), current) for word in text.split(",")]
         if len(set(choices)) < max(2, len(choices)):
             raise ParamsError(
                 f"--space {key}={text}: give a range, low:high, or two or more different values"
             )
         return CategoricalDistribution(choices)
     low, _, high = text.removeprefix(LOG).partition(":")
-    kind = int if _whole(low, high, now) else float
+    kind = int if _is_integer(low, high, current) else float
     try:
-        if isinstance(now, (bool, str)):
-            raise ValueError(f"{now!r} is no number")
+        if isinstance(current, (bool, str)):
+            raise ValueError(f"{current!r} is not a number")
         if not kind(low) < kind(high) < math.inf:
             raise ValueError(f"{low} is not below {high}")
         if kind is int:
@@ -138,22 +142,22 @@ def _distribution(key: str, text: str, now: Value) -> BaseDistribution:
     except ValueError as error:
         raise ParamsError(
             f"--space {key}={text}: {error}. Write low:high or log:low:high, as the value has "
-            f"{now} now"
+            f"{current} now"
         ) from error
 
 
-def _whole(low: str, high: str, now: Value) -> bool:
-    """Tell whether a range is of whole numbers: as the parameter is, else as it is written."""
-    if now is None:
+def _is_integer(low: str, high: str, current: Value) -> bool:
+    """Return whether a range is of integers: as the current value is, else as it is written."""
+    if current is None:
         return low.isdigit() and high.isdigit()
-    return isinstance(now, int)
+    return isinstance(current, int)
 
 
-def _value(word: str, now: Value) -> Value:
-    """Read one value: of the kind the parameter has now, where the word allows it."""
+def _value(word: str, current: Value) -> Value:
+    """Parse one value, as the type of the current one if possible."""
     if word in WORDS:
         return WORDS[word]
-    for kind in (float,) if isinstance(now, float) else (int, float):
+    for kind in (float,) if isinstance(current, float) else (int, float):
         try:
             return kind(word)
         except ValueError:
@@ -161,18 +165,17 @@ def _value(word: str, now: Value) -> Value:
     return word
 
 
-def _edges_are_valid(key: str, one: BaseDistribution, params: TrainFusion) -> None:
-    """Refuse a value that no other one could mend: where two must agree, the trial will tell."""
-    if isinstance(one, CategoricalDistribution):
-        edges: Sequence[Any] = one.choices
-    elif isinstance(one, (IntDistribution, FloatDistribution)):
-        edges = (one.low, one.high)
-    for value in edges:
+def _check_bounds(key: str, distribution: BaseDistribution, params: TrainFusion) -> None:
+    """Check that the bounds are valid by themselves; combinations are checked trial by trial."""
+    if isinstance(distribution, CategoricalDistribution):
+        bounds: Sequence[Any] = distribution.choices
+    elif isinstance(distribution, (IntDistribution, FloatDistribution)):
+        bounds = (distribution.low, distribution.high)
+    for value in bounds:
         try:
-            changed(params, {key: value})
+            with_values(params, {key: value})
         except ParamsError as error:
             cause = error.__cause__
-            if not isinstance(cause, ValidationError) or any(
-                fault["loc"] for fault in cause.errors()
-            ):
+            # A combination of fields that is not valid has no location.
+            if not isinstance(cause, ValidationError) or any(e["loc"] for e in cause.errors()):
                 raise ParamsError(f"--space {key}: {error}") from error

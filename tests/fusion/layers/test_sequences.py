@@ -1,10 +1,10 @@
-"""Layers over sequences: padding changes nothing, and of nothing comes zero, never NaN."""
+"""Layers over sequences: padding has no effect, and an empty sequence gives zeros, never NaN."""
 
 import math
 
 import pytest
 import torch
-from made_clips import made_batch
+from made_clips import make_batch
 
 from ecmf.fusion.base import SourceShape
 from ecmf.fusion.layers.sequences import (
@@ -12,9 +12,9 @@ from ecmf.fusion.layers.sequences import (
     StepProjection,
     Transformer,
     TransformerLayer,
-    joined,
-    resampled,
-    with_positions,
+    add_positions,
+    concatenate,
+    resample,
 )
 
 WIDTH = 8
@@ -27,24 +27,24 @@ LAYERS = {
 
 
 @pytest.fixture(autouse=True)
-def the_same_chance_every_time():
+def fixed_seed():
     torch.manual_seed(0)
 
 
-def made_streams():
+def make_streams():
     names = {"audio/a": STEPS, "text/b": OTHER_STEPS}
-    batch = made_batch(names, dims=dict.fromkeys(names, WIDTH))
+    batch = make_batch(names, dims=dict.fromkeys(names, WIDTH))
     return [(batch.rows[name], batch.masks[name]) for name in names]
 
 
 def padded(rows, mask):
-    """The same with noise in the padding, and more of it."""
+    """Return the sequence with noise in its padding, and three more steps of padding."""
     noisy = torch.where(mask[..., None], rows, torch.randn_like(rows))
     more = torch.randn(len(rows), 3, rows.shape[-1])
     return torch.cat([noisy, more], dim=1), torch.nn.functional.pad(mask, (0, 3))
 
 
-def ask(layer, queries, stream):
+def attend(layer, queries, stream):
     """Let the steps of `queries` attend to those of `stream`."""
     if isinstance(layer, Attention):
         return layer(queries[0], *stream)
@@ -52,25 +52,25 @@ def ask(layer, queries, stream):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("asked", [0, 1], ids=["itself", "another"])
-def test_what_stands_in_the_padding_changes_no_real_step(name, asked):
-    layer, streams = LAYERS[name]().eval(), made_streams()
+@pytest.mark.parametrize("context", [0, 1], ids=["itself", "another"])
+def test_padding_values_change_no_real_step(name, context):
+    layer, streams = LAYERS[name]().eval(), make_streams()
     mask = streams[0][1]
     more = [padded(*stream) for stream in streams]
-    before = ask(layer, streams[0], streams[asked])
-    after = ask(layer, more[0], more[asked])[:, : mask.shape[1]]
+    before = attend(layer, streams[0], streams[context])
+    after = attend(layer, more[0], more[context])[:, : mask.shape[1]]
     assert before[mask].abs().sum() > 0
     assert torch.allclose(before[mask], after[mask], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["TransformerLayer", "Transformer"])
-def test_what_is_masked_comes_out_as_zeros(name):
-    rows, mask = padded(*made_streams()[0])
+def test_masked_steps_become_zeros(name):
+    rows, mask = padded(*make_streams()[0])
     assert (LAYERS[name]()(rows, mask)[~mask] == 0).all()
 
 
-def test_attention_over_nothing_is_zeros_and_has_no_gradient_that_is_not_a_number():
-    layer, (queries, stream) = LAYERS["Attention"](), made_streams()
+def test_attention_to_an_empty_sequence_is_zero_and_has_finite_gradients():
+    layer, (queries, stream) = LAYERS["Attention"](), make_streams()
     rows = stream[0].requires_grad_()
     attended = layer(queries[0], rows, stream[1])
     assert (attended[3] == 0).all() and (attended[:3].abs().sum(dim=2) > 0).all()
@@ -79,50 +79,50 @@ def test_attention_over_nothing_is_zeros_and_has_no_gradient_that_is_not_a_numbe
         assert gradient.isfinite().all() and gradient.abs().sum() > 0
 
 
-def test_a_layer_whose_other_sequence_is_absent_leaves_the_residual():
-    layer, (queries, _) = LAYERS["TransformerLayer"]().eval(), made_streams()
+def test_a_layer_whose_context_is_empty_returns_the_residual():
+    layer, (queries, _) = LAYERS["TransformerLayer"]().eval(), make_streams()
     rows, mask = queries
-    nothing = (rows, torch.zeros_like(mask))
+    empty = (rows, torch.zeros_like(mask))
     expected = (rows + layer.feed_forward(layer.feed_norm(rows))) * mask[..., None]
-    assert torch.allclose(layer(rows, mask, nothing), expected)
+    assert torch.allclose(layer(rows, mask, empty), expected)
 
 
-def test_heads_that_do_not_share_the_width_are_refused():
+def test_heads_that_do_not_divide_the_width_are_refused():
     with pytest.raises(ValueError, match="width 8 is no multiple of heads 3"):
         Attention(WIDTH, 3, 0.0)
 
 
-def test_joined_streams_stand_one_after_the_other():
-    streams = made_streams()
-    rows, mask = joined(streams)
+def test_streams_are_concatenated_in_order():
+    streams = make_streams()
+    rows, mask = concatenate(streams)
     assert torch.equal(rows[:, :4], streams[0][0]) and torch.equal(rows[:, 4:], streams[1][0])
     assert mask.sum(dim=1).tolist() == [5, 5, 2, 3]
 
 
-def test_a_projection_hides_features_of_its_inputs_in_training_alone():
-    batch = made_batch({"audio/a": [5, 5]}, dims={"audio/a": 40})
+def test_a_projection_drops_features_of_its_inputs_in_training_alone():
+    batch = make_batch({"audio/a": [5, 5]}, dims={"audio/a": 40})
     projection = StepProjection([SourceShape("audio/a", 40)], WIDTH, dropout=0.0)
     projection.norm[0] = torch.nn.Identity()
-    ((learned, mask),) = projection(batch)
+    ((training, mask),) = projection(batch)
     assert mask is batch.masks["audio/a"]
-    ((told, _),) = projection.eval()(batch)
-    assert torch.allclose(told, projection.linear[0](batch.rows["audio/a"]))
-    assert not torch.allclose(learned, told)
+    ((evaluation, _),) = projection.eval()(batch)
+    assert torch.allclose(evaluation, projection.linear[0](batch.rows["audio/a"]))
+    assert not torch.allclose(training, evaluation)
 
 
 def test_positions_are_the_sines_and_cosines_of_the_paper():
     steps, width = 7, 5
-    found = with_positions(torch.zeros(2, steps, width))
+    actual = add_positions(torch.zeros(2, steps, width))
     for step in range(steps):
         angles = [step * 10_000 ** (-number / 3) for number in range(3)]
         expected = [math.sin(angle) for angle in angles] + [math.cos(angle) for angle in angles]
-        assert found[1, step].tolist() == pytest.approx(expected[:width], abs=1e-6)
+        assert actual[1, step].tolist() == pytest.approx(expected[:width], abs=1e-6)
     rows = torch.randn(2, steps, width)
-    assert torch.equal(with_positions(rows), rows + found)
+    assert torch.equal(add_positions(rows), rows + actual)
 
 
 @pytest.mark.parametrize(
-    ("told", "steps", "expected"),
+    ("values", "steps", "expected"),
     [
         ([0.0, 1.0, 2.0], 5, [0.0, 0.5, 1.0, 1.5, 2.0]),
         ([0.0, 4.0, 2.0, 6.0], 2, [0.0, 6.0]),
@@ -132,17 +132,17 @@ def test_positions_are_the_sines_and_cosines_of_the_paper():
         ([], 3, [0.0, 0.0, 0.0]),
     ],
 )
-def test_a_sequence_is_resampled_between_its_real_steps(told, steps, expected):
-    rows = torch.full((1, 6, 1), 100.0)  # of the padding nothing is taken
-    rows[0, : len(told), 0] = torch.tensor(told)
-    mask = torch.arange(6)[None] < len(told)
-    assert resampled(rows, mask, steps)[0, :, 0].tolist() == pytest.approx(expected)
+def test_a_sequence_is_resampled_between_its_real_steps(values, steps, expected):
+    rows = torch.full((1, 6, 1), 100.0)  # the padding
+    rows[0, : len(values), 0] = torch.tensor(values)
+    mask = torch.arange(6)[None] < len(values)
+    assert resample(rows, mask, steps)[0, :, 0].tolist() == pytest.approx(expected)
 
 
-def test_half_precision_does_not_lose_the_place_of_a_step():
+def test_half_precision_does_not_lose_the_position_of_a_step():
     mask = torch.ones(1, 400, dtype=torch.bool)
     rows = torch.randn(1, 400, WIDTH)
-    expected = resampled(rows, mask, 9)
-    assert torch.allclose(resampled(rows.bfloat16(), mask, 9).float(), expected, atol=0.05)
-    positions = with_positions(torch.zeros(1, 400, WIDTH, dtype=torch.bfloat16))[0].float()
-    assert torch.allclose(positions, with_positions(torch.zeros(1, 400, WIDTH))[0], atol=0.01)
+    expected = resample(rows, mask, 9)
+    assert torch.allclose(resample(rows.bfloat16(), mask, 9).float(), expected, atol=0.05)
+    positions = add_positions(torch.zeros(1, 400, WIDTH, dtype=torch.bfloat16))[0].float()
+    assert torch.allclose(positions, add_positions(torch.zeros(1, 400, WIDTH))[0], atol=0.01)

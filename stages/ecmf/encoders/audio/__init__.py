@@ -1,1 +1,1 @@
-"""Encoders of audio: a waveform in, one row per window or per step out."""
+"""Audio encoders: from a waveform to one row per clip, window or step."""

@@ -1,10 +1,10 @@
-"""HuBERT, wav2vec2, WavLM, data2vec-audio, Whisper's encoder, AST: a voice as a network hears it.
+"""Encode speech with HuBERT, wav2vec2, WavLM, data2vec-audio, Whisper's encoder or AST.
 
-Sound is prepared as the authors of the weights prepare it: by the feature extractor that lies
-beside them. A long clip is cut between steps of the network, so that its windows hold the very
-steps of the whole clip, each once, none is shorter than half a full one, and no padding enters a
-mean. What is scaled by mean and deviation is so over the whole clip, before it is cut; Whisper's
-log-mel is floored below the loudest moment of its window.
+Audio is preprocessed as the authors of the weights do it: by the feature extractor that is stored
+with them. A long clip is cut between steps of the network, so that its windows hold exactly the
+steps of the whole clip, each once; no window is shorter than half a full one, and no padding enters
+a mean. Normalisation by mean and deviation covers the whole clip, before it is cut; Whisper's
+log-mel has a floor relative to the loudest moment of its window.
 """
 
 import functools
@@ -19,47 +19,50 @@ import transformers
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from ecmf.acoustics.descriptors import spoken
-from ecmf.encoding.network import Network, Piece
-from ecmf.encoding.speech_models import KINDS, Patches, Window, cut
+from ecmf.acoustics.descriptors import trim_silence
+from ecmf.encoding.network import Chunk, Network
+from ecmf.encoding.speech_models import SPEECH_MODELS, SpectrogramTransformer, Window, split_windows
 from ecmf.errors import ParamsError
 from ecmf.execution import device
-from ecmf.media import SAMPLES_PER_SECOND, Features, Sound
-from ecmf.pretrained.transformers_model import Layers, Pretrained, locate
+from ecmf.media import SAMPLE_RATE, Audio, Features
+from ecmf.pretrained.transformers_model import LayerOptions, Pretrained, locate
 from ecmf.pretrained.weights import Weights
 
 
-class Options(Weights, Layers):
-    """Where the weights are, what makes a vector, and how many of them.
+class Options(Weights, LayerOptions):
+    """Weights, layers, windows and pooling.
 
-    `layers: [-4, -3, -2, -1]` are the features the field takes of HuBERT and its kin: the sum of
-    the last four layers. -1 is the network's own output, behind its last normalisation.
-
-    `rows`: one row per `clip` (the mean over the steps of all its windows), per `window` or per
-    `step` (20 ms; 100 ms with AST). `window_seconds`: longest stretch heard at once; None is 20,
-    or what the network fixes, and that is the most then (Whisper 30, AST 10.1). `pooling`: the mean
-    over `steps`; or over the two summary `tokens` of AST, as its authors do (Gong et al. 2021).
+    `layers: [-4, -3, -2, -1]` is the field's usual choice for HuBERT and similar networks: the sum
+    of the last four layers. -1 is the network's own output, after its last normalisation. The row
+    of a clip is the mean over the steps of all its windows. Whisper takes at most 30 s, AST 10.1 s;
+    AST's authors pool its `tokens` (Gong et al. 2021).
     """
 
-    rows: Literal["clip", "window", "step"] = "clip"
-    window_seconds: float | None = Field(None, ge=1)
-    pooling: Literal["steps", "tokens"] = "steps"
+    rows: Literal["clip", "window", "step"] = Field(
+        "clip", description="One row per `clip`, `window` or `step` (20 ms; 100 ms with AST)."
+    )
+    window_seconds: float | None = Field(
+        None, ge=1, description="Maximum window; null: 20, or the network's own length."
+    )
+    pooling: Literal["steps", "tokens"] = Field(
+        "steps", description="Mean over the `steps`, or over AST's two summary `tokens`."
+    )
 
     @model_validator(mode="after")
     def _tokens_have_no_time(self) -> Self:
         if self.pooling == "tokens" and self.rows == "step":
-            raise ValueError("tokens speak of a whole window: choose rows: window or rows: clip")
+            raise ValueError("tokens summarise a whole window: choose rows: window or rows: clip")
         return self
 
 
-class Encoder(Network[Sound]):
-    """Waveforms in; rows out, each at the middle of what it speaks of.
+class Encoder(Network[Audio]):
+    """Encode waveforms as rows, each at the middle of the audio that it covers.
 
-    Silence, sound below 0.1 s, and sound too short for one step (AST: 0.175 s) has no row.
+    Silence, audio below 0.1 s, and audio too short for one step (AST: 0.175 s) has no row.
 
     Raises:
-        ParamsError: the network is none of those above, hears another sampling rate than 16 kHz, or
-            has not the layers, windows or tokens that are asked for.
+        ParamsError: the network is none of the above, expects another sample rate than 16 kHz, or
+            lacks the chosen layers, windows or tokens.
         MissingFileError: the weights or the settings of their feature extractor are absent, or do
             not belong together.
     """
@@ -68,64 +71,67 @@ class Encoder(Network[Sound]):
         self._options = options
         self._pretrained = locate(options)
         config = self._pretrained.config
-        if config.model_type not in KINDS:
+        if config.model_type not in SPEECH_MODELS:
             raise ParamsError(
-                f"no sound is heard by {config.model_type!r}: only {', '.join(KINDS)}"
+                f"{self._pretrained.folder} holds {config.model_type!r}, not one of "
+                f"{', '.join(SPEECH_MODELS)}"
             )
-        self._kind = KINDS[config.model_type](config, _extractor(self._pretrained))
-        options.check(config.num_hidden_layers + 1)
-        if options.pooling == "tokens" and not isinstance(self._kind, Patches):
+        self._model = SPEECH_MODELS[config.model_type](config, _extractor(self._pretrained))
+        options.check_layers(config.num_hidden_layers + 1)
+        if options.pooling == "tokens" and not isinstance(self._model, SpectrogramTransformer):
             raise ParamsError(f"{config.model_type} has no summary tokens: leave out `pooling`")
-        self._most = self._kind.steps_within(options.window_seconds)
+        self._window_steps = self._model.steps_per_window(options.window_seconds)
         self.dim = options.dim(config.hidden_size)
         self.dtype = self._pretrained.dtype
         self.provenance: Mapping[str, Any] = {
             **self._pretrained.provenance,
             "network": config.model_type,
-            "samples_per_step": self._kind.hop,
-            "steps_per_window": self._most,
+            "samples_per_step": self._model.hop_length,
+            "steps_per_window": self._window_steps,
             "numpy": version("numpy"),
         }
 
     @functools.cached_property
     def _network(self) -> Any:
-        return self._kind.loaded(self._pretrained)
+        return self._model.load(self._pretrained)
 
     def _windows(self, samples: int) -> list[Window]:
-        return cut((samples - self._kind.field) // self._kind.hop + 1, self._most)
+        steps = (samples - self._model.receptive_field) // self._model.hop_length + 1
+        return split_windows(steps, self._window_steps)
 
-    def pieces(self, clip: Sound) -> Sequence[Piece]:
-        """One piece per window."""
-        waveform, _ = spoken(clip.samples, None)
+    def split(self, clip: Audio) -> Sequence[Chunk]:
+        """Preprocess a clip, one chunk per window."""
+        waveform, _ = trim_silence(clip.samples, None)
         windows = self._windows(len(waveform))
-        return self._kind.pieces(waveform, windows, self._most) if windows else []
+        return self._model.split(waveform, windows, self._window_steps) if windows else []
 
     def forward(self, batch: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Return the mean of each window, (pieces, dim), or its steps, (pieces, steps, dim)."""
+        """Compute the mean of each window, (chunks, dim), or its steps, (chunks, steps, dim)."""
         # torch on WavLM, whose mask is of bools and whose position bias is of floats
         warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-        with self._pretrained.computing():
+        with self._pretrained.inference():
             inputs = device.to_device(batch)
             valid = inputs.pop("valid", None)
-            # named one by one, no others are kept: all of a large network are gigabytes
-            wanted = list(self._options.layers) if self._options.inner else False
-            states = self._options.tokens(self._network(**inputs, output_hidden_states=wanted))
+            # only the named layers are kept: all of a large network are gigabytes
+            layers = list(self._options.layers) if self._options.needs_hidden_states else False
+            outputs = self._network(**inputs, output_hidden_states=layers)
+            states = self._options.select_states(outputs)
             if self._options.pooling == "tokens":
                 result = states[:, :2].mean(dim=1)
             else:
-                result = self._kind.steps(states)
+                result = self._model.to_steps(states)
                 if self._options.rows != "step":
                     result = _mean(result, valid)
         array: NDArray[Any] = result.cpu().numpy()
         return array
 
-    def join(self, clip: Sound, results: Sequence[NDArray[Any]]) -> Features:
-        """Weigh windows by their steps, or leave out the steps of padding."""
+    def merge(self, clip: Audio, results: Sequence[NDArray[Any]]) -> Features:
+        """Weight windows by their number of steps, or drop the steps of padding."""
         if not results:
-            return self.no_features()
+            return self.empty_features()
         windows = self._windows(len(clip.samples))
         counts = [end - first for first, end in windows]
-        times = self._kind.times(windows[-1][1])
+        times = self._model.times(windows[-1][1])
         if self._options.rows == "step":
             valid = [result[:count] for result, count in zip(results, counts, strict=True)]
             return self.features(np.concatenate(valid), times)
@@ -137,19 +143,19 @@ class Encoder(Network[Sound]):
 
 
 def _mean(states: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
-    """(pieces, steps, dim) -> (pieces, dim), over the valid steps only."""
+    """Average (chunks, steps, dim) over the valid steps: (chunks, dim)."""
     if valid is None:
         return states.mean(dim=1)
     return states.masked_fill(~valid[..., None], 0).sum(dim=1) / valid.sum(dim=1, keepdim=True)
 
 
 def _extractor(pretrained: Pretrained) -> Any:
-    """Load what prepares sound for the network; it must be made for 16 kHz."""
-    # without dither, which is noise by chance
-    extractor = pretrained.preprocessor(transformers.AutoFeatureExtractor, dither=0.0)
-    if extractor.sampling_rate != SAMPLES_PER_SECOND:
+    """Load the feature extractor; raises ParamsError unless it is made for 16 kHz."""
+    # without dither, which is random noise
+    extractor = pretrained.load_preprocessor(transformers.AutoFeatureExtractor, dither=0.0)
+    if extractor.sampling_rate != SAMPLE_RATE:
         raise ParamsError(
-            f"the network of {pretrained.folder} hears {extractor.sampling_rate} samples per "
-            f"second, sound here has {SAMPLES_PER_SECOND}: choose weights trained at 16 kHz"
+            f"{pretrained.folder} expects audio at {extractor.sampling_rate} Hz, but audio here "
+            f"has {SAMPLE_RATE} Hz: choose weights trained at 16 kHz"
         )
     return extractor

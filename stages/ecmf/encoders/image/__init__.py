@@ -1,1 +1,1 @@
-"""Encoders of images: whole frames and face crops go through the same ones."""
+"""Image encoders: whole frames and face crops go through the same ones."""

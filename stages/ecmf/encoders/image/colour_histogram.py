@@ -1,7 +1,7 @@
-"""Histograms of colour: which hues a picture has, how saturated and how bright they are.
+"""Encode an image as a histogram of its colours: hues, saturations and brightnesses.
 
-Needs no weights. Says nothing of where a colour is: a mood of light and scene, not an expression.
-M. J. Swain and D. H. Ballard, "Color indexing", IJCV 7 (1991).
+Needs no weights. The positions of colours are lost, so it captures the mood of light and scene, not
+an expression. M. J. Swain and D. H. Ballard, "Color indexing", IJCV 7 (1991).
 """
 
 from collections.abc import Sequence
@@ -12,40 +12,40 @@ import numpy as np
 from pydantic import Field
 
 from ecmf.config import Section
-from ecmf.encoding.base import per_picture
-from ecmf.media import RGB, Features, Pictures, Vectors
+from ecmf.encoding.base import encode_each_image
+from ecmf.media import RGB, Features, Images, Vectors
 
 RANGES = [0, 180, 0, 256, 0, 256]
 """OpenCV counts hue in steps of two degrees."""
 
 
 class Options(Section):
-    """How finely each axis is divided; a row has the product of the three."""
+    """Bins per axis; a row has the product of the three."""
 
-    hues: int = Field(8, ge=1, le=180)
-    saturations: int = Field(4, ge=1, le=256)
-    brightnesses: int = Field(4, ge=1, le=256)
+    hues: int = Field(8, ge=1, le=180, description="Number of bins of hue.")
+    saturations: int = Field(4, ge=1, le=256, description="Number of bins of saturation.")
+    brightnesses: int = Field(4, ge=1, le=256, description="Number of bins of brightness.")
 
 
 class Encoder:
-    """A picture in, a row out: the square root of the share of its pixels in each bin of colour.
+    """Encode each image as the square roots of the fractions of its pixels per bin of colour.
 
-    With the root every row has length 1, and the distance of two rows is that of Hellinger; a few
-    large plain areas do not drown all else.
+    With the root every row has length 1, and the distance of two rows is the Hellinger distance; a
+    few large plain areas do not dominate all else.
     """
 
-    needs_rows = True
+    reads_media = True
 
     def __init__(self, options: Options) -> None:
         self._bins = [options.hues, options.saturations, options.brightnesses]
         self.dim = options.hues * options.saturations * options.brightnesses
         self.provenance: dict[str, Any] = {"opencv": cv2.__version__}
 
-    def __call__(self, clips: Sequence[Pictures]) -> list[Features]:
-        """One row per picture, with the picture's time."""
-        return per_picture(clips, self._row, self.dim)
+    def __call__(self, clips: Sequence[Images]) -> list[Features]:
+        """Return one row per image, with the image's time."""
+        return encode_each_image(clips, self._row, self.dim)
 
     def _row(self, image: RGB) -> Vectors:
         hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-        pixels = cv2.calcHist([hsv], [0, 1, 2], None, self._bins, RANGES).ravel()
-        return np.asarray(np.sqrt(pixels / pixels.sum()), np.float32)
+        counts = cv2.calcHist([hsv], [0, 1, 2], None, self._bins, RANGES).ravel()
+        return np.asarray(np.sqrt(counts / counts.sum()), np.float32)

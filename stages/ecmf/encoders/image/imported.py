@@ -1,4 +1,4 @@
-"""Features of the pictures made elsewhere: see `ecmf.encoders.imported`."""
+"""Precomputed features, looked up by clip id: see `ecmf.encoding.precomputed`."""
 
 from ecmf.encoding.precomputed import Encoder, Options
 

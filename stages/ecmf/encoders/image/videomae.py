@@ -1,4 +1,4 @@
-"""VideoMAE: how a clip's pictures follow each other, seen by a network with pretrained weights.
+"""Encode the images of a clip together, as a video, with VideoMAE.
 
 Z. Tong et al., "VideoMAE: masked autoencoders are data-efficient learners for self-supervised video
 pre-training", NeurIPS 2022. Weights of MCG-NJU/videomae-base and its kin, fine-tuned or not.
@@ -13,29 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoImageProcessor, VideoMAEModel
 
-from ecmf.encoding.network import Network, Piece
+from ecmf.encoding.network import Chunk, Network
 from ecmf.errors import MissingFileError, ParamsError
 from ecmf.execution import device
-from ecmf.media import RGB, Features, Pictures, Seconds
-from ecmf.pretrained.transformers_model import Layers, locate
+from ecmf.media import RGB, Features, Images, Seconds
+from ecmf.pretrained.transformers_model import LayerOptions, locate
 from ecmf.pretrained.weights import Weights
 
 
-class Options(Weights, Layers):
-    """Which weights, and of which layers the tokens are averaged: the last, where nothing is said.
+class Options(Weights, LayerOptions):
+    """Weights and layers.
 
-    The mean over all tokens of the last layer is the official utterance feature of MER2025, but for
-    the choice of pictures.
+    The mean over all tokens of the last layer is the official utterance feature of MER2025, except
+    for the selection of images.
     """
 
 
-class Encoder(Network[Pictures]):
-    """The pictures of a clip in, one row in the middle of their times out.
+class Encoder(Network[Images]):
+    """Encode the images of a clip as one row, in the middle of their times.
 
-    The network looks at a fixed number of pictures, 16 as a rule. Of a clip those nearest to as
-    many points are taken that divide the time from its first to its last picture evenly; where a
-    clip has fewer, some come more than once. A long clip is so seen in larger steps than a short
-    one. Each two successive pictures are cut into tubes, and the row is the mean over the tubes.
+    The network takes a fixed number of images, usually 16: those nearest to as many points evenly
+    spaced in time from the first image to the last. If a clip has fewer, some occur more than once.
+    A long clip is thus sampled in larger steps than a short one. Each two successive images are cut
+    into tubes, and the row is the mean over the tubes.
     """
 
     def __init__(self, options: Options) -> None:
@@ -44,18 +44,18 @@ class Encoder(Network[Pictures]):
         config = self._pretrained.config
         if config.model_type != "videomae":
             raise ParamsError(
-                f"{self._pretrained.folder} holds a {config.model_type}, not a videomae: networks "
-                "that see one picture at a time belong to the member huggingface"
+                f"{self._pretrained.folder} holds {config.model_type!r}, not 'videomae': use the "
+                "encoder huggingface for networks that take one image at a time"
             )
-        options.check(config.num_hidden_layers + 1)
-        self._processor = self._pretrained.preprocessor(AutoImageProcessor, backend="pil")
+        options.check_layers(config.num_hidden_layers + 1)
+        self._processor = self._pretrained.load_preprocessor(AutoImageProcessor, backend="pil")
         self._frames = int(config.num_frames)
         expected = (self._frames, config.num_channels, config.image_size, config.image_size)
-        found = np.shape(self._pixels([np.zeros((240, 320, 3), np.uint8)] * self._frames))
-        if found != expected:
+        shape = np.shape(self._pixels([np.zeros((240, 320, 3), np.uint8)] * self._frames))
+        if shape != expected:
             raise MissingFileError(
-                f"the {type(self._processor).__name__} in {self._pretrained.folder} makes {found} "
-                f"of a clip, but the network reads {expected}: take the one of these weights"
+                f"the {type(self._processor).__name__} in {self._pretrained.folder} makes {shape} "
+                f"of a clip, but the network reads {expected}: use the processor of these weights"
             )
         self.dim = options.dim(config.hidden_size)
         self.dtype = self._pretrained.dtype
@@ -66,42 +66,47 @@ class Encoder(Network[Pictures]):
             "pillow": version("pillow"),
         }
 
-    def pieces(self, clip: Pictures) -> Sequence[Piece]:
-        """The chosen pictures of a clip, (frames, 3, height, width), float32."""
+    def split(self, clip: Images) -> Sequence[Chunk]:
+        """Select and preprocess images: one chunk, (frames, 3, height, width), float32."""
         if not len(clip.images):
             return []
-        chosen, places = np.unique(evenly(clip.times, self._frames), return_inverse=True)
-        pixels = self._pixels([clip.images[number] for number in chosen])
-        return [Piece({"pixel_values": pixels[places]})]
+        # each selected image is preprocessed once, though it may occur more than once
+        selected, positions = np.unique(
+            evenly_spaced(clip.times, self._frames), return_inverse=True
+        )
+        pixels = self._pixels([clip.images[index] for index in selected])
+        return [Chunk({"pixel_values": pixels[positions]})]
 
     def forward(self, batch: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Clips, (clips, frames, 3, height, width), in; rows (clips, dim) out."""
-        with self._pretrained.computing():
+        """Compute rows (clips, dim) from images (clips, frames, 3, height, width)."""
+        with self._pretrained.inference():
             outputs = self._network(
-                **device.to_device(batch), output_hidden_states=self._options.inner
+                **device.to_device(batch), output_hidden_states=self._options.needs_hidden_states
             )
-            rows: NDArray[Any] = self._options.tokens(outputs).mean(dim=1).cpu().numpy()
+            rows: NDArray[Any] = self._options.select_states(outputs).mean(dim=1).cpu().numpy()
         return rows
 
-    def join(self, clip: Pictures, results: Sequence[NDArray[Any]]) -> Features:
-        """One row for the clip; none where it has no picture."""
+    def merge(self, clip: Images, results: Sequence[NDArray[Any]]) -> Features:
+        """Return one row for the clip, or none if it has no image."""
         if not results:
-            return self.no_features()
+            return self.empty_features()
         return self.features(np.stack(results), (clip.times[:1] + clip.times[-1:]) / 2)
 
     @functools.cached_property
     def _network(self) -> Any:
-        return self._pretrained.model(VideoMAEModel)
+        return self._pretrained.load_model(VideoMAEModel)
 
     def _pixels(self, images: Sequence[RGB]) -> NDArray[np.float32]:
-        made = self._processor(list(images), return_tensors="np", input_data_format="channels_last")
-        return np.asarray(made["pixel_values"][0], np.float32)
+        inputs = self._processor(
+            list(images), return_tensors="np", input_data_format="channels_last"
+        )
+        return np.asarray(inputs["pixel_values"][0], np.float32)
 
 
-def evenly(times: Seconds, count: int) -> NDArray[np.intp]:
-    """Which of the pictures taken at `times` are nearest to `count` points evenly spread in time.
+def evenly_spaced(times: Seconds, count: int) -> NDArray[np.intp]:
+    """Return the indices of the images nearest to `count` points evenly spaced in time.
 
-    From the first picture to the last; between two that are equally near, the earlier one.
+    The points go from the first image to the last; of two equally near images the earlier is taken.
     """
     points = np.linspace(times[0], times[-1], count)
     nearest: NDArray[np.intp] = np.abs(times[None, :] - points[:, None]).argmin(axis=1)

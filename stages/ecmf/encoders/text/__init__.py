@@ -1,1 +1,1 @@
-"""Encoders of text: a transcript, raw, enriched or in its dialogue, in; one row out."""
+"""Text encoders: from a transcript (raw, enriched or with its dialogue) to one row."""

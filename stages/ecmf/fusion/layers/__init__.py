@@ -1,4 +1,4 @@
-"""Layers that fusion models are built of: pooling, attention, dropout over padded sequences.
+"""Layers shared by the fusion models: pooling, attention and dropout over padded sequences.
 
-Rows with masks in, rows or vectors out; nothing here knows labels.
+They map rows and masks to rows or vectors, and know no labels.
 """

@@ -1,9 +1,8 @@
-"""Numbers in training -> the same with a share of them set to zero, and the others larger for it.
+"""Dropout that is fast on a CPU, and dropout of whole input features.
 
-What `torch.nn.Dropout` does, for a fifth of its price on a CPU: torch draws one number of its
-Mersenne twister per element there, which costs two fifths of a small model's products. Here
-four elements share the 64 bits of one draw, so a share is met to 1 in 65,536. A GPU draws fast
-enough, and keeps torch's own.
+`torch.nn.Dropout` costs five times as much on a CPU: it draws one number of the Mersenne twister
+per element, which costs two fifths of a small model's matrix products. Here four elements share the
+64 bits of one draw, so a rate is met to 1 in 65,536. A GPU draws fast enough, and uses torch's own.
 """
 
 import math
@@ -16,13 +15,13 @@ LEVELS = 1 << 16
 ELEMENTS_PER_DRAW = 4
 
 
-def dropout(values: Tensor, share: float, training: bool) -> Tensor:
-    """Set a `share` of the values to zero and divide the others by what is left, in training."""
-    dropped = min(round(share * LEVELS), LEVELS - 1)
+def dropout(values: Tensor, rate: float, training: bool) -> Tensor:
+    """Set values to zero with probability `rate` and divide the others by 1 - rate, in training."""
+    dropped = min(round(rate * LEVELS), LEVELS - 1)
     if not training or not dropped:
         return values
     if values.device.type != "cpu":
-        return functional.dropout(values, share)
+        return functional.dropout(values, rate)
     draws = -(-values.numel() // ELEMENTS_PER_DRAW)
     bits = torch.randint(-(1 << 63), (1 << 63) - 1, (draws,)).view(torch.int16)
     # The lowest `dropped` of all levels become 0, all others 1: a comparison is slower than this,
@@ -34,39 +33,39 @@ def dropout(values: Tensor, share: float, training: bool) -> Tensor:
 
 
 class Dropout(nn.Module):
-    """`dropout` as a layer."""
+    """Apply `dropout` as a layer."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, rate: float) -> None:
         super().__init__()
-        self.share = share
+        self.rate = rate
 
     def forward(self, values: Tensor) -> Tensor:
-        """Drop in training alone."""
-        return dropout(values, self.share, self.training)
+        """Drop values of any shape, in training alone."""
+        return dropout(values, self.rate, self.training)
 
 
-NUMBERS_READ = 32
-"""Of a source of so many numbers nearly all are read in training; of a wider one the geometric mean
-of this and its width."""
+NARROW_WIDTH = 32
+"""Features of a source up to which nearly all are kept in training. Of a wider source the geometric
+mean of this number and its width is kept."""
 
-LEAST_SHARE = 0.1
+MIN_INPUT_DROPOUT = 0.1
 
 
 class InputDropout(nn.Module):
-    """Hide features of a source in training, the same in all steps of a clip: the more, the wider.
+    """Drop features of a source in training, at a rate that grows with its width.
 
-    A source of many numbers is learned by heart first, and then is surer of a speaker whom it has
-    not heard than it is right, so that it outvotes a narrow one. Shares are 0.1, 0.6 and 0.8 for
-    35, 192 and 678 numbers. One mask per clip (arXiv 1512.05287) costs next to nothing.
+    A wide source is memorised first, becomes over-confident on unseen speakers, and then outweighs
+    a narrow source. The rates for 35, 192 and 678 features are 0.1, 0.6 and 0.8. All steps of a
+    clip share one mask (arXiv 1512.05287), which costs next to nothing.
     """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.share = max(LEAST_SHARE, 1 - math.sqrt(NUMBERS_READ / dim))
+        self.rate = max(MIN_INPUT_DROPOUT, 1 - math.sqrt(NARROW_WIDTH / dim))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Hide features of (clips, dim) or (clips, steps, dim)."""
+        """Drop features of (clips, dim) or (clips, steps, dim)."""
         if not self.training:
             return rows
-        each = rows if rows.ndim == 2 else rows[:, :1]
-        return rows * dropout(torch.ones_like(each), self.share, training=True)
+        first_step = rows if rows.ndim == 2 else rows[:, :1]
+        return rows * dropout(torch.ones_like(first_step), self.rate, training=True)

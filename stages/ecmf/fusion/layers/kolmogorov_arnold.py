@@ -1,6 +1,6 @@
-"""What stands in for linear layers and for normalisation: a curve on every edge, dynamic tanh.
+"""Kolmogorov-Arnold layers and dynamic tanh, in place of linear layers and layer normalisation.
 
-Everything works on the last dimension and looks at no other row, so padding needs no care here.
+Both work on the last dimension and on each row by itself, so that padding needs no mask.
 """
 
 import torch
@@ -9,32 +9,32 @@ from torch.nn import functional
 
 
 class KolmogorovArnold(nn.Module):
-    """Sum over inputs of a learned function of each (arXiv 2404.19756): (…, dim) -> (…, width).
+    """Sum a learned function of each input (arXiv 2404.19756): (…, dim) -> (…, width).
 
-    Each function is `w SiLU(x)` plus bell curves at `bells` places evenly over [-1, 1], which stand
-    in for the cubic splines they nearly are, at half the cost (arXiv 2405.06721); outside they fade
-    to nothing and the first term is what is left. The places do not adapt.
+    Each function is `w SiLU(x)` plus Gaussian basis functions, whose `bases` centres are fixed and
+    evenly spaced over [-1, 1]. They approximate cubic splines at half the cost (arXiv 2405.06721).
+    Outside of [-1, 1] they fade, and the first term remains.
     """
 
     places: Tensor
 
-    def __init__(self, dim: int, width: int, bells: int) -> None:
+    def __init__(self, dim: int, width: int, bases: int) -> None:
         super().__init__()
-        self.distance = 2 / (bells - 1)
-        self.register_buffer("places", torch.linspace(-1, 1, bells), persistent=False)
+        self.distance = 2 / (bases - 1)
+        self.register_buffer("places", torch.linspace(-1, 1, bases), persistent=False)
         self.base = nn.Linear(dim, width)
-        self.curves = nn.Linear(dim * bells, width, bias=False)
+        self.curves = nn.Linear(dim * bases, width, bias=False)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Sum the functions of the inputs."""
-        away = (rows.unsqueeze(-1) - self.places) / self.distance
-        bells = (-away.square()).exp().flatten(-2)
-        summed: Tensor = self.base(functional.silu(rows)) + self.curves(bells)
+        offset = (rows.unsqueeze(-1) - self.places) / self.distance
+        gaussians = (-offset.square()).exp().flatten(-2)
+        summed: Tensor = self.base(functional.silu(rows)) + self.curves(gaussians)
         return summed
 
 
 class DynamicTanh(nn.Module):
-    """`γ tanh(αx) + β` in the place of layer normalisation (arXiv 2503.10622): (…, width)."""
+    """Compute `γ tanh(αx) + β` in place of layer normalisation (arXiv 2503.10622): (…, width)."""
 
     def __init__(self, width: int, alpha: float = 0.5) -> None:
         super().__init__()
@@ -43,5 +43,5 @@ class DynamicTanh(nn.Module):
         self.beta = nn.Parameter(torch.zeros(width))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Squash the rows."""
+        """Transform each row on its own."""
         return self.gamma * torch.tanh(self.alpha * rows) + self.beta

@@ -1,18 +1,24 @@
-"""What every member built of multi-head attention lets one choose."""
+"""Options that fusion models share: width, attention heads, layers, dropout."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from ecmf.config import Section
 
+Width = Annotated[int, Field(ge=1, description="Width of the hidden vectors.")]
+Heads = Annotated[int, Field(ge=1, description="Attention heads; they must divide the width.")]
+Layers = Annotated[int, Field(ge=1, description="Layers of each transformer.")]
+DropoutRate = Annotated[float, Field(ge=0, lt=1, description="Dropout rate of hidden values.")]
+LossWeight = Annotated[float, Field(ge=0)]
+
 
 class AttentionOptions(Section):
-    """Width of every vector inside, heads that share it, and dropout; sizes for small sets."""
+    """Sizes of a model with multi-head attention; the defaults suit small corpora."""
 
-    width: int = Field(64, ge=1)
-    heads: int = Field(4, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
+    width: Width = 64
+    heads: Heads = 4
+    dropout: DropoutRate = 0.3
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:

@@ -1,4 +1,4 @@
-"""A source's rows -> one vector per clip."""
+"""Pooling of the steps of a source to one vector per clip."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -11,24 +11,24 @@ from ecmf.fusion.layers.dropout import Dropout, InputDropout
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last dimension among what `mask` allows; zeros where nothing is."""
+    """Softmax over the unmasked entries of the last dimension; zeros where all are masked."""
     weights = torch.softmax(scores.masked_fill(~mask, torch.finfo(scores.dtype).min), dim=-1)
     return weights * mask
 
 
 def masked_mean(rows: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the real steps: (clips, steps, width) -> (clips, width); of none, zeros."""
+    """Average the real steps: (clips, steps, width) -> (clips, width); zeros without any."""
     count = mask.sum(dim=1, keepdim=True).clamp(min=1)
     return (rows * mask.unsqueeze(-1)).sum(dim=1) / count
 
 
 def mean_where(numbers: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the real numbers: (clips, steps) -> (clips,); of none, zero."""
+    """Average the unmasked numbers: (clips, steps) -> (clips,); zero without any."""
     return masked_mean(numbers.unsqueeze(-1), mask).squeeze(-1)
 
 
 def last_step(rows: Tensor, mask: Tensor) -> Tensor:
-    """Return the last real step: (clips, steps, width) -> (clips, width); of none, the first.
+    """Return the last real step: (clips, steps, width) -> (clips, width); the first without any.
 
     Real steps come first in every sequence.
     """
@@ -37,10 +37,9 @@ def last_step(rows: Tensor, mask: Tensor) -> Tensor:
 
 
 class AttentionPooling(nn.Module):
-    """Weigh the steps of a sequence: `α = softmax_t(w^T tanh(W x_t))`, `Σ_t α_t x_t`.
+    """Pool the steps of a sequence: `α = softmax_t(w^T tanh(W x_t))`, `Σ_t α_t x_t`.
 
-    (clips, steps, dim) with mask (clips, steps) -> (clips, dim); a sequence without a real step
-    gives zeros.
+    (clips, steps, dim) with mask (clips, steps) -> (clips, dim); zeros without a real step.
     """
 
     def __init__(self, dim: int, hidden: int) -> None:
@@ -51,16 +50,16 @@ class AttentionPooling(nn.Module):
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Pool over the steps."""
         if rows.shape[1] == 1:
-            return rows.squeeze(1)  # nothing to weigh
+            return rows.squeeze(1)  # its weight is one
         return torch.einsum("bt,btd->bd", self.weights(rows, mask), rows)
 
     def weights(self, rows: Tensor, mask: Tensor) -> Tensor:
-        """Return how much each step counts, (clips, steps)."""
+        """Return the weight of each step, (clips, steps)."""
         return masked_softmax(self.score(torch.tanh(self.hidden(rows))).squeeze(-1), mask)
 
 
 class MeanPooling(nn.Module):
-    """The mean of the real steps: (clips, steps, dim) with mask (clips, steps) -> (clips, dim)."""
+    """Average the real steps: (clips, steps, dim) with mask (clips, steps) -> (clips, dim)."""
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Pool over the steps."""
@@ -70,9 +69,9 @@ class MeanPooling(nn.Module):
 
 
 class SourceProjection(nn.Module):
-    """Every source brought to one width: `LN(W_m x + b_m)` of what is left of its features.
+    """Project every source to one width: `LN(W_m x + b_m)`.
 
-    What goes in loses features (`InputDropout`); what comes out, by `dropout`, single numbers.
+    `InputDropout` drops features of x in training; subclasses apply `dropout` to the result.
     """
 
     def __init__(self, sources: Sequence[SourceShape], width: int, dropout: float) -> None:
@@ -89,9 +88,9 @@ class SourceProjection(nn.Module):
 
 
 class Projection(SourceProjection):
-    """Every source pooled and brought to one width: `h_m = GELU(LN(W_m x_m + b_m))`, with dropout.
+    """Pool every source and project it to one width: `h_m = GELU(LN(W_m x_m + b_m))`, with dropout.
 
-    Batch -> (clips, sources, width); zeros where a clip does not have a source.
+    The result is (clips, sources, width), with zeros where a source is absent.
     """
 
     def __init__(self, sources: Sequence[SourceShape], width: int, dropout: float) -> None:

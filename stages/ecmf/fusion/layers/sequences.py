@@ -1,7 +1,7 @@
-"""Sequences with masks -> sequences: what the members that read steps are built of.
+"""Layers over padded sequences: step projection, attention, transformer, resampling.
 
-Everything is (clips, steps, width) with a mask (clips, steps). What is masked is zero, in and out,
-and changes nothing that is not; a sequence without a real step gives zeros, never NaN.
+Sequences are (clips, steps, width) with a mask (clips, steps). Masked steps are zero in and out and
+do not affect real ones. A sequence without a real step gives zeros, never NaN.
 """
 
 import math
@@ -16,20 +16,20 @@ from ecmf.fusion.layers.dropout import Dropout
 from ecmf.fusion.layers.pooling import SourceProjection
 
 Streams = list[tuple[Tensor, Tensor]]
-"""Per source its rows and their mask."""
+"""Rows (clips, steps, width) and mask (clips, steps) of each source."""
 
 
-def joined(streams: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """All steps of all streams as one sequence, and which are real."""
+def concatenate(streams: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return all steps of all streams as one sequence, and its mask."""
     rows, masks = zip(*streams, strict=True)
     return torch.cat(rows, dim=1), torch.cat(masks, dim=1)
 
 
 class StepProjection(SourceProjection):
-    """Every step of every source brought to one width: `LN(W_m x + b_m)`, with dropout."""
+    """Project every step of every source to one width: `LN(W_m x + b_m)`, with dropout."""
 
     def forward(self, batch: Batch) -> Streams:
-        """Project each source; (clips, steps, width) and its mask, in the order of the sources."""
+        """Return each source as (clips, steps, width) with its mask, in the order of `sources`."""
         return [
             (self.dropout(rows) * mask.unsqueeze(-1), mask)
             for rows, mask in zip(self.each(batch.rows.values()), batch.masks.values(), strict=True)
@@ -46,7 +46,7 @@ class Attention(nn.Module):
         self.heads = heads
         self.dropout = dropout
         self.query = nn.Linear(width, width)
-        # A bias of the keys adds the same to every score of a query: it could learn nothing.
+        # A bias of the keys would add the same to every score of a query: it has no effect.
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
@@ -54,14 +54,14 @@ class Attention(nn.Module):
     def forward(self, query: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
         """Attend: (clips, queries, width) to (clips, steps, width) -> (clips, queries, width).
 
-        Queries that have nothing to attend to get zeros.
+        The result is zeros where all of `rows` are masked.
         """
-        asked, known, told = self.query(query), self.key(rows), self.value(rows)
-        # Under vmap a linear layer with a bias answers in float32 although autocast asks for less;
-        # attention wants one type, and its gradient none that autocast has changed on the way.
+        query, key, value = self.query(query), self.key(rows), self.value(rows)
+        # Under vmap a linear layer with a bias returns float32 in spite of autocast. Attention
+        # needs one dtype for all three, and autocast must not change it again.
         queries, keys, values = (
-            part.to(known.dtype).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in (asked, known, told)
+            part.to(key.dtype).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (query, key, value)
         )
         some = mask.any(dim=1)[:, None, None]
         with torch.autocast(rows.device.type, enabled=False):
@@ -69,7 +69,7 @@ class Attention(nn.Module):
                 queries,
                 keys,
                 values,
-                attn_mask=mask[:, None, None, :] | ~some[..., None],  # over nothing: undefined
+                attn_mask=mask[:, None, None, :] | ~some[..., None],  # undefined if all masked
                 dropout_p=self.dropout if self.training else 0.0,
             )
         attended: Tensor = self.out(mixed.transpose(1, 2).flatten(2)) * some
@@ -90,9 +90,9 @@ class FeedForward(nn.Sequential):
 
 
 class TransformerLayer(nn.Module):
-    """Attention and feed-forward with residuals, normalised before each (arXiv 2002.04745).
+    """Pre-norm attention and feed-forward with residuals (arXiv 2002.04745).
 
-    The keys and values come from another sequence, or from the queries' own where none is given.
+    Keys and values come from the sequence `context`, or from `rows` itself without one.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -104,18 +104,18 @@ class TransformerLayer(nn.Module):
         self.feed_forward = FeedForward(width, dropout)
 
     def forward(
-        self, rows: Tensor, mask: Tensor, other: tuple[Tensor, Tensor] | None = None
+        self, rows: Tensor, mask: Tensor, context: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
-        """Mix the steps of `rows`, or what `other` has for them."""
+        """Return (clips, steps, width), zeros where `mask` is false."""
         query = self.norm(rows)
-        keys, key_mask = (query, mask) if other is None else (self.norm(other[0]), other[1])
+        keys, key_mask = (query, mask) if context is None else (self.norm(context[0]), context[1])
         rows = rows + self.dropout(self.attention(query, keys, key_mask))
         mixed: Tensor = rows + self.feed_forward(self.feed_norm(rows))
         return mixed * mask.unsqueeze(-1)
 
 
 class Transformer(nn.Module):
-    """A stack of layers over one sequence, or of one sequence attending to another; normalised."""
+    """Layers of self-attention, or of attention to `context`, and a final normalisation."""
 
     def __init__(self, width: int, heads: int, layers: int, dropout: float) -> None:
         super().__init__()
@@ -123,39 +123,39 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(
-        self, rows: Tensor, mask: Tensor, other: tuple[Tensor, Tensor] | None = None
+        self, rows: Tensor, mask: Tensor, context: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
-        """Go through the layers."""
+        """Return (clips, steps, width), zeros where `mask` is false."""
         for layer in self.layers:
-            rows = layer(rows, mask, other)
+            rows = layer(rows, mask, context)
         normalised: Tensor = self.norm(rows) * mask.unsqueeze(-1)
         return normalised
 
 
-def with_positions(rows: Tensor) -> Tensor:
-    """Add the sines and cosines of each step's number (arXiv 1706.03762, 3.5)."""
+def add_positions(rows: Tensor) -> Tensor:
+    """Add the sinusoidal encoding of each step's position (arXiv 1706.03762, 3.5)."""
     steps, width = rows.shape[-2:]
-    number = torch.arange(steps, device=rows.device, dtype=torch.float32)[:, None]
+    position = torch.arange(steps, device=rows.device, dtype=torch.float32)[:, None]
     half = -(-width // 2)
     rate = torch.exp(torch.arange(half, device=rows.device) * (-math.log(10_000) / max(half, 1)))
-    angle = number * rate
+    angle = position * rate
     return rows + torch.cat([angle.sin(), angle.cos()], dim=1)[:, :width].to(rows.dtype)
 
 
-def resampled(rows: Tensor, mask: Tensor, steps: int) -> Tensor:
-    """Bring the real steps of each sequence to `steps` of them, by linear interpolation.
+def resample(rows: Tensor, mask: Tensor, steps: int) -> Tensor:
+    """Resample the real steps of each sequence to `steps` by linear interpolation.
 
-    Streams of different rates get one time axis: both ends meet, and a single step stands for all.
-    (clips, any, width) -> (clips, steps, width); zeros where there is no real step. Real steps come
-    first in every sequence.
+    Streams of different rates get one time axis: first and last steps align, and a single step is
+    repeated. (clips, any, width) -> (clips, steps, width); zeros where there is no real step. Real
+    steps come first in every sequence.
     """
     count = mask.sum(dim=1, keepdim=True)
-    share = torch.linspace(0, 1, steps, device=rows.device)  # half precision loses the place
-    place = share * (count - 1).clamp(min=0)
-    lower = place.floor().long()
+    time = torch.linspace(0, 1, steps, device=rows.device)  # half precision is too coarse here
+    position = time * (count - 1).clamp(min=0)
+    lower = position.floor().long()
     upper = torch.minimum(lower + 1, (count - 1).clamp(min=0))
-    first, second = (
-        rows.gather(1, at[..., None].expand(-1, -1, rows.shape[-1])) for at in (lower, upper)
+    before, after = (
+        rows.gather(1, index[..., None].expand(-1, -1, rows.shape[-1])) for index in (lower, upper)
     )
-    between = torch.lerp(first, second, (place - lower).to(rows.dtype).unsqueeze(-1))
+    between = torch.lerp(before, after, (position - lower).to(rows.dtype).unsqueeze(-1))
     return between * (count > 0).unsqueeze(-1)

@@ -1,7 +1,7 @@
-"""Vectors of several sources -> their products: what tensor fusion is built of.
+"""Outer products of vectors, the operation of tensor fusion.
 
-With a one in front of every vector the outer product holds the product of every choice of sources,
-each vector by itself among them.
+With the constant 1 in front of each vector, the outer product holds the products of every subset of
+the sources, each vector by itself among them.
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def with_one(vectors: Tensor) -> Tensor:
-    """Put the constant 1 in front: (…, width) -> (…, 1 + width)."""
+def prepend_one(vectors: Tensor) -> Tensor:
+    """Prepend the constant 1: (…, width) -> (…, 1 + width)."""
     return functional.pad(vectors, (1, 0), value=1.0)
 
 
 def outer_product(vectors: Sequence[Tensor]) -> Tensor:
-    """Multiply one entry of each vector, in every way: M of (clips, n) -> (clips, n^M).
+    """Return the flattened outer product: M vectors of (clips, n) -> (clips, n^M).
 
-    The entry of the last vector runs fastest; the widths may differ.
+    The index of the last vector runs fastest; the widths may differ.
     """
     product = vectors[0]
     for vector in vectors[1:]:

@@ -1,7 +1,7 @@
-"""Pictures and sound -> an mp4 file, H.264 and AAC, the same bytes for the same content.
+"""Encode frames and audio as mp4, H.264 and AAC, with the same bytes for the same content.
 
-libx264 is deterministic only with one thread and without macroblock-tree rate control (which reads
-memory nobody wrote); container and codecs must leave out their versions and the time.
+libx264 is deterministic only with one thread and without macroblock-tree rate control, which reads
+uninitialised memory; container and codecs must not write their versions and the time.
 """
 
 from collections.abc import Iterable
@@ -11,8 +11,8 @@ from pathlib import Path
 import av
 from av.codec.context import Flags
 
-from ecmf.media import SAMPLES_PER_SECOND
-from ecmf.storage.files import replacing
+from ecmf.media import SAMPLE_RATE
+from ecmf.storage.files import atomic_write
 from sample_corpus.scene import HEIGHT, WIDTH, YUV
 from sample_corpus.speech import Waveform
 
@@ -27,12 +27,12 @@ AUDIO = {"b": "48000", "aac_coder": "fast"}
 SAMPLES_PER_AUDIO_FRAME = 1024
 
 
-def write_movie(
-    path: Path, pictures: Iterable[YUV], sound: Waveform | None, frames_per_second: int
+def write_video(
+    path: Path, frames: Iterable[YUV], waveform: Waveform | None, frames_per_second: int
 ) -> None:
-    """Write one clip, whole or not at all; without sound it has no audio track."""
+    """Write one clip atomically; without a waveform it has no audio track."""
     with (
-        replacing(path) as part,
+        atomic_write(path) as part,
         av.open(part, "w", format="mp4", options=CONTAINER) as container,
     ):
         options = {**VIDEO, "g": str(frames_per_second)}  # a key frame every second
@@ -41,21 +41,19 @@ def write_movie(
         video.codec_context.thread_count = 1
         video.codec_context.flags |= Flags.bitexact
         audio = None
-        if sound is not None:
-            audio = container.add_stream(
-                "aac", rate=SAMPLES_PER_SECOND, layout="mono", options=AUDIO
-            )
+        if waveform is not None:
+            audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono", options=AUDIO)
             audio.codec_context.flags |= Flags.bitexact
-        for index, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
+        for index, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(image, format="yuv420p")
             frame.pts, frame.time_base = index, Fraction(1, frames_per_second)
             container.mux(video.encode(frame))
         container.mux(video.encode())
-        if sound is not None and audio is not None:
-            for start in range(0, len(sound), SAMPLES_PER_AUDIO_FRAME):
-                samples = sound[None, start : start + SAMPLES_PER_AUDIO_FRAME]
+        if waveform is not None and audio is not None:
+            for start in range(0, len(waveform), SAMPLES_PER_AUDIO_FRAME):
+                samples = waveform[None, start : start + SAMPLES_PER_AUDIO_FRAME]
                 chunk = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
-                chunk.sample_rate, chunk.pts = SAMPLES_PER_SECOND, start
-                chunk.time_base = Fraction(1, SAMPLES_PER_SECOND)
+                chunk.sample_rate, chunk.pts = SAMPLE_RATE, start
+                chunk.time_base = Fraction(1, SAMPLE_RATE)
                 container.mux(audio.encode(chunk))
             container.mux(audio.encode())

@@ -1,4 +1,4 @@
-"""Who an actor is: looks and voice, the same in all of the actor's clips."""
+"""Sample the looks and the voice of an actor, the same in all of the actor's clips."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sample_corpus.chance import Purpose, generator
+from sample_corpus.seeding import Purpose, make_rng
 
 Colour = NDArray[np.float64]
 """Red, green, blue, each 0 to 255: (3,)."""
@@ -36,8 +36,8 @@ class Looks:
     """Measures of a face in pixels of the patch it is drawn on; lines are counted from its centre.
 
     Widths and heights of the face, eyes and mouth are halves. `jaw` is the width of the chin as a
-    share of the face, `light` the side the light comes from (-0.5 to 0.5), `beard` its darkness,
-    `scale` the pixels of the clip per pixel of the patch.
+    fraction of the face, `light` the direction of the light, -0.5 (left) to 0.5 (right), `beard`
+    its darkness, `scale` the pixels of the clip per pixel of the patch.
     """
 
     skin: Colour
@@ -73,29 +73,24 @@ class Looks:
 
 @dataclass(frozen=True)
 class Voice:
-    """How an actor speaks when neutral: a voice of espeak, pitch 0 to 99, words/minute, decibel."""
+    """An actor's neutral voice: variant of espeak, pitch 0 to 99, words per minute, decibels."""
 
     variant: str
     pitch: float
     rate: float
     loudness: float
 
-    @property
-    def female(self) -> bool:
-        """Whether the vocal tract is a short one."""
-        return self.variant in FEMALE_VARIANTS
 
-
-def looks_of(seed: int, actor: int) -> Looks:
-    """Draw the looks of an actor."""
-    random = generator(seed, Purpose.LOOKS, actor)
-    uniform = random.uniform
-    skin = int(random.integers(len(SKINS)))
+def sample_looks(seed: int, actor: int) -> Looks:
+    """Sample the looks of an actor."""
+    rng = make_rng(seed, Purpose.LOOKS, actor)
+    uniform = rng.uniform
+    skin = int(rng.integers(len(SKINS)))
     hairs = HAIRS_OF_LIGHT_SKIN if skin < 3 else HAIRS_OF_DARK_SKIN
     return Looks(
         skin=np.array(SKINS[skin]) * uniform(0.94, 1.05),
-        hair=np.array(HAIRS[int(random.choice(hairs))]) * uniform(0.85, 1.1),
-        iris=np.array(IRISES[int(random.integers(len(IRISES)))], dtype=np.float64),
+        hair=np.array(HAIRS[int(rng.choice(hairs))]) * uniform(0.85, 1.1),
+        iris=np.array(IRISES[int(rng.integers(len(IRISES)))], dtype=np.float64),
         face_width=uniform(118, 136),
         face_height=uniform(158, 174),
         jaw=uniform(0.72, 0.95),
@@ -111,27 +106,27 @@ def looks_of(seed: int, actor: int) -> Looks:
         mouth_width=uniform(40, 50),
         lip_thickness=uniform(7, 11),
         lip_colour=uniform((150, 70, 70), (185, 96, 100)),
-        haircut=HAIRCUTS[int(random.integers(len(HAIRCUTS)))],
+        haircut=HAIRCUTS[int(rng.integers(len(HAIRCUTS)))],
         background_top=uniform(70, 190) + uniform(-28, 28, 3),
         background_bottom=uniform(60, 200) + uniform(-34, 34, 3),
         clothes=uniform(30, 200, 3),
         light=uniform(-0.5, 0.5),
-        glasses=bool(random.random() < 0.2),
-        beard=uniform(0.15, 0.4) if random.random() < 0.3 else 0.0,
-        freckles=bool(random.random() < 0.25),
+        glasses=bool(rng.random() < 0.2),
+        beard=uniform(0.15, 0.4) if rng.random() < 0.3 else 0.0,
+        freckles=bool(rng.random() < 0.25),
         scale=uniform(0.43, 0.52),
         offset_x=uniform(-14, 14),
         offset_y=uniform(-6, 8),
     )
 
 
-def voice_of(seed: int, actor: int) -> Voice:
-    """Draw the voice of an actor; it has no bearing on the looks."""
-    random = generator(seed, Purpose.VOICE, actor)
-    variants = FEMALE_VARIANTS if random.random() < 0.5 else MALE_VARIANTS
+def sample_voice(seed: int, actor: int) -> Voice:
+    """Sample the voice of an actor, independently of the looks."""
+    rng = make_rng(seed, Purpose.VOICE, actor)
+    variants = FEMALE_VARIANTS if rng.random() < 0.5 else MALE_VARIANTS
     return Voice(
-        variant=variants[int(random.integers(len(variants)))],
-        pitch=random.uniform(30, 55),
-        rate=random.uniform(155, 185),
-        loudness=random.uniform(-2.5, 2.5),
+        variant=variants[int(rng.integers(len(variants)))],
+        pitch=rng.uniform(30, 55),
+        rate=rng.uniform(155, 185),
+        loudness=rng.uniform(-2.5, 2.5),
     )

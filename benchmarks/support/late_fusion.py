@@ -1,0 +1,51 @@
+"""Reference for fusions: one logistic regression per source, combined by mean or product."""
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from support.comparison import TestProbabilities
+from support.corpora import Corpus
+
+from ecmf.data.features import Source
+from ecmf.training.cross_validation import plan_runs, read_sources
+
+MEAN, PRODUCT = "mean of the sources' classifiers", "product of the sources' classifiers"
+
+
+def predict_late_fusions(corpus: Corpus) -> dict[str, TestProbabilities]:
+    """Combine the probabilities of the classifiers, on the same folds as the fusions."""
+    sources = read_sources(dict(corpus.paths), corpus.clips, corpus.training)
+    labels = corpus.targets.class_probs.argmax(axis=1)
+    shape = (len(corpus.training.seeds), len(corpus.clips), len(corpus.classes))
+    joint = {MEAN: np.zeros(shape), PRODUCT: np.zeros(shape)}
+    for run in plan_runs(corpus.clips, corpus.training):
+        fold, seed = run.fold, corpus.training.seeds.index(run.seed)
+        probs = np.array(
+            [
+                _fit_and_predict(
+                    source, labels, fold.train, fold.test, corpus.strengths[source.name]
+                )
+                for source in sources
+            ]
+        )
+        joint[MEAN][seed, fold.test] = probs.mean(axis=0)
+        joint[PRODUCT][seed, fold.test] = probs.prod(axis=0)
+    return joint
+
+
+def _fit_and_predict(
+    source: Source,
+    labels: NDArray[np.int64],
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+    strength: float,
+) -> NDArray[np.float64]:
+    values = source.clip_means()
+    present = train[source.present[train]]
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
+    model.fit(values[present], labels[present])
+    probs = model.predict_proba(values[test])
+    probs[~source.present[test]] = 1 / probs.shape[1]  # uniform, so it does not change a product
+    return np.asarray(probs)
