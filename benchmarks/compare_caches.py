@@ -43,13 +43,13 @@ class Cache(NamedTuple):
     get: Callable[[str], object]
 
 
-def _packs(folder: Path) -> Opened:
+def _packs(folder: Path) -> Cache:
     os.environ["ECMF_CACHE"] = str(folder)
     cache = result_cache.ResultCache("compare_caches", (Layout((DIM,), "float16"),), {})
     return Cache(cache.put, cache, cache.get)
 
 
-def _file_per_clip(folder: Path) -> Opened:
+def _file_per_clip(folder: Path) -> Cache:
     keys = {entry.name for entry in os.scandir(folder)}
 
     def put(results: Mapping[str, Result]) -> None:
@@ -61,7 +61,7 @@ def _file_per_clip(folder: Path) -> Opened:
     return Cache(put, keys, lambda key: _decode((folder / key).read_bytes()))
 
 
-def _lmdb(folder: Path) -> Opened:
+def _lmdb(folder: Path) -> Cache:
     data = lmdb.open(str(folder), map_size=LARGEST_MAP, sync=False)
     with data.begin() as transaction:
         keys = {key.decode() for key in transaction.cursor().iternext(values=False)}

@@ -95,10 +95,18 @@ def record(kind, function, unit):
     return wrapper
 '''
 WRAPPED = {
-    "ecmf/execution/process_pool": '_outcome = record("item", _outcome, lambda function, item: item)',
-    "ecmf/encoding/batching": '_BatchQueue._merge = record("item", _BatchQueue._merge, lambda self, clip: clip.key)',
-    "ecmf/training/cross_validation": 'fit = record("training", fit, lambda data, goal, fold, seed, params: (seed, fold))',
-    "sample_corpus/rendering": '_render_clip = record("rendering", _render_clip, lambda clip, *others: clip.clip_id)',
+    "ecmf/execution/process_pool": (
+        '_outcome = record("item", _outcome, lambda function, item: item)'
+    ),
+    "ecmf/encoding/batching": (
+        '_BatchQueue._merge = record("item", _BatchQueue._merge, lambda self, clip: clip.key)'
+    ),
+    "ecmf/training/cross_validation": (
+        'fit = record("training", fit, lambda data, target, fold, seed, params: (seed, fold))'
+    ),
+    "sample_corpus/rendering": (
+        '_render_clip = record("rendering", _render_clip, lambda clip, *others: clip.clip_id)'
+    ),
 }
 """Module of the copy -> the line appended to it, which wraps the function that does the work."""
 
@@ -371,7 +379,8 @@ def main() -> int:
         kill(copy, stage, kills, rng)
     errors = [f"{stage.name}: {error}" for stage in copy.stages for error in stage.errors]
     left = copy.files(OUTPUT_FOLDERS)
-    errors += [f"{name} differs from the reference" for name in sorted(left.keys() | reference.keys())
+    names = sorted(left.keys() | reference.keys())
+    errors += [f"{name} differs from the reference" for name in names
                if left.get(name) != reference.get(name)]  # fmt: skip
     print(table(copy.stages))
     print("\n".join(f"BROKEN {error}" for error in errors) or "all checks passed")

@@ -81,7 +81,8 @@ def main(folder: str = tempfile.gettempdir()) -> bool:
         print(
             f"{name:9} stores {statistics.median(stores):.2f} s, files "
             f"{statistics.median(files):.2f} s: {speedup:.1f} times as fast "
-            f"({min(ratios):.1f} to {max(ratios):.1f}); {MIN_SPEEDUP} times hold: {speedup >= MIN_SPEEDUP}"
+            f"({min(ratios):.1f} to {max(ratios):.1f}); "
+            f"{MIN_SPEEDUP} times hold: {speedup >= MIN_SPEEDUP}"
         )
         holds &= speedup >= MIN_SPEEDUP
     return holds

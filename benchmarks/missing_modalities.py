@@ -2,9 +2,9 @@
 
     python benchmarks/missing_modalities.py [sample] [ravdess] [mosi]     # default: sample
 
-Each fusion is trained twice under the protocol of `corpora.py` with 2 of its seeds: without and with
-modality dropout, which hides each source of each clip with a probability of 0.3. The test clips are
-predicted whole, and once without each branch. The figures are written to
+Each fusion is trained twice under the protocol of `corpora.py` with 2 of its seeds: without and
+with modality dropout, which hides each source of each clip with a probability of 0.3. The test
+clips are predicted whole, and once without each branch. The figures are written to
 `benchmarks/missing_modalities-<corpus>.png`.
 """
 

@@ -1,8 +1,8 @@
 """Compare label refiners on the sample corpus with 20 % of the training labels wrong.
 
 Run after `make repro`, from the project's root: `python benchmarks/refine_sample.py`. 12 splits by
-actor (24 actors, four times in thirds), each time with other label noise; test labels are true. Ends
-with 1 if the given labels, annotators and models together do not regain half of the lost WAF.
+actor (24 actors, four times in thirds), each time with other label noise; test labels are true.
+Ends with 1 if the given labels, annotators and models together do not regain half of the lost WAF.
 """
 
 import sys

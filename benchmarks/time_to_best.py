@@ -1,11 +1,10 @@
 """Compare the time to the best validation score of MER2025's official recipe with ours.
 
-`python benchmarks/time_to_best.py`, from the project's root. Generated features as large as MER2025:
-7,369 labelled clips and 20,000 to predict, one row each of 768, 1024 and 768 numbers. Each source
-projects 48 latent variables of decreasing strength to its width; a small random network of the
-latent variables of all sources decides the class, and a sixth of the labels are wrong. A fifth of
-the labelled clips is the validation set. One thread, processor time; the seeds of both sides
-alternate.
+`python benchmarks/time_to_best.py`, from the project's root. Generated features as large as
+MER2025: 7,369 labelled clips and 20,000 to predict, one row each of 768, 1024 and 768 numbers. Each
+source projects 48 latent variables of decreasing strength to its width; a small random network of
+the latent variables of all sources decides the class, and a sixth of the labels are wrong. A fifth
+of the labelled clips is the validation set. One thread, processor time; both sides alternate.
 
 The recipe is implemented here from its description: the model `baseline`, width 128, batches of
 32, Adam at 1e-3, weight decay 1e-5, a DataLoader that takes clip by clip from arrays in memory and

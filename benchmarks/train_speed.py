@@ -111,8 +111,8 @@ def main() -> bool:
             fractions.append(floor[-1] / epoch[-1])
         fraction = statistics.median(fractions)
         print(
-            f"{fusion:8} {statistics.median(epoch):.2f} s an epoch, {len(recorder.products)} products "
-            f"a step {statistics.median(floor):.2f} s: {fraction:.0%} of the floor "
+            f"{fusion:8} {statistics.median(epoch):.2f} s an epoch, {len(recorder.products)} "
+            f"products a step {statistics.median(floor):.2f} s: {fraction:.0%} of the floor "
             f"({min(fractions):.0%} to {max(fractions):.0%}); "
             f"{min_fraction:.0%} hold: {fraction >= min_fraction}"
         )

@@ -28,7 +28,7 @@ SHARED = Path(os.environ.get("ECMF_SHARED", "../shared"))
 class Corpus:
     """Clips, features and training parameters shared by all models of a comparison.
 
-    `strengths` are the inverse regularisations C of the logistic regressions, by source.
+    `c_values` are the inverse regularisations C of the logistic regressions, by source.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Corpus:
     classes: Sequence[str]
     paths: Mapping[str, Path]
     training: TrainFusion
-    strengths: Mapping[str, float]
+    c_values: Mapping[str, float]
 
     @property
     def targets(self) -> Targets:
@@ -71,9 +71,9 @@ def sample(_: Path) -> Corpus:
     clips = [replace(clip, label=truth[clip.clip_id] if clip.label else "") for clip in clips]
     paths = load_params().sources.paths(Path("data/features"))
     branches = list(dict.fromkeys(name.partition("/")[0] for name in paths))
-    strengths = dict.fromkeys(paths, 0.01)
+    c_values = dict.fromkeys(paths, 0.01)
     training = protocol(branches, outer_folds=4)
-    return Corpus("sample", clips, classes_of(SAMPLE, clips), paths, training, strengths)
+    return Corpus("sample", clips, classes_of(SAMPLE, clips), paths, training, c_values)
 
 
 def ravdess(folder: Path) -> Corpus:
@@ -82,9 +82,9 @@ def ravdess(folder: Path) -> Corpus:
     units = data / "ravdess_au/ravdess_action_units.csv"
     manifest, paths = encode(data / "ravdess", units, SHARED / "models", folder)
     clips = without_splits(read_manifest(manifest))
-    strengths = {"face/action_units": 0.1, "audio/librosa": 0.01, "audio/speech": 0.01}
+    c_values = {"face/action_units": 0.1, "audio/librosa": 0.01, "audio/speech": 0.01}
     training = protocol(("face", "audio"), outer_folds=4)
-    return Corpus("RAVDESS", clips, classes_of(manifest, clips), paths, training, strengths)
+    return Corpus("RAVDESS", clips, classes_of(manifest, clips), paths, training, c_values)
 
 
 def ravdess_by_speaker(folder: Path) -> Corpus:
@@ -95,9 +95,9 @@ def ravdess_by_speaker(folder: Path) -> Corpus:
     """
     corpus = ravdess(folder)
     training = corpus.training.model_copy(update={"standardise": "speaker"})
-    strengths = {name: 3 * strength for name, strength in corpus.strengths.items()}
+    c_values = {name: 3 * c for name, c in corpus.c_values.items()}
     name = f"{corpus.name}-by-speaker"
-    return replace(corpus, name=name, training=training, strengths=strengths)
+    return replace(corpus, name=name, training=training, c_values=c_values)
 
 
 def mosi(folder: Path) -> Corpus:

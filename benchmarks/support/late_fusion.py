@@ -9,6 +9,7 @@ from support.comparison import TestProbabilities
 from support.corpora import Corpus
 
 from ecmf.data.features import Source
+from ecmf.data.splits import Fold
 from ecmf.training.cross_validation import plan_runs, read_sources
 
 MEAN, PRODUCT = "mean of the sources' classifiers", "product of the sources' classifiers"
@@ -23,12 +24,7 @@ def predict_late_fusions(corpus: Corpus) -> dict[str, TestProbabilities]:
     for run in plan_runs(corpus.clips, corpus.training):
         fold, seed = run.fold, corpus.training.seeds.index(run.seed)
         probs = np.array(
-            [
-                _fit_and_predict(
-                    source, labels, fold.train, fold.test, corpus.strengths[source.name]
-                )
-                for source in sources
-            ]
+            [_fit_and_predict(s, labels, fold, corpus.c_values[s.name]) for s in sources]
         )
         joint[MEAN][seed, fold.test] = probs.mean(axis=0)
         joint[PRODUCT][seed, fold.test] = probs.prod(axis=0)
@@ -38,14 +34,15 @@ def predict_late_fusions(corpus: Corpus) -> dict[str, TestProbabilities]:
 def _fit_and_predict(
     source: Source,
     labels: NDArray[np.int64],
-    train: NDArray[np.int64],
-    test: NDArray[np.int64],
-    strength: float,
+    fold: Fold,
+    c: float,
 ) -> NDArray[np.float64]:
     values = source.clip_means()
-    present = train[source.present[train]]
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
+    present = fold.train[source.present[fold.train]]
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000))
     model.fit(values[present], labels[present])
-    probs = model.predict_proba(values[test])
-    probs[~source.present[test]] = 1 / probs.shape[1]  # uniform, so it does not change a product
+    probs = model.predict_proba(values[fold.test])
+    probs[~source.present[fold.test]] = (
+        1 / probs.shape[1]
+    )  # uniform, so it does not change a product
     return np.asarray(probs)

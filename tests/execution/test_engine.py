@@ -83,7 +83,7 @@ def test_every_clip_is_encoded_in_order_and_an_empty_one_has_a_reason(frames, tm
         assert features.state("blind") == ("empty", "no video stream")
         assert len(features["clip_0"]) == 3
         assert features.provenance["source"] == "frame/colour"
-        assert features.provenance["encoder"] == "colour_histogram"
+        assert features.provenance["plugin"] == "colour_histogram"
 
 
 @pytest.mark.parametrize("workers", ["1", "3"])

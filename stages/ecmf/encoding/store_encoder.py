@@ -73,7 +73,7 @@ class ConfiguredEncoder:
     def provenance(self) -> dict[str, Any]:
         """Everything that determines the features, stored with them."""
         options = self.choice.model_dump(exclude={"encoder"}, mode="json")
-        return {"encoder": self.choice.encoder, "options": options, **self.encoder.provenance}
+        return {"plugin": self.choice.encoder, "options": options, **self.encoder.provenance}
 
     @property
     def identity(self) -> dict[str, Any]:
