@@ -41,12 +41,12 @@ def evaluate_fusion(
     params: EvaluateFusion,
     sources: Sources,
 ) -> None:
-    """Score the models on the test split, or on every test fold where the corpus has none.
+    """Score the models on the test split, or on all test folds if the corpus has none.
 
-    `test` is the ensemble, averaged over folds and seeds; `waf_by_seed` has each seed alone,
-    `members` each member. `val` is the corpus's validation split. Without one, it is the training
-    clips by the models that they stopped early, which is optimistic, more so where ensemble weights
-    or a class prior were fitted on them. Without validation clips it is left out.
+    `test` scores the ensemble, averaged over folds and seeds; `waf_by_seed` scores each seed, and
+    `members` each model of the ensemble. `val` scores the validation split. Without one, it scores
+    training clips by the models that used them for early stopping. This is optimistic, more so if
+    ensemble weights or a class prior were fitted on them. Without validation clips it is left out.
     """
     clips = read_manifest(manifest)
     metadata = read_metadata(model)
@@ -109,7 +109,7 @@ class _Scorer:
     def validation(
         self, has_test: bool, predicted: SplitProbabilities
     ) -> tuple[Indices, Probabilities]:
-        """Return the positions of the clips of `val`, perhaps none, and the probabilities."""
+        """Return the positions (maybe none) of the clips scored as `val`, and all probabilities."""
         split = self.labelled("val")
         if has_test and len(split):
             return split, predicted.test_or_validation

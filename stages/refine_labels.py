@@ -1,7 +1,7 @@
 """Refine the labels of the training split by the votes of all label sources.
 
-Unlabelled clips may join it with a pseudo-label. Labels of the validation and the test split are
-copied unchanged and influence nothing.
+Unlabelled clips may be added with a pseudo-label. Labels of the validation and test splits are
+copied unchanged and are not used.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ def refine_labels(
     classes = classes_of(manifest, clips)
     paths = sources.paths(features)
     refined = LabelRefinement(clips, classes, read_texts(text), paths, params)()
-    rounds = [{"added": one.added, "waf": one.waf, "kept": one.accepted} for one in refined.rounds]
+    rounds = [{"added": r.added, "waf": r.waf, "kept": r.accepted} for r in refined.rounds]
     voted = [clips[i].clip_id for i in refined.voted_clips]
     write_votes(VoteTable(voted, refined.votes, rounds), classes, votes, sources_json)
     write_labels(refined.labels, classes, labels)

@@ -22,9 +22,9 @@ def report_coverage(
     incomplete: Path,
     sources: Sources,
 ) -> None:
-    """Write the counts of all stores to `coverage`, and every clip not whole to `incomplete`.
+    """Write the counts of all stores to `coverage`, and the clips not whole to `incomplete`.
 
-    The clips have a file of their own because ids of a gated corpus must not be committed.
+    The clips are in a separate file because ids of a gated corpus must not be committed.
     """
     stores = {"frames": frames, "audio": audio, "faces": faces, **sources.paths(features)}
     rows: dict[str, list[tuple[str, State, str]]] = {}

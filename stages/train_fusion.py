@@ -75,12 +75,12 @@ def train_fusion(
 
 
 def _copy_weights(runs: Iterable[TrainedRun], folder: Path) -> list[TrainedRun]:
-    """Write the cached weights into the `folder` of the models, and return the trainings."""
+    """Copy the cached weights into `folder`, and return the runs."""
     copied = []
     for trained in runs:
         path = weights_path(folder, trained.member, trained.run.name)
         path.parent.mkdir(exist_ok=True)
-        # Not copied as a file: the metadata of the cached one is not part of the result.
+        # Not copied as a file: the metadata of the cached file are not part of the result.
         save_file(load_file(trained.weights), path)
         copied.append(trained)
     return copied
@@ -118,7 +118,7 @@ def _member_metadata(
 
 
 def _summary(metadata: ModelMetadata) -> dict[str, object]:
-    """Summarise the trainings for `dvc metrics show`: of the first member, and of all by name."""
+    """Summarise the runs for `dvc metrics show`: the first member's, and each member's by name."""
     training = metadata.training
     by_name = {member.name: _summarise(member, training.seeds) for member in metadata.members}
     first = by_name[training.model]

@@ -35,7 +35,7 @@ from ecmf.training.trainer import fit, predict
 
 log = logging.getLogger(__name__)
 
-CLEAN, NOISY = "true labels", "wrong labels kept"
+CLEAN, NOISY = "true labels", "noisy labels"
 
 
 @dataclass(frozen=True)

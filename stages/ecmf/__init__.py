@@ -1,7 +1,6 @@
-"""ECMF: from a folder of video clips to an emotion-recognition model with scores and intervals.
+"""ECMF: train an emotion-recognition model on a folder of video clips, and score it.
 
-A stage's verb is a package, what can be chosen in that stage the plural noun beside it, and a few
-packages below serve all. A choice may use its package; a package loads a choice by its name and
-never imports it. `errors`, `config`, `media`, `metrics`, `probabilities`, `registry` and `params`
-are the words that every package uses.
+A stage has a package of its activity (`decoding`) and a package of its plugins (`decoders`). A
+plugin may import the package of its stage, which loads plugins by name and never imports them.
+`storage`, `execution` and `data` serve all stages.
 """

@@ -24,9 +24,8 @@ def compute_metrics(
 ) -> dict[str, Any]:
     """Compute all metrics of one split, as a JSON object.
 
-    `waf_low` and `waf_high` bound the WAF over `resamplings` of the clips with replacement
-    (percentile bootstrap, 95 %): the variance from sampling clips, not speakers. Averages leave out
-    classes without a clip.
+    `waf_low` and `waf_high` bound the 95 % interval of the WAF (percentile bootstrap): the variance
+    from sampling clips, not speakers. Averages leave out classes without a clip.
     """
     present = sorted(set(truth.tolist()))
     low, high = np.percentile(

@@ -1,6 +1,7 @@
-"""`params.yaml`, typed: one class per stage, no unknown key, all faults in one message.
+"""Typed `params.yaml`: one class per stage, and one message for all errors.
 
-It holds what changes a result and nothing else: device and workers come from the environment.
+It holds only parameters that change a result; device and workers come from the environment. A
+plugin is named by its file: `decoder: pyav` selects `stages/ecmf/decoders/pyav.py`.
 """
 
 import re
@@ -24,19 +25,17 @@ from ecmf.config import Section
 from ecmf.errors import MissingFileError, ParamsError
 
 Options = dict[str, dict[str, Any]]
-"""Options per plugin, so that another plugin is one changed line and finds its own."""
+"""Options by plugin; those of plugins that are not selected are ignored."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-JpegQuality = Annotated[
-    int, Field(ge=1, le=100, description="JPEG quality of the images that are stored.")
-]
+JpegQuality = Annotated[int, Field(ge=1, le=100, description="JPEG quality of the stored images.")]
 ErrorBudget = Annotated[
-    float, Field(ge=0, le=1, description="Fraction of clips that may fail before the stage does.")
+    float, Field(ge=0, le=1, description="Largest fraction of clips that may fail.")
 ]
 
 
 def plugin_of(family: str) -> AfterValidator:
-    """Accept only the name of a file in the folder of `family`."""
+    """Accept only the name of a plugin of `family`."""
 
     def check(name: str) -> str:
         try:
@@ -54,11 +53,11 @@ def _file_name(name: str) -> str:
 
 
 SourceName = Annotated[str, AfterValidator(_file_name)]
-"""The name of an encoder in a branch's table, and of its file of features."""
+"""Name of an encoder in the table of its branch, and of its feature file."""
 
 
 class Choice(BaseModel):
-    """One entry of a table of encoders: `encoder`, and beside it the encoder's own options."""
+    """Entry of a table of encoders: `encoder`, and the encoder's own options."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -66,7 +65,7 @@ class Choice(BaseModel):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """Options of the encoder itself."""
+        """Options of the encoder."""
         return self.model_extra or {}
 
 
@@ -89,15 +88,12 @@ class TextChoice(Choice):
     """An encoder of text, and the view of the text it reads (`encoding/text_views.py`)."""
 
     encoder: Annotated[str, plugin_of("encoders.text")]
-    view: View = Field(
-        "raw",
-        description="The transcript, the enriched text, both, or the transcript in its dialogue.",
-    )
+    view: View = Field("raw", description="Transcript, enriched text, both, or in its dialogue.")
 
 
 def _not_empty(table: dict[str, Any]) -> dict[str, Any]:
-    if not table:  # enrich_text depends on the folder of its features, which is then never made
-        raise ValueError("keep one encoder; train_fusion.branches leaves the whole branch out")
+    if not table:  # enrich_text depends on the folder of face features
+        raise ValueError("keep one encoder; to train without it, shorten train_fusion.branches")
     return table
 
 
@@ -105,7 +101,7 @@ AnyChoice = TypeVar("AnyChoice", bound=Choice)
 
 
 def chosen(table: Mapping[str, AnyChoice], name: str) -> AnyChoice:
-    """Look up an encoder in a branch's table; raises ParamsError listing those there are."""
+    """Look up an encoder in a branch's table; raises ParamsError listing the existing names."""
     if name not in table:
         raise ParamsError(
             f"no encoder {name!r} in the table: it has {', '.join(table)}."
@@ -118,48 +114,32 @@ VoiceName = Literal["espeak", "babble"]
 
 
 class MakeSample(Section):
-    """The sample corpus: its actors, its size, how ambiguous it is, and its errors."""
+    """The sample corpus: its actors, its size, its ambiguity and its label errors."""
 
-    seed: int = Field(7, ge=0, description="Everything random follows from it.")
+    seed: int = Field(7, ge=0, description="Seed of all random draws.")
     voice: VoiceName = Field(
         "espeak",
         description="`espeak` speaks words and needs the extra `sample-voice` (GPL-3); without it, "
-        "or as `babble`, actors make speech-like sounds.",
+        "or with `babble`, actors make speech-like sounds.",
     )
     frames_per_second: int = Field(10, ge=5, le=30, description="Frame rate of the video.")
-    shortest_seconds: float = Field(
-        2.0, ge=1, le=10, description="Length to which a shorter clip is padded with silence."
-    )
+    shortest_seconds: float = Field(2.0, ge=1, le=10, description="Minimum length of a clip in s.")
     train_actors: int = Field(16, ge=1, le=500, description="Actors of the training split.")
     val_actors: int = Field(4, ge=1, le=500, description="Actors of the validation split.")
     test_actors: int = Field(4, ge=1, le=500, description="Actors of the test split.")
     unlabelled_actors: int = Field(8, ge=0, le=500, description="Actors of the unlabelled split.")
-    clips_per_actor: int = Field(
-        15, ge=1, le=1000, description="A multiple of 3 balances the emotions of two actors."
-    )
-    clips_per_unlabelled_actor: int = Field(
-        6, ge=1, le=1000, description="Clips of each unlabelled actor."
-    )
+    clips_per_actor: int = Field(15, ge=1, le=1000, description="Best a multiple of 3 (balanced).")
+    clips_per_unlabelled_actor: int = Field(6, ge=1, le=1000, description="Clips per such actor.")
     label_noise: Fraction = Field(0.20, description="Fraction of wrong training labels.")
-    annotator_errors: tuple[Fraction, ...] = Field(
-        (0.15, 0.25, 0.35), description="Fraction of errors of each annotator, independent."
-    )
+    annotator_errors: tuple[Fraction, ...] = Field((0.15, 0.25, 0.35), description="Error rates.")
     missing_of_each: int = Field(
-        3,
-        ge=0,
-        le=1000,
-        description="Clips without a face, as many without a voice, as many without a transcript; "
-        "of each kind the first is in training, the second in validation, the third in test.",
-    )
-    face_blend: Fraction = Field(
-        0.72, description="Largest share of the other emotion in an ambiguous face."
-    )
-    voice_blend: Fraction = Field(
-        0.58, description="Largest share of the other emotion in an ambiguous voice."
-    )
-    plain_sentences: Fraction = Field(
-        0.35, description="Fraction of sentences that express one emotion only."
-    )
+        3, ge=0, le=1000,
+        description="Number of clips without a face, without a voice and without a transcript; of "
+        "each kind the first is in training, the second in validation, the third in test.",
+    )  # fmt: skip
+    face_blend: Fraction = Field(0.72, description="Largest share of a second emotion in a face.")
+    voice_blend: Fraction = Field(0.58, description="Largest share of a second emotion in a voice.")
+    plain_sentences: Fraction = Field(0.35, description="Fraction of unambiguous sentences.")
 
     @model_validator(mode="after")
     def _room_for_the_missing(self) -> Self:
@@ -167,9 +147,9 @@ class MakeSample(Section):
         held_out = min(self.val_actors, self.test_actors) * self.clips_per_actor
         if 3 * self.missing_of_each > train or (self.missing_of_each > 1 and held_out < 3):
             raise ValueError(
-                f"missing_of_each is {self.missing_of_each}, for a face, a voice and a transcript "
-                f"each, too many for {train} training and {held_out} validation or test clips: "
-                "lower it"
+                f"missing_of_each is {self.missing_of_each} (clips without a face, a voice and a "
+                f"transcript), too many for {train} training and {held_out} validation or test "
+                "clips: lower it"
             )
         return self
 
@@ -177,35 +157,23 @@ class MakeSample(Section):
 class DecodeVideo(Section):
     """Parameters of decoding a file into frames and a waveform."""
 
-    decoder: Annotated[str, plugin_of("decoders")] = Field(
-        "decord", description="A file in stages/ecmf/decoders/."
-    )
+    decoder: Annotated[str, plugin_of("decoders")] = Field("decord", description="Video decoder.")
     options: Options = Field(default_factory=dict, description="Options per decoder.")
     frames: int = Field(16, ge=1, description="Frames per clip, uniform in time.")
-    longest_side: int = Field(
-        320, ge=16, description="Pixels of a frame's longer side; frames are never enlarged."
-    )
+    longest_side: int = Field(320, ge=16, description="Maximum pixels of a frame's longer side.")
     jpeg_quality: JpegQuality = 95
-    seconds_per_clip: float = Field(
-        60, gt=0, description="A decoder that takes longer for one clip is killed."
-    )
+    seconds_per_clip: float = Field(60, gt=0, description="Time limit; a slower clip fails.")
     error_budget: ErrorBudget = 0.01
 
 
 class CropFaces(Section):
     """Parameters of detecting and cropping the face of a frame."""
 
-    detector: Annotated[str, plugin_of("detectors")] = Field(
-        "dlib_hog", description="A file in stages/ecmf/detectors/."
-    )
+    detector: Annotated[str, plugin_of("detectors")] = Field("dlib_hog", description="Detector.")
     options: Options = Field(default_factory=dict, description="Options per detector.")
-    margin: float = Field(
-        0.2, ge=0, description="Added on each side of the face's box, as a fraction of it."
-    )
+    margin: float = Field(0.2, ge=0, description="Margin on each side, as a fraction of the box.")
     crop_pixels: int = Field(112, ge=8, description="Side of the square crop in pixels.")
-    minimum_confidence: float | None = Field(
-        None, description="Least confidence of a detection; null is the detector's own."
-    )
+    minimum_confidence: float | None = Field(None, description="null is the detector's default.")
     jpeg_quality: JpegQuality = 95
     error_budget: ErrorBudget = 0.01
 
@@ -241,27 +209,16 @@ class EncodeText(Section):
 class EnrichText(Section):
     """Parameters of adding emotional cues to a transcript."""
 
-    provider: Annotated[str, plugin_of("llms")] = Field(
-        "lexicon", description="A file in stages/ecmf/llms/."
-    )
+    provider: Annotated[str, plugin_of("llms")] = Field("lexicon", description="Provider.")
     options: Options = Field(default_factory=dict, description="Options per provider.")
-    facts: bool = Field(
-        True, description="Whether measured nonverbal cues of voice and face are in the prompt."
-    )
-    context_lines: int = Field(
-        0,
-        ge=0,
-        description="Lines of the dialogue before a clip's own that are in the prompt, and kept "
-        "for the view `context` of encode_text.",
-    )
-    action_units: SourceName | None = Field(
-        None, description="The encoder of faces whose columns are facial action units."
-    )
+    facts: bool = Field(True, description="Whether the prompt has cues of the voice and the face.")
+    context_lines: int = Field(0, ge=0, description="Preceding lines in prompt and view `context`.")
+    action_units: SourceName | None = Field(None, description="Face encoder with action units.")
     error_budget: ErrorBudget = 0.01
 
 
 class Table(Section):
-    """A csv file of the user's, identified by its content."""
+    """A csv file supplied by the user, identified by its content."""
 
     path: str
     sha256: str = ""
@@ -272,7 +229,7 @@ RESERVED = re.compile(r"given|llm|fusion|models|text_cues|trusted|annotator_.*")
 
 def _not_reserved(name: str) -> str:
     if RESERVED.fullmatch(name):
-        raise ValueError(f"{name!r} is the name of another source of labels: choose one of its own")
+        raise ValueError(f"{name!r} is reserved for another label source: choose another name")
     return name
 
 
@@ -283,61 +240,44 @@ class PseudoLabels(Section):
     """Parameters of self-training on unlabelled clips."""
 
     rounds: int = Field(0, ge=0, description="Rounds of self-training; 0 adds no clip.")
-    threshold: Fraction = Field(0.8, description="Least probability of a class that is added.")
-    thresholds: dict[str, Fraction] = Field(
-        default_factory=dict, description="Threshold per class, in place of `threshold`."
-    )
+    threshold: Fraction = Field(0.8, description="Minimum probability of an added clip's class.")
+    thresholds: dict[str, Fraction] = Field(default_factory=dict, description="Same, per class.")
     class_prior: Literal["none", "training"] = Field(
-        "training",
-        description="`training` first rescales probabilities to the training split's class shares.",
+        "training", description="`training` first rescales probabilities to its class shares."
     )
     cap: float | None = Field(
-        1.5, gt=0, description="Most clips of a class, as a multiple of its share; null is no cap."
+        1.5, gt=0, description="Most clips of a class, as a multiple of its share; null: no limit."
     )
     weight: float = Field(0.5, gt=0, description="Weight of an added clip in training.")
-    soft: bool = Field(
-        False, description="Whether an added clip is trained on probabilities, not on its class."
-    )
+    soft: bool = Field(False, description="Whether added clips are trained on probabilities.")
     min_gain: float = Field(
-        0.0,
-        description="Gain in out-of-fold WAF that a round must exceed; else it is undone and the "
-        "last.",
+        0.0, description="A round with no larger gain in out-of-fold WAF is undone and the last."
     )
 
 
 Disagreement = Literal["keep", "soften", "downweight", "relabel", "drop"]
-"""Policy for a clip whose given label is not the most probable one.
+"""Policy for a clip whose label in the manifest is not its most probable class.
 
-`keep` changes nothing, `soften` trains on the probabilities of all classes, `downweight` weighs the
-clip by the probability of its label, `relabel` gives it the most probable class, `drop` removes it
-from training.
+`keep` changes nothing, `soften` trains on the probabilities of all classes, `downweight` weights
+the clip by the probability of its label, `relabel` assigns the most probable class, and `drop`
+removes the clip from training.
 """
 
 
 class RefineLabels(Section):
     """Parameters of refining the labels of the training split."""
 
-    refiner: Annotated[str, plugin_of("refiners")] = Field(
-        "vote", description="A file in stages/ecmf/refiners/."
-    )
+    refiner: Annotated[str, plugin_of("refiners")] = Field("vote", description="Voting rule.")
     options: Options = Field(default_factory=dict, description="Options per refiner.")
-    disagreement: Disagreement = Field(
-        "relabel", description="Policy for a label that is not the most probable one."
-    )
+    disagreement: Disagreement = Field("relabel", description="Policy for improbable labels.")
     min_confidence: Fraction = Field(
-        0.0, description="Probability another class must have before a label is doubted."
+        0.0, description="Probability another class must have for a label to count as improbable."
     )
     folds: int = Field(5, ge=2, description="Folds, by group, of the out-of-fold models.")
     seed: int = Field(0, description="Seed of the out-of-fold models and their folds.")
-    fusion: Annotated[str, plugin_of("fusion")] = Field(
-        "ecmf", description="The fusion that votes, beside one classifier per encoder."
-    )
-    tables: dict[TableName, Table] = Field(
-        default_factory=dict, description="Votes made elsewhere: name -> csv file."
-    )
-    trusted: Table | None = Field(
-        None, description="A csv file of training clips whose label is known for sure."
-    )
+    fusion: Annotated[str, plugin_of("fusion")] = Field("ecmf", description="Fusion that votes.")
+    tables: dict[TableName, Table] = Field(default_factory=dict, description="External votes.")
+    trusted: Table | None = Field(None, description="Csv file of training clips' certain labels.")
     pseudo_labels: PseudoLabels = Field(default_factory=lambda: PseudoLabels.model_validate({}))
 
 
@@ -348,94 +288,79 @@ BRANCHES: tuple[Branch, ...] = ("frame", "face", "audio", "text")
 class TrainFusion(Section):
     """The fusion model, and its training."""
 
-    model: Annotated[str, plugin_of("fusion")] = Field(
-        "ecmf", description="A file in stages/ecmf/fusion/."
-    )
+    model: Annotated[str, plugin_of("fusion")] = Field("ecmf", description="Fusion model.")
     ensemble: tuple[Annotated[str, plugin_of("fusion")], ...] = Field(
-        (), description="Further models, trained beside it on the same folds and seeds."
+        (), description="Further models of an ensemble, trained on the same folds and seeds."
     )
     options: Options = Field(default_factory=dict, description="Options per model.")
-    branches: tuple[Branch, ...] = Field(
-        BRANCHES, min_length=1, description="Branches whose encoders are read."
-    )
+    branches: tuple[Branch, ...] = Field(BRANCHES, min_length=1, description="Branches to read.")
     standardise: Literal["none", "corpus", "speaker"] = Field(
-        "corpus", description="Whether features are standardised, over the corpus or per speaker."
+        "corpus", description="Standardisation of features, over the corpus or per speaker."
     )
     folds: int = Field(
-        5,
-        ge=0,
-        description="Folds, by group, of the training split; 1 stops early on the validation "
-        "split, 0 never.",
+        5, ge=0, description="Folds by group; 1 stops early on the validation split, 0 never."
     )
-    outer_folds: int = Field(
-        5, ge=2, description="Test folds, by group, of a corpus without a test split."
-    )
+    outer_folds: int = Field(5, ge=2, description="Test folds by group, without a test split.")
     seeds: tuple[int, ...] = Field((0, 1, 2), description="One training per seed and fold.")
-    epochs: int = Field(30, ge=1, description="Most epochs of a training.")
+    epochs: int = Field(30, ge=1, description="Maximum epochs of a training.")
     patience: int = Field(30, ge=1, description="Epochs without gain that end a training.")
     batch_size: int = Field(64, ge=1, description="Clips per batch.")
     learning_rate: float = Field(3e-3, gt=0, description="Highest learning rate of AdamW.")
     schedule: Literal["one_cycle", "cosine", "constant"] = Field(
-        "one_cycle", description="Schedule of the learning rate."
+        "one_cycle", description="Learning rate schedule."
     )
     weight_decay: float = Field(0.5, ge=0, description="Weight decay of AdamW.")
-    gradient_clip: float = Field(0.0, ge=0, description="Largest gradient norm; 0 is no limit.")
-    weight_ema: float = Field(
-        0.0, ge=0, lt=1, description="Decay of the moving average of the weights; 0 is none."
-    )
+    gradient_clip: float = Field(0.0, ge=0, description="Maximum gradient norm; 0: no limit.")
+    weight_ema: float = Field(0.0, ge=0, lt=1, description="Decay of the weights' EMA; 0: none.")
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16 trains by autocast where torch can; for GPUs."
+        "float32", description="bfloat16 trains with torch.autocast; for GPUs."
     )
     label_smoothing: Fraction = Field(0.0, description="Label smoothing of the cross entropy.")
-    class_weights: bool = Field(False, description="Whether every class counts alike in the loss.")
-    modality_dropout: Fraction = Field(
-        0.0, description="Probability that a source is hidden from a clip in training."
-    )
-    mixup: float = Field(0.0, ge=0, description="Alpha of mixup's beta distribution; 0 is none.")
+    class_weights: bool = Field(False, description="Whether all classes weigh alike in the loss.")
+    modality_dropout: Fraction = Field(0.0, description="Probability of hiding a clip's source.")
+    mixup: float = Field(0.0, ge=0, description="Alpha of mixup's beta distribution; 0: none.")
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Names of all models that are trained; `model` is the first."""
+        """Names of all models to train; `model` is the first."""
         return self.model, *self.ensemble
 
     def of_member(self, name: str) -> Self:
-        """Return the parameters of one model, the same whichever others are trained beside it."""
+        """Return the parameters of one model, independent of the rest of the ensemble."""
         return self.model_copy(update={"model": name, "ensemble": ()})
 
     @model_validator(mode="after")
-    def _no_model_stands_twice(self) -> Self:
+    def _no_model_twice(self) -> Self:
         for name, count in Counter(self.members).items():
             if count > 1:
                 raise ValueError(
-                    f"{name!r} stands {count} times in model and ensemble: name each model once"
+                    f"{name!r} is {count} times in model and ensemble: name each model once"
                 )
         return self
 
 
 class AuditLabels(Section):
-    """Contents of the page of doubtful labels."""
+    """Contents of the page of uncertain labels."""
 
-    clips: int = Field(40, ge=0, description="Clips most in doubt that are shown.")
-    frames: int = Field(3, ge=0, description="Frames of each clip that are shown.")
+    clips: int = Field(40, ge=0, description="Number of clips, the most uncertain first.")
+    frames: int = Field(3, ge=0, description="Frames per clip.")
 
 
 class EvaluateFusion(Section):
-    """Parameters of joining an ensemble's models and of the intervals of scores."""
+    """Parameters of the ensemble and of the intervals of its scores."""
 
     ensemble_weights: Literal["equal", "validation"] = Field(
         "equal", description="Weights of an ensemble's models; `validation` fits them."
     )
     class_prior: Literal["none", "validation"] = Field(
-        "none",
-        description="`validation` rescales classes until their mean probability on validation "
-        "clips is their share of the labels.",
+        "none", description="`validation` rescales mean probabilities to validation class shares."
     )
     bootstrap: int = Field(1000, ge=1, description="Resamples for the 95 % interval.")
     seed: int = Field(0, description="Seed of the resampling.")
 
 
 class ReportCoverage(Section):
-    """No parameters: every store is counted."""
+    """No parameters."""
 
 
 class Params(Section):
@@ -466,18 +391,20 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _context_is_kept(self) -> Self:
-        readers = [name for name, one in self.encode_text.encoders.items() if one.view == "context"]
+    def _view_context_has_lines(self) -> Self:
+        readers = [
+            key for key, choice in self.encode_text.encoders.items() if choice.view == "context"
+        ]
         if readers and not self.enrich_text.context_lines:
             raise ValueError(
                 f"encode_text.encoders.{readers[0]} has view 'context', but "
-                "enrich_text.context_lines is 0: set it to how many lines are to be read, e.g. 4"
+                "enrich_text.context_lines is 0: set it to the number of lines to read, e.g. 4"
             )
         return self
 
     @property
     def sources(self) -> "Sources":
-        """The encoders that the four tables name."""
+        """Names of the encoders in the four tables."""
         return Sources(
             {
                 "frame": tuple(self.encode_frames.encoders),
@@ -489,10 +416,10 @@ class Params(Section):
 
 
 class Sources(dict[Branch, tuple[str, ...]]):
-    """Names of the encoders of each branch: exactly these files of features are read."""
+    """Names of the encoders of each branch: only their feature files are read."""
 
     def paths(self, folder: Path) -> dict[str, Path]:
-        """Map `branch/name` to its file below the folder of features, in the tables' order."""
+        """Map `branch/name` to its file in the folder of features, in the order of the tables."""
         return {
             f"{branch}/{name}": folder / branch / f"{name}.h5"
             for branch, names in self.items()
@@ -501,7 +428,7 @@ class Sources(dict[Branch, tuple[str, ...]]):
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """Read and check `path`; raises ParamsError that names every wrong key and why."""
+    """Read and check `path`; raises ParamsError with every wrong key and the reason."""
     if not path.is_file():
         raise MissingFileError(f"no {path} in {Path.cwd()}: run from the project's root")
     try:

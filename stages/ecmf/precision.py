@@ -12,26 +12,25 @@ if TYPE_CHECKING:
     from torch.overrides import TorchFunctionMode
 
 MIN_CHANNELS = 16
-"""Input channels per group from which a convolution over one axis is right in bfloat16."""
+"""Minimum input channels per group with which a CPU's 1-D bfloat16 convolution is correct."""
 
 
 @contextmanager
 def autocast(kind: str, dtype: torch.dtype) -> Iterator[None]:
     """Compute in `dtype` in this block, as torch.autocast does, except for some CPU convolutions.
 
-    On processors with AMX, oneDNN 3.12 (in torch 2.13) gives wrong bfloat16 convolutions: the error
-    is as large as the result. Some are wrong by their weights (an even number of input channels per
-    group below 16 that, times the width of the kernel, is a multiple of 32 beyond 32), some over
-    two or three axes by the size of their input (a stride of which one column is left). So a
-    convolution with fewer than 16 input channels per group, or over more than one axis, is computed
-    in float32 and its result rounded to `dtype`. All others, matrix products and attention are
-    right in bfloat16 and stay in it: without the wide convolutions HuBERT-base would be no faster
-    than in float32. float16 was right where it was tried, on no processor with AMX for float16; it
-    is treated alike.
+    On processors with AMX, oneDNN 3.12 (in torch 2.13) computes some bfloat16 convolutions with an
+    error as large as the result. It depends on the weights (an even number of input channels per
+    group below 16 that, times the width of the kernel, is a multiple of 32 above 32) or, over two
+    or three axes, on the size of the input (a stride of which one column is left). A convolution
+    with fewer than 16 input channels per group, or over more than one axis, is therefore computed
+    in float32 and rounded to `dtype`. All others, matrix products and attention are correct in
+    bfloat16; with the wide convolutions in float32, HuBERT-base would be no faster than in float32.
+    float16 is treated alike; no error was found, but no processor with AMX for float16 was tested.
 
     Args:
-        kind: A type of device of torch, "cpu" or "cuda".
-        dtype: The precision; float32 leaves everything as it is.
+        kind: Device type of torch, "cpu" or "cuda".
+        dtype: The precision; float32 changes nothing.
     """
     import torch
 
@@ -46,7 +45,7 @@ def autocast(kind: str, dtype: torch.dtype) -> Iterator[None]:
 
 @functools.cache
 def _float32_convolutions() -> type[TorchFunctionMode]:
-    """Return the mode that computes in float32 the convolutions a CPU may have wrong."""
+    """Return the mode that computes the affected convolutions in float32."""
     import torch
     from torch.overrides import TorchFunctionMode
 
@@ -67,7 +66,7 @@ def _float32_convolutions() -> type[TorchFunctionMode]:
             if (
                 function not in convolutions
                 or is_right_in_half(named["weight"] if "weight" in named else args[1])
-                # a network that turns autocast off in a part of it chooses the precision there
+                # a network that disables autocast in a block chooses the precision there itself
                 or not torch.is_autocast_enabled("cpu")
             ):
                 return function(*args, **named)

@@ -1,4 +1,4 @@
-"""Prior correction: scale the classes of predicted probabilities so that their mean is a prior.
+"""Prior correction: scale predicted class probabilities so that their mean equals a prior.
 
 Without this correction, self-training amplifies the classes the model already over-predicts. The
 factors are fitted on some clips and may be applied to others.
@@ -11,7 +11,7 @@ Probabilities = NDArray[np.float64]
 """Class probabilities (clips, classes); a row of zeros means that there is no prediction."""
 
 STEPS = 100
-"""Fixed-point iterations, far more than convergence takes."""
+"""Fixed-point iterations; convergence takes far fewer."""
 
 EPS = 1e-12
 
@@ -36,6 +36,6 @@ def apply_prior(probs: Probabilities, factors: Factors) -> Probabilities:
 
 
 def normalise(probs: Probabilities) -> Probabilities:
-    """Divide each row by its sum; a row of zeros stays."""
+    """Divide each row by its sum; rows of zeros stay zero."""
     total = probs.sum(axis=1, keepdims=True)
     return np.asarray(np.divide(probs, total, out=np.zeros_like(probs), where=total > 0))

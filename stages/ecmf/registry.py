@@ -1,7 +1,7 @@
 """Plugins by file name: `detector: yunet` in `params.yaml` selects `detectors/yunet.py`.
 
-A family is a package whose modules are its plugins. Each plugin holds `Options`, a `Section` with
-its own parameters, and one class named after the family's interface in `base.py`.
+A family is a package whose modules are its plugins. Each plugin defines `Options`, a `Section` with
+its own parameters, and a class with the name of the family's interface.
 """
 
 import difflib
@@ -31,7 +31,7 @@ def check_name(family: str, name: str) -> str:
     """Return `name` if it is a plugin of `family`, without importing it.
 
     Raises:
-        ParamsError: there is no such plugin; the message lists those there are.
+        ParamsError: there is no such plugin; the message lists the existing ones.
     """
     plugins = names(family)
     if name not in plugins:
@@ -49,7 +49,7 @@ def load(family: str, name: str) -> ModuleType:
 
 
 def check_options(family: str, name: str, options: Mapping[str, Any]) -> Section:
-    """Check `options` against the `Options` of a plugin; raises ParamsError naming every error."""
+    """Check `options` against the `Options` of a plugin; raises ParamsError with all errors."""
     model: type[Section] = load(family, name).Options
     try:
         return model.model_validate(dict(options))

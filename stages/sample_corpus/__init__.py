@@ -1,8 +1,7 @@
 """The embedded sample corpus: drawn actors speak sentences with an emotion, as mp4 files.
 
-Everything follows from one seed. The corpus is designed so that no single modality distinguishes
-all emotions, while all three together do: a model that scores well here shows that the pipeline
-works, and is no evidence about real faces.
+Everything is generated from one seed. No single modality distinguishes all emotions, but all three
+together do: a good score shows that the pipeline works, and is no evidence about real faces.
 
     seeding     one random generator per purpose
     emotions    the six emotions, and the pairs each modality confuses

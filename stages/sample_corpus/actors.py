@@ -33,11 +33,11 @@ MALE_VARIANTS = ("m1", "m2", "m3", "m4", "m7", "m8")
 
 @dataclass(frozen=True)
 class Looks:
-    """Measures of a face in pixels of the patch it is drawn on; lines are counted from its centre.
+    """Measures of a face in pixels of its patch; `..._line` is a height relative to the centre.
 
-    Widths and heights of the face, eyes and mouth are halves. `jaw` is the width of the chin as a
-    fraction of the face, `light` the direction of the light, -0.5 (left) to 0.5 (right), `beard`
-    its darkness, `scale` the pixels of the clip per pixel of the patch.
+    Widths and heights of the face, eyes and mouth are half the full extent. `jaw` is the width of
+    the chin as a fraction of the face, `light` the direction of the light from -0.5 (left) to 0.5
+    (right), `beard` its darkness, `scale` the clip's pixels per pixel of the patch.
     """
 
     skin: Colour
@@ -73,7 +73,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class Voice:
-    """An actor's neutral voice: variant of espeak, pitch 0 to 99, words per minute, decibels."""
+    """An actor's neutral voice: espeak variant, pitch 0 to 99, words per minute, decibels."""
 
     variant: str
     pitch: float

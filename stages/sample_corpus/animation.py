@@ -1,4 +1,4 @@
-"""Animate a face: the expression comes and goes, eyes blink, lips move, the head sways."""
+"""Animate a face: onset and offset of the expression, blinks, lip and head movements."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from sample_corpus.expression import MUSCLES, Expression
 
 MAX_OPENING = 0.85
 SILENCE = 0.004
-"""Root mean square of a frame below which lips are closed; full scale is 1."""
+"""Root mean square of a frame (full scale is 1) below which lips are closed."""
 BLINK_SECONDS = 0.06
 EYES_CLOSED = Expression._fields.index("eyes_closed")
 
 
 @dataclass(frozen=True)
 class Pose:
-    """A head in one frame: a turn or nod of 1 is about 30°; tilt in degrees, shifts in pixels."""
+    """Head pose in one frame: turn and nod (1 is about 30°), tilt (degrees), shifts (pixels)."""
 
     face: Expression
     speech: float
@@ -47,7 +47,7 @@ def animate(
     frames_per_second: int,
     rng: np.random.Generator,
 ) -> Iterator[Pose]:
-    """Yield the pose of every frame, from the full expression and the opening of the mouth."""
+    """Yield the pose of every frame for an expression at full strength and a mouth opening."""
     full = np.array(expression)
     end = len(opening) / frames_per_second
     phase, frequency = rng.uniform(0, 2 * np.pi, 6), rng.uniform(0.15, 0.6, 6)

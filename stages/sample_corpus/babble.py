@@ -1,7 +1,7 @@
 """Synthesise speech-like babble without espeak: a sound per letter, by source and formant filters.
 
-Pitch, range and rate act as in espeak; words cannot be understood. Much reduced from Klatt,
-Software for a cascade/parallel formant synthesizer, 1980.
+Pitch, range and rate have the meaning they have in espeak; words are unintelligible. A reduced form
+of Klatt, Software for a cascade/parallel formant synthesizer, 1980.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Signal = NDArray[np.float64]
 
 STEPS_PER_SECOND = 80
 SAMPLES_PER_BLOCK = 200
-"""Formants are constant for 12.5 ms."""
+"""Samples with constant formants, 12.5 ms."""
 BANDWIDTHS = (80, 110, 160)
 NEUTRAL_RATE = 170
 """Words per minute at which the durations of LETTERS apply."""

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Points = NDArray[np.float64]
 Image = NDArray[np.uint8]
-"""Red, green, blue, and opacity where there is a fourth channel: (height, width, 3 or 4)."""
+"""Red, green, blue, and optionally opacity: (height, width, 3 or 4)."""
 
 SUBPIXEL_BITS = 4
 SHADE_EXTENT = 3
@@ -51,7 +51,7 @@ def _circle(samples: int, roundness: float) -> Points:
 
 
 def ellipse(x: float, y: float, radius_x: float, radius_y: float, roundness: float = 1.0) -> Points:
-    """Return the outline of an ellipse; a `roundness` below 1 moves it towards a rectangle."""
+    """Return the outline of an ellipse; a `roundness` below 1 makes it more rectangular."""
     return _circle(40, roundness) * (radius_x, radius_y) + (x, y)
 
 
@@ -95,14 +95,14 @@ class Canvas:
         cv2.fillPoly(self.image, points, _scalar(colour), cv2.LINE_AA, SUBPIXEL_BITS)
 
     def line(self, points: Points, colour: ArrayLike, thickness: int) -> None:
-        """Draw a line, open at its ends."""
+        """Draw an open line."""
         fixed = [_to_fixed_point(points - self._origin)]
         cv2.polylines(
             self.image, fixed, False, _scalar(colour), thickness, cv2.LINE_AA, SUBPIXEL_BITS
         )
 
     def shade(self, x: float, y: float, spread_x: float, spread_y: float, gain: float) -> None:
-        """Lighten or darken softly around a point, whose brightness is multiplied by 1 + gain."""
+        """Lighten or darken softly around a point; its brightness is multiplied by 1 + gain."""
         height, width = self.image.shape[:2]
         x, y = x - self._origin[0], y - self._origin[1]
         left, right = (int(x + side * SHADE_EXTENT * spread_x) for side in (-1, 1))

@@ -1,7 +1,7 @@
 """The six emotions of MER2025, and the pairs that look, sound or read alike.
 
-Each modality confuses three pairs, and no pair is confused by two modalities: any two modalities
-together distinguish all emotions, a single one does not.
+Each modality confuses three pairs, and no two modalities confuse the same pair. Any two modalities
+therefore distinguish all emotions; a single modality does not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ ALIKE: dict[Modality, tuple[tuple[str, str], ...]] = {
 
 @dataclass(frozen=True)
 class EmotionBlend:
-    """Emotion that one modality of a clip expresses, shifted by `blend`, 0 to 1, to one alike."""
+    """Emotion expressed by a modality of a clip, moved by `blend` (0 to 1) to the one alike."""
 
     modality: Modality
     emotion: str

@@ -1,8 +1,7 @@
 """Synthesise speech with espeak-ng, in a separate program.
 
-espeak-ng is under the GPL-3 and an optional extra of the sample generator: it is loaded only by the
-program `espeak_program.py`, which reads sentences from its standard input and writes samples.
-The licence does not cover its output.
+espeak-ng (GPL-3) is an optional extra. It is loaded only by the program `espeak_program.py`, which
+reads sentences from standard input and writes samples. Its licence does not cover its output.
 """
 
 import importlib.util
@@ -25,7 +24,7 @@ FULL_SCALE = 32768
 
 @dataclass(frozen=True)
 class Utterance:
-    """A sentence with a voice of espeak, its pitch and range, 0 to 99, and words per minute."""
+    """A sentence with espeak's voice variant, pitch and range (0 to 99), and words per minute."""
 
     text: str
     variant: str

@@ -1,8 +1,8 @@
 """Synthesise a list of sentences with espeak-ng (GPL-3), as a separate program.
 
 Reads utterances as JSON from standard input. Writes one line of JSON, the sample rate and the
-number of samples of each sentence, then all samples as little-endian 16-bit integers. It imports
-nothing of the project and nothing large, to start fast.
+number of samples of each sentence, then all samples as little-endian 16-bit integers. To start
+fast, it imports nothing of the project and no large package.
 """
 
 import _ctypes
@@ -26,8 +26,8 @@ SYNTH_CALLBACK = ctypes.CFUNCTYPE(
 def speak(text: str, variant: str, pitch: int, pitch_range: int, rate: int) -> tuple[int, bytes]:
     """Synthesise one sentence; return the sample rate and the 16-bit samples.
 
-    espeak keeps state between sentences, which changes the sound of the next one. So the library is
-    loaded, used once and unloaded.
+    The library is loaded and unloaded for each sentence, because espeak's state after a sentence
+    changes the sound of the next.
     """
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     folder = espeakng_loader.get_data_path().encode()

@@ -12,7 +12,7 @@ from sample_corpus.emotions import INTENSITIES, EmotionBlend
 
 
 class Expression(NamedTuple):
-    """Intensities of the action units, in the order of their FACS numbers, then gaze and head."""
+    """Intensities of action units in the order of their FACS numbers, then of gaze and head."""
 
     inner_brow_raiser: float = 0.0  # AU 1
     outer_brow_raiser: float = 0.0  # AU 2
@@ -36,7 +36,7 @@ class Expression(NamedTuple):
 
 
 MUSCLES = Expression._fields.index("eyes_closed") + 1
-"""Number of leading fields that are muscles of the face."""
+"""Number of fields that are muscles of the face; they are the first."""
 
 PROTOTYPES = {
     "neutral": Expression(),
@@ -91,7 +91,7 @@ STRAY_MOVEMENT = 0.10
 
 
 def sample_expression(blend: EmotionBlend, rng: np.random.Generator) -> Expression:
-    """Scale the blended prototypes by a random intensity, and add a few stray movements."""
+    """Scale the blended prototypes by a random intensity, and add stray movements."""
     state = blend.interpolate(PROTOTYPES) * rng.uniform(*INTENSITIES)
     strength = np.abs(rng.normal(0, STRAY_MOVEMENT, MUSCLES))
     stray = strength * (rng.random(MUSCLES) < 0.4)

@@ -1,4 +1,4 @@
-"""Draw eyes, lids, brows and forehead: the upper half of an expression."""
+"""Draw the upper half of an expression: eyes, lids, brows and forehead."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ GLASSES = (34, 36, 40)
 
 
 def draw_forehead(canvas: Canvas, looks: Looks, face: Expression) -> None:
-    """Draw the furrow between lowered brows and the wrinkles above raised ones."""
+    """Draw the furrow between lowered brows and the wrinkles above raised brows."""
     eye_y = CENTRE_Y + looks.eye_line
     lowered, raised, arched = face.brow_lowerer, face.inner_brow_raiser, face.outer_brow_raiser
     if lowered > 0.15:

@@ -1,4 +1,4 @@
-"""Outlines of the hair: behind the head, and over the forehead."""
+"""Compute outlines of the hair behind the head and over the forehead."""
 
 import numpy as np
 
@@ -7,10 +7,10 @@ from sample_corpus.drawing import Points, band, curve
 from sample_corpus.patch import CENTRE_X, CENTRE_Y, face_outline
 
 Edge = list[tuple[float, float]]
-"""Points of the patch on a smooth line, from left to right."""
+"""Points on a smooth line, from left to right, in pixels of the patch."""
 
 MARGINS_BEHIND: dict[Haircut, float] = {"bob": 22, "long": 15}
-"""Pixels by which hair that hides the ears is wider than the face."""
+"""Pixels by which hair that covers the ears is wider than the face."""
 
 
 def hair_behind_head(looks: Looks) -> Points | None:

@@ -1,7 +1,7 @@
-"""Draw the static parts of a head: hair, ears, neck, shoulders, shaded skin and nose.
+"""Draw the static parts of a head, once per actor: hair, ears, neck, shoulders, skin and nose.
 
-Drawn once per actor. Shaded eye sockets, a shadow under the nose and bright cheeks are features of
-face detectors that use gradients or brightness (HOG, Haar).
+Face detectors that use gradients or brightness (HOG, Haar) need shaded eye sockets, a shadow under
+the nose and bright cheeks.
 """
 
 import cv2
@@ -15,7 +15,7 @@ from sample_corpus.patch import CENTRE_X, CENTRE_Y, PATCH, SIDES, face_outline
 from sample_corpus.seeding import Purpose, make_rng
 
 Layer = NDArray[np.float32]
-"""(PATCH, PATCH), or (PATCH, PATCH, 3) for a coloured one."""
+"""(PATCH, PATCH), or (PATCH, PATCH, 3) if coloured."""
 
 NECK = np.array(
     [

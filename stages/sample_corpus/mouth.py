@@ -1,4 +1,4 @@
-"""Draw nose wrinkles, folds, lips and teeth: the lower half of an expression."""
+"""Draw the lower half of an expression: nose wrinkles, folds, lips and teeth."""
 
 from dataclasses import dataclass
 
@@ -20,8 +20,8 @@ UPPER_LIP_SAMPLES = 48
 class Mouth:
     """Geometry of a mouth, in pixels.
 
-    Its corners are `width` from the middle and at `corner_y`; closed lips meet at `middle_y`. The
-    lower lip is `jaw` below that, the upper one `lift` above.
+    Its corners are at `corner_y`, `width` from the middle; closed lips meet at `middle_y`. The
+    lower lip is `jaw` below `middle_y`, the upper lip `lift` above it.
     """
 
     y: float
@@ -103,7 +103,7 @@ def _draw_lips(canvas: Canvas, looks: Looks, face: Expression, mouth: Mouth) -> 
     smile = 4 * face.lip_corner_puller
 
     def between_the_corners(*points: tuple[float, float], samples: int = LIP_SAMPLES) -> Points:
-        """Return a symmetric line from (pixels from the middle, y) of its right half."""
+        """Return a symmetric line from points (distance from the middle, y) of its right half."""
         left = [(CENTRE_X - x, y) for x, y in reversed(points) if x]
         right = [(CENTRE_X + x, y) for x, y in points]
         corners = [(CENTRE_X + side * mouth.width, mouth.corner_y) for side in SIDES]

@@ -1,4 +1,4 @@
-"""Geometry of the patch, the square a head is drawn on, and the outline of the face on it."""
+"""Define the patch, a square for drawing a head, and the outline of the face on it."""
 
 import numpy as np
 

@@ -28,9 +28,9 @@ LABELLED: tuple[Split, ...] = ("train", "val", "test")
 class PlannedClip:
     """Everything about a clip that is decided before it is rendered.
 
-    `actor`, and `number` among the clips of an actor, count from 1. `emotion` is the true class;
-    `label` and `annotators` are human labels with errors, empty in an unlabelled clip. `sentence`
-    is spoken even if the transcript is missing.
+    `actor`, and `number` (of the actor's clip), count from 1. `emotion` is the true class; `label`
+    and `annotators` simulate human labels with errors, and are empty if unlabelled. `sentence` is
+    spoken even if the transcript is missing.
     """
 
     clip_id: str
@@ -70,7 +70,7 @@ def _clips(params: MakeSample) -> Iterator[PlannedClip]:
     for split, actors, clips in groups:
         for index in range(actors):
             actor += 1
-            # each actor continues the cycle of emotions of the one before, to balance the split
+            # each actor continues the previous actor's cycle of emotions, to balance the split
             first = index * clips
             emotions = [EMOTIONS[n % len(EMOTIONS)] for n in range(first, first + clips)]
             make_rng(params.seed, Purpose.EMOTIONS, actor).shuffle(emotions)
@@ -100,7 +100,7 @@ def _clip(
         emotion=emotion,
         face=blend(Modality.FACE, params.face_blend, rng_for(Purpose.FACE_EMOTION)),
         voice=blend(Modality.VOICE, params.voice_blend, rng_for(Purpose.VOICE_EMOTION)),
-        text=replace(text, blend=0.0 if plain else 0.5),  # a shared sentence fits both equally
+        text=replace(text, blend=0.0 if plain else 0.5),  # a shared sentence fits both emotions
         sentence=make_sentence(text.emotion, plain, text_rng),
     )
 
@@ -108,8 +108,8 @@ def _clip(
 def _with_labels(clips: Sequence[PlannedClip], params: MakeSample) -> list[PlannedClip]:
     """Add labels and annotators, with exactly the configured fraction of errors in each split.
 
-    Only training labels have errors, so that scores are computed against the truth. All errors are
-    independent, and uniform over the five other emotions.
+    Only training labels have errors, so that scores are computed against the truth. Annotators err
+    in all splits. All errors are independent, and uniform over the five other emotions.
     """
     labels, annotators = {}, {}
     for number, split in enumerate(LABELLED):

@@ -1,4 +1,4 @@
-"""Prosody of each emotion, relative to an actor's neutral voice."""
+"""Define the prosody of each emotion, relative to an actor's neutral voice."""
 
 from typing import NamedTuple
 
@@ -41,7 +41,7 @@ PROTOTYPES = {
 }
 
 NOISE = Prosody(pitch=4, pitch_range=6, rate=9, loudness=1.5, tilt=0.6, tremolo=0.03, breath=0.005)
-"""Standard deviation between clips that is unrelated to the emotion."""
+"""Standard deviation between clips, unrelated to the emotion."""
 
 
 def sample_prosody(blend: EmotionBlend, rng: np.random.Generator) -> Prosody:

@@ -1,4 +1,4 @@
-"""Render the planned clips of one actor: the unit of work of one process."""
+"""Render the planned clips of one actor, the unit of work of a process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ class RenderJob:
 
 
 def render_actor(job: RenderJob) -> int:
-    """Write the clips of one actor; returns their number."""
+    """Write the clips of one actor; return their number."""
     waveforms = _synthesise(job)
     with deterministic_opencv():
         scene = Scene(job.params.seed, job.clips[0].actor)
@@ -77,7 +77,7 @@ def _rng(job: RenderJob, clip: PlannedClip, purpose: Purpose) -> np.random.Gener
 
 @contextmanager
 def deterministic_opencv() -> Iterator[None]:
-    """Run OpenCV in one thread and without IPP, so that it gives the same bytes on every run."""
+    """Run OpenCV in one thread and without IPP, so that every run gives the same bytes."""
     threads, use_ipp = cv2.getNumThreads(), cv2.ipp.useIPP()
     cv2.setNumThreads(1)
     cv2.ipp.setUseIPP(False)

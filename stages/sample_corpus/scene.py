@@ -18,12 +18,12 @@ from sample_corpus.seeding import Purpose, make_rng
 
 WIDTH, HEIGHT = 320, 240
 YUV = NDArray[np.uint8]
-"""An image in I420, as stored by the codec: luma, and below it chroma at half the resolution."""
+"""An image in I420, the codec's format: luma, and below it chroma at half the resolution."""
 
 FACE_LEFT, FACE_RIGHT, FACE_TOP, FACE_BOTTOM = 90, 390, 100, 470
-"""Region of the patch where features move; the rest of an actor is drawn only once."""
+"""Region of the patch in which features move; the rest is drawn once per actor."""
 REDUCTION = 2
-"""Heads are drawn larger than needed, and reduced by this factor before they are placed."""
+"""Heads are drawn larger than needed, and reduced by this factor before placement."""
 FEATURE_SHIFT_X, FEATURE_SHIFT_Y = 16, 12
 """Pixels by which a turn or a nod of 1 moves the features on the face."""
 LUMA_PER_GREY_LEVEL = 219 / 255
@@ -31,7 +31,7 @@ LUMA_PER_GREY_LEVEL = 219 / 255
 
 
 class Scene:
-    """An actor and a background: resting head and background are drawn once, features per frame."""
+    """An actor and a background: head and background are drawn once, facial features per frame."""
 
     def __init__(self, seed: int, actor: int) -> None:
         self._looks = sample_looks(seed, actor)
@@ -41,7 +41,7 @@ class Scene:
         self._background = _draw_background(seed, actor)
 
     def render(self, pose: Pose | None) -> RGB:
-        """Draw one frame, (HEIGHT, WIDTH, 3); without a pose, the background alone."""
+        """Draw one frame, (HEIGHT, WIDTH, 3); without a pose, only the background."""
         if pose is None:
             return self._background.copy()
         patch = self._head.copy()
@@ -57,7 +57,7 @@ class Scene:
         return cv2.add(behind, cv2.cvtColor(actor, cv2.COLOR_RGBA2RGB)).astype(np.uint8, copy=False)
 
     def _draw_features(self, pose: Pose) -> Image:
-        """Draw the region of the patch where features move: (height, width, 3)."""
+        """Draw the region of the patch in which features move: (height, width, 3)."""
         shift_x, shift_y = FEATURE_SHIFT_X * pose.turn, FEATURE_SHIFT_Y * pose.nod
         canvas = Canvas(self._face.copy(), (FACE_LEFT - shift_x, FACE_TOP - shift_y))
         draw_forehead(canvas, self._looks, pose.face)
@@ -78,7 +78,7 @@ class Scene:
 
 
 def add_camera_noise(frames: Iterable[RGB], rng: np.random.Generator) -> Iterator[YUV]:
-    """Add an exposure per clip and new grain per frame, and convert the frames to I420."""
+    """Add exposure per clip and grain per frame, and convert the frames to I420."""
     exposure = (rng.uniform(0.85, 1.12) - 1) * 90
     grain = rng.uniform(1, 4)
     for image in frames:

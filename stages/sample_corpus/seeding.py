@@ -1,6 +1,6 @@
 """Seed one random generator per actor, clip and purpose.
 
-Draws for one purpose never shift those for another, and do not depend on the order of processes.
+Draws for one purpose do not affect those for another, or depend on the order of processes.
 """
 
 from enum import IntEnum, auto
@@ -32,6 +32,6 @@ class Purpose(IntEnum):
 def make_rng(seed: int, purpose: Purpose, actor: int = 0, clip: int = 0) -> np.random.Generator:
     """Return the random generator of one purpose.
 
-    Actors, and the clips of an actor, count from 1; 0 stands for the whole corpus or actor.
+    Actors, and the clips of an actor, count from 1; 0 is the whole corpus or actor.
     """
     return np.random.default_rng([seed, actor, clip, purpose])

@@ -1,4 +1,4 @@
-"""Sentences that two emotions share, sentences of one emotion only, and words to fill them."""
+"""Draw sentences that fit two emotions, or only one, from templates and words."""
 
 import re
 
@@ -103,7 +103,7 @@ PLAIN = {
 
 
 def make_sentence(emotion: str, plain: bool, rng: np.random.Generator) -> str:
-    """Draw a sentence of `emotion`: a `plain` one of its own, or one shared with its pair."""
+    """Draw a sentence that fits only `emotion` (`plain`), or also the other of its pair."""
     if plain:
         forms = PLAIN[emotion]
     else:

@@ -36,14 +36,14 @@ def resolve_voice(voice: VoiceName) -> VoiceName:
     if voice == "espeak" and not espeak.is_installed():
         logging.getLogger(__name__).warning(
             "espeak is not installed: the actors babble instead, so the clips have other bytes. "
-            "Run `pip install '.[sample-voice]'` (GPL-3) to hear words, or set voice: babble"
+            "Run `pip install '.[sample-voice]'` (GPL-3) for words, or set voice: babble"
         )
         return "babble"
     return voice
 
 
 def make_utterance(text: str, voice: Voice, prosody: Prosody) -> Utterance:
-    """Return the sentence with the parameters of espeak, clipped to the range of each."""
+    """Return the sentence with espeak's parameters, each clipped to its range."""
     return Utterance(
         text=text,
         variant=voice.variant,

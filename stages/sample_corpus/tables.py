@@ -1,4 +1,4 @@
-"""Write the tables of the corpus: clips.csv for the pipeline, and the ground truth for scoring."""
+"""Write the tables of the corpus: clips.csv for the pipeline, and the ground truth."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ def video_name(clip: PlannedClip) -> str:
 
 
 def remove_corpus(folder: Path) -> None:
-    """Delete the corpus of an earlier run in `folder`, its table first."""
+    """Delete the corpus of an earlier run in `folder`, beginning with its table."""
     (folder / TABLE).unlink(missing_ok=True)
     for video in folder.glob(VIDEOS):
         video.unlink()

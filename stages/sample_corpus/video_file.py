@@ -1,7 +1,7 @@
-"""Encode frames and audio as mp4, H.264 and AAC, with the same bytes for the same content.
+"""Encode frames and audio as mp4, H.264 and AAC; equal content gives equal bytes.
 
 libx264 is deterministic only with one thread and without macroblock-tree rate control, which reads
-uninitialised memory; container and codecs must not write their versions and the time.
+uninitialised memory. Container and codecs must not write versions or the time.
 """
 
 from collections.abc import Iterable

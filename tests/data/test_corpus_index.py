@@ -86,7 +86,7 @@ def test_indexed_clips_can_be_written_and_read_back(folder: Path) -> None:
         ("x,,loop.wav,happy", "cannot be reached|is not in"),
         ("x,,inner,happy", "is not a regular file"),
         ("x,,pipe,happy", "is not a regular file"),
-        ("x,,,happy", "clip 'x' has no video, no audio and no transcript: give one of them"),
+        ("x,,,happy", "clip 'x' has no video, no audio and no transcript: add one of them"),
         ("x,,b\x07.wav,happy", "has an unprintable character"),
         ("in/side,,b.wav,happy", "ids become file names"),
         ("in\\side,,b.wav,happy", "ids become file names"),

@@ -25,5 +25,5 @@ def test_half_precision_features_are_loaded_in_single_precision(half_store):
 
 
 def test_features_of_other_clips_are_refused(half_store):
-    with pytest.raises(StoreError, match="3 clips that are not the 2 of the manifest"):
+    with pytest.raises(StoreError, match=r"the 3 clips of .* are not the 2 of the manifest"):
         load_sources({"audio/half": half_store}, ["clip_0", "clip_2"])

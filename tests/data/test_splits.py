@@ -103,7 +103,7 @@ def test_a_test_split_is_not_replaced_and_an_impossible_fraction_is_refused():
     clips = [Clip("a", group="a", label="x", split="test"), Clip("b", group="b", label="x")]
     with pytest.raises(ParamsError, match="has its own test split: omit the option"):
         hold_out_test(clips, 0.2, 0)
-    with pytest.raises(ParamsError, match=r"give a fraction above 0 and up to 0\.5"):
+    with pytest.raises(ParamsError, match=r"expected a fraction above 0 and up to 0\.5"):
         hold_out_test(clips[1:], 0.7, 0)
-    with pytest.raises(ParamsError, match="inverse of --hold-out is 5, but the clips come from 1"):
+    with pytest.raises(ParamsError, match="inverse of --hold-out is 5, but the clips belong to 1"):
         hold_out_test(clips[1:], 0.2, 0)

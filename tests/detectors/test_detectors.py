@@ -157,9 +157,9 @@ def test_a_pack_is_found_by_its_name_among_the_files_of_insightface(
 
 
 def test_a_folder_must_hold_exactly_one_detector(tmp_path: Path, scrfd: Path) -> None:
-    with pytest.raises(MissingFileError, match="but holds none"):
+    with pytest.raises(MissingFileError, match="but has none"):
         registry.build("detectors", "Detector", "insightface", {"model": str(tmp_path)})
     for name in ("a.onnx", "b.onnx"):
         onnx.save(onnx.load(scrfd), tmp_path / name)
-    with pytest.raises(MissingFileError, match=r"but holds a\.onnx, b\.onnx"):
+    with pytest.raises(MissingFileError, match=r"but has a\.onnx, b\.onnx"):
         registry.build("detectors", "Detector", "insightface", {"model": str(tmp_path)})

@@ -166,14 +166,14 @@ def test_a_requested_device_that_is_absent_is_an_error(
 @pytest.mark.parametrize(
     ("file", "options", "message"),
     [
-        ({}, {}, r"gives 'row' \(any x 6 float32\), 'map' .*: choose one as `output`"),
+        ({}, {}, r"returns 'row' \(any x 6 float32\), 'map' .*: choose one as `output`"),
         ({}, {"output": "rows"}, "there is no output 'rows'. Did you mean 'row'"),
         ({}, {"output": "map"}, "pooling: mean"),
         ({}, {"output": "row", "colour": "grey"}, "3 channels in the layout NCHW; colour: grey"),
         ({}, {"output": "row", "layout": "NHWC"}, "16 channels in the layout NHWC"),
         ({}, {"output": "row", "image_size": 32}, "leave out image_size: 32"),
         ({"image_size": None}, {"output": "row"}, "takes images of any size: set image_size"),
-        ({"batch": 4}, {"output": "row"}, "always 4 at once: export it with a batch of any"),
+        ({"batch": 4}, {"output": "row"}, "a fixed batch size of 4: export it with a batch of any"),
         ({}, {"output": "row", "mean": [0.5, 0.5]}, "mean has 2 numbers, rgb images have 3"),
         ({}, {"output": "row", "std": [1.0, 0.0, 1.0]}, "std holds a 0"),
         ({}, {"outputs": "row"}, "Did you mean 'output'"),
@@ -213,7 +213,7 @@ def test_absent_other_and_invalid_files_are_refused(tmp_path: Path) -> None:
         create("onnx", {**options, "sha256": ""})
     text = tmp_path / "text.onnx"
     text.write_text("no network")
-    with pytest.raises(MissingFileError, match="is no ONNX file"):
+    with pytest.raises(MissingFileError, match="is not an ONNX file"):
         create("onnx", {**options, "weights": str(text), "sha256": sha256(text)})
 
 
@@ -222,7 +222,7 @@ def test_weights_in_another_file_are_refused_as_no_hash_covers_them(tmp_path: Pa
     path = tmp_path / "two.onnx"
     model = onnx.load(options["weights"])
     onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
-    with pytest.raises(MissingFileError, match="keeps its weights in other files"):
+    with pytest.raises(MissingFileError, match="stores its weights in other files"):
         create("onnx", {**options, "weights": str(path), "sha256": sha256(path)})
 
 
@@ -265,7 +265,7 @@ def test_the_recognition_network_is_found_among_others_of_a_pack(
     encoder = create("insightface", {**options, "model": "tiny_pack"})
     assert (encoder.dim, encoder.provenance["file"]) == (9, "recogniser.onnx")
     onnx.save(onnx.load(folder / "recogniser.onnx"), folder / "second.onnx")
-    with pytest.raises(MissingFileError, match=r"but holds recogniser\.onnx, second\.onnx"):
+    with pytest.raises(MissingFileError, match=r"but has recogniser\.onnx, second\.onnx"):
         create("insightface", {**options, "model": "tiny_pack"})
 
 
@@ -283,7 +283,7 @@ def test_a_file_of_another_task_is_refused(tmp_path: Path) -> None:
     renamed = {"model": options["weights"], "sha256": options["sha256"]}
     with pytest.raises(MissingFileError, match=r"net\.onnx is no face recognition network"):
         create("insightface", renamed)
-    with pytest.raises(MissingFileError, match="but holds none"):
+    with pytest.raises(MissingFileError, match="but has none"):
         create("insightface", {"model": str(tmp_path)})
     with pytest.raises(MissingFileError, match=r"no file 'absent\.onnx'"):
         create("insightface", {"model": "absent.onnx"})

@@ -201,7 +201,11 @@ def test_a_front_end_without_a_floor_needs_no_dynamic_range(
     [
         ({}, {"dynamic_range": None}, "other frames for parts .* 60 may be right"),
         ({}, {"dynamic_range": 50.0}, "other frames for parts .* 60 may be right"),
-        ({"subtracts_mean": True}, {}, "levels audio by its mean or deviation, it cannot be used"),
+        (
+            {"subtracts_mean": True},
+            {},
+            "normalises audio by its mean or deviation, it cannot be used",
+        ),
         ({"pads": True}, {}, "export it without padding"),
         ({}, {"frames": 13}, "takes windows of 12 frames of 8 bands, not of frames: 13"),
         ({}, {"rows": "window", "pooling": "mean"}, "pooling has no effect with rows: window"),
@@ -223,13 +227,13 @@ def test_files_and_options_that_do_not_fit_are_refused_before_the_first_clip(
 
 def test_a_network_of_batch_size_four_is_refused(tiny: dict[str, Any], tmp_path: Path) -> None:
     four = tiny_onnx.window_network(tmp_path / "four.onnx", batch=4)
-    with pytest.raises(ParamsError, match="always 4 at once"):
+    with pytest.raises(ParamsError, match="a fixed batch size of 4"):
         create({**tiny, "weights": str(four), "sha256": sha256(four)})
 
 
 def test_swapped_files_are_refused(tiny: dict[str, Any], real: dict[str, Any]) -> None:
     swapped = {"front_end": tiny["weights"], "front_end_sha256": tiny["sha256"]}
-    with pytest.raises(ParamsError, match="a front end takes audio of any length"):
+    with pytest.raises(ParamsError, match="a front end must take audio of any length"):
         create({**tiny, **swapped})
     swapped = {"weights": tiny["front_end"], "sha256": tiny["front_end_sha256"]}
     with pytest.raises(ParamsError, match="a batch of windows"):

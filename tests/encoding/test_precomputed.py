@@ -64,7 +64,7 @@ def test_the_column_of_ids_and_the_columns_to_read_can_be_named(tmp_path: Path) 
     path.write_text("name,video,sex,smile,frown\nx,a,female,1,2\n")
     encoder = imported(path, clip_id="video", columns=("frown", "smile"))
     assert look_up(encoder, "a")[0].values.tolist() == [[2, 1]]
-    with pytest.raises(CorpusError, match=r"line 2: name is 'x', no finite number.*`columns`"):
+    with pytest.raises(CorpusError, match=r"line 2: name is 'x', not a finite number.*`columns`"):
         imported(path, clip_id="video")
 
 
@@ -125,7 +125,7 @@ def test_the_provenance_names_the_encoder_by_the_file_or_its_name(tmp_path: Path
         ({"starts": np.array([0, 3, 2])}, "starts does not rise from 0 to the 2 rows"),
         ({"starts": np.array([0, 1, 3])}, "starts does not rise from 0 to the 2 rows"),
         ({"starts": np.array([-1, 1, 2])}, "starts does not rise from 0 to the 2 rows"),
-        ({"values": np.array([{}, {}])}, "is no npz file of plain arrays"),
+        ({"values": np.array([{}, {}])}, "is not an npz file of plain arrays"),
         ({"values": np.ones(2)}, r"values has shape \(2,\), not \(rows, dim\)"),
     ],
 )
@@ -147,11 +147,11 @@ def test_a_clip_that_is_not_in_the_file_has_no_row(tmp_path: Path) -> None:
     ("lines", "message"),
     [
         (["a,1,2", "a,3,4"], "features.csv, line 3: clip 'a' occurs twice"),
-        (["a,1,high"], "features.csv, line 2: frown is 'high', no finite number"),
-        (["a,1,2", "b,nan,2"], "features.csv, line 3: smile is 'nan', no finite number"),
-        (["a,1,"], "features.csv, line 2: frown is '', no finite number"),
-        (["a,1"], "features.csv, line 2: 2 cells under 3 columns"),
-        ([], "features.csv holds no clip"),
+        (["a,1,high"], "features.csv, line 2: frown is 'high', not a finite number"),
+        (["a,1,2", "b,nan,2"], "features.csv, line 3: smile is 'nan', not a finite number"),
+        (["a,1,"], "features.csv, line 2: frown is '', not a finite number"),
+        (["a,1"], "features.csv, line 2: 2 cells, but 3 columns"),
+        ([], "features.csv has no clip"),
     ],
 )
 def test_a_faulty_csv_file_is_refused_with_its_line(
@@ -167,10 +167,10 @@ def test_a_faulty_csv_file_is_refused_with_its_line(
     [
         (np.ones(4), r"clip 'b' has shape \(4,\), not \(3,\)"),
         (np.ones((1, 2, 3)), r"clip 'b' has shape \(1, 2, 3\)"),
-        (np.array([1, np.nan, 3]), "clip 'b' holds NaN or infinity"),
-        (np.array([1, 1e300, 3]), "clip 'b' holds NaN or infinity"),
-        (np.array(["x", "y", "z"]), "clip 'b' holds <U1, not numbers"),
-        (np.array([{}, {}, {}]), "clip 'b' holds no plain array of numbers"),
+        (np.array([1, np.nan, 3]), "clip 'b' has NaN or infinity"),
+        (np.array([1, 1e300, 3]), "clip 'b' has NaN or infinity"),
+        (np.array(["x", "y", "z"]), "clip 'b' has dtype <U1, not numbers"),
+        (np.array([{}, {}, {}]), "clip 'b' is not a plain array of numbers"),
         (np.float64(1), r"clip 'b' has shape \(\)"),
     ],
 )
@@ -202,7 +202,7 @@ def test_only_files_of_a_known_kind_are_read(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"neither a \.csv or \.npz file nor a folder"):
         imported(tmp_path / "features.pkl")
     (tmp_path / "features.npz").write_bytes(b"no archive")
-    with pytest.raises(UserError, match="is no npz file of plain arrays"):
+    with pytest.raises(UserError, match="is not an npz file of plain arrays"):
         imported(tmp_path / "features.npz")
 
 

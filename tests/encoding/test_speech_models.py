@@ -196,7 +196,14 @@ def test_half_precision_is_near_float32(encoder: Make, name: str, precision: str
         assert cosine(near.values, exact.values) > 0.999
 
 
-@pytest.mark.parametrize("name", INSTRUCTION_SETS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AVX512_CORE",
+        pytest.param("AVX2", marks=pytest.mark.slow),
+        pytest.param("AVX512_CORE_BF16", marks=pytest.mark.slow),
+    ],
+)
 def test_half_precision_is_near_float32_with_a_lower_instruction_set(
     name: str, tmp_path: Path
 ) -> None:

@@ -288,7 +288,7 @@ def test_a_sentence_model_can_read_more_than_it_was_trained_with(folders: Folder
 def test_max_tokens_beyond_the_limit_of_the_network_is_refused(
     folders: Folders, kind: str, max_tokens: int, special: int
 ) -> None:
-    message = f"max_tokens: {max_tokens} .* 64 tokens .*and {special} of"
+    message = f"max_tokens: {max_tokens} .* 64 tokens, of which {special} are"
     with pytest.raises(ParamsError, match=message):
         encoder(folders(kind), max_tokens=max_tokens)
 
@@ -405,7 +405,7 @@ def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
         vocab_size=300, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2
     )
     folder = tiny_text.save(tmp_path, tiny_text.word_pieces(), transformers.T5Model, config)
-    with pytest.raises(ParamsError, match="holds 't5', which does not turn a text into one seq"):
+    with pytest.raises(ParamsError, match="has 't5', which does not compute a seq"):
         encoder(folder)
 
 

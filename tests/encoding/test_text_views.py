@@ -160,7 +160,7 @@ def test_precomputed_features_have_no_view(texts: Path, view: str) -> None:
     table.write_text("clip_id,a\nfirst,1\n")
     where = {"path": str(table), "sha256": sha256(table)}
     assert json.dumps(encoded(texts, "imported", **where)["first"].tolist()) == "[[1.0]]"
-    with pytest.raises(ParamsError, match=f"view '{view}', but imported reads no text"):
+    with pytest.raises(ParamsError, match=f"view '{view}', but imported does not read the text"):
         encoded(texts, "imported", view=view, **where)
 
 

@@ -266,8 +266,8 @@ def test_without_validation_clips_nothing_can_be_fitted_and_val_is_left_out(key,
 @pytest.mark.parametrize(
     ("ensemble", "error"),
     [
-        (["concat", "concat"], "'concat' stands 2 times in model and ensemble"),
-        (["ecmf"], "'ecmf' stands 2 times in model and ensemble"),
+        (["concat", "concat"], "'concat' is 2 times in model and ensemble"),
+        (["ecmf"], "'ecmf' is 2 times in model and ensemble"),
         (["conact"], r"no 'conact' in fusion.*Did you mean 'concat'"),
     ],
 )

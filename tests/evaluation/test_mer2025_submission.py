@@ -136,19 +136,22 @@ def test_a_corpus_without_candidates_has_nothing_to_submit(predicted, tmp_path):
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        (lambda lines: [*lines[:3], *lines[4:]], r"line 3 has 's0_3' of test, the manifest 's0_2'"),
+        (
+            lambda lines: [*lines[:3], *lines[4:]],
+            r"line 3 has 's0_3' \(test\), the manifest 's0_2'",
+        ),
         (
             lambda lines: lines[:-1],
-            "predictions.csv is of another manifest.*95 clips, the manifest has 96",
+            "predictions.csv does not belong to .*95 clips, the manifest has 96",
         ),
         (
             lambda lines: [line.replace(",candidate,", ",test,") for line in lines],
-            "'wild_0' of test",
+            r"'wild_0' \(test\)",
         ),
         (lambda lines: [line.replace("sources", "source") for line in lines], "no column sources"),
         (
             lambda lines: [*lines[:-1], "wild_5,candidate,,,,,,,,0"],
-            "no prediction of 1 candidates, e.g. 'wild_5'",
+            "no prediction for 1 candidates, e.g. 'wild_5'",
         ),
         (
             lambda lines: [*lines[:-1], "wild_5,candidate,,joy,,,,,,0"],

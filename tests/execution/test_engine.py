@@ -114,7 +114,7 @@ def test_imported_features_of_other_clips_are_refused(frames, tmp_path):
     table = tmp_path / "mine.csv"
     table.write_text("clip_id,a\nsomebody_else,1\n")
     choice = ImageChoice(encoder="imported", path=str(table), sha256=sha256(table))
-    with pytest.raises(CorpusError, match="none of the 9 clips is among the imported features"):
+    with pytest.raises(CorpusError, match="the imported features have none of the 9 clips"):
         encode_image_store("face/mine", choice, frames, tmp_path / "out.h5", budget=0)
 
 

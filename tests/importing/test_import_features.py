@@ -166,7 +166,7 @@ def test_the_same_features_make_the_same_bytes(tmp_path: Path) -> None:
 def test_ids_without_any_match_are_an_error_with_examples_of_both(tmp_path: Path) -> None:
     path = tree(tmp_path, "hubert-UTT", x1=[1], x2=[2])
     manifest = manifest_of(tmp_path, "a", "b")
-    with pytest.raises(CorpusError, match=r"like 'x1', 'x2', those of the manifest like 'a', 'b'"):
+    with pytest.raises(CorpusError, match=r"e.g. 'x1', 'x2', those of the manifest e.g. 'a', 'b'"):
         import_features("mertools", path, manifest, tmp_path / "out", {"hubert-UTT": "audio"})
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -329,7 +329,7 @@ def test_the_schema_is_dropped_for_a_server_that_does_not_support_it(
     assert ["response_format" in request.body for request in server.requests].count(True) == 1
     warnings = [log.getMessage() for log in caplog.records if log.levelno == logging.WARNING]
     assert len(warnings) == 1
-    assert "supports no JSON schema" in warnings[0]
+    assert "does not support a JSON schema" in warnings[0]
     assert "Unexpected field" in warnings[0]
 
 
@@ -371,7 +371,7 @@ def test_a_server_that_goes_away_stops_after_a_few_failures(
     server.script = lambda request: (
         valid_reply(request) if request.number <= 5 else error_response(418, "tea")
     )
-    with pytest.raises(UserError, match=r"failed 16 times in a row, at last with: .*tea"):
+    with pytest.raises(UserError, match=r"failed 16 times in a row, last with: .*tea"):
         enrich(MANY)
     assert len(server.requests) <= 5 + server_chat.MAX_CONSECUTIVE_FAILURES + 8
     server.script = valid_reply
@@ -398,7 +398,7 @@ def test_a_budget_that_cannot_be_enforced_is_refused(
     server.script = always(completion(json.dumps(answer()), usage=None))
     assert enrich()[0].state == "whole"
     monkeypatch.setenv("ECMF_LLM_TOKENS", "1200")
-    with pytest.raises(UserError, match="does not report the tokens it used"):
+    with pytest.raises(UserError, match="does not report used tokens"):
         enrich(MANY)
 
 

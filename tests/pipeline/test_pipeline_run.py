@@ -112,6 +112,7 @@ def test_a_second_repro_does_nothing(checkout):
     assert not checkout.git("status", "--porcelain")
 
 
+@pytest.mark.slow
 def test_two_runs_from_scratch_are_identical_whatever_the_number_of_workers(
     checkout, tmp_path_factory
 ):
@@ -141,6 +142,7 @@ def test_one_encoder_more_encodes_only_that_one(clean):
     assert "audio/windows" in [source["name"] for source in card["sources"]]
 
 
+@pytest.mark.slow
 def test_another_view_of_the_text_is_one_experiment_and_is_scored(clean):
     output = clean.dvc("exp", "run", "-S", "encode_text.encoders.minilm.view=both")
     assert stages_run(output) == {
@@ -153,6 +155,7 @@ def test_another_view_of_the_text_is_one_experiment_and_is_scored(clean):
     assert re.search(r"evaluation\.json\s+test\.waf", clean.dvc("metrics", "diff", "--all"))
 
 
+@pytest.mark.slow
 def test_one_encoder_less_is_no_longer_read(clean):
     output = clean.dvc("exp", "run", "-S", "~encode_frames.encoders.motion")
     assert {"train_fusion", "evaluate_fusion"} <= stages_run(output)
@@ -200,6 +203,7 @@ def test_another_corpus_runs_through_every_stage(clean):
     assert "the manifest names no video" in listed
 
 
+@pytest.mark.slow
 def test_a_corpus_of_text_alone_runs_through_every_stage(clean):
     """Dialogues as tables, without any video or audio, and with official splits."""
     said = {"joy": "That is wonderful!", "anger": "Leave me alone!", "neutral": "It is a chair."}

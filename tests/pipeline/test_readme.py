@@ -74,10 +74,10 @@ def test_it_shows_how_to_add_and_to_remove_an_encoder_and_names_presets_there_ar
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_table_of_members_is_complete(family):
+def test_the_table_of_plugins_is_complete(family):
     (line,) = (line for line in README.splitlines() if line.startswith(f"| `{family}/`"))
-    for member in registry.names(family.replace("/", ".")):
-        assert f"`{member}`" in line
+    for plugin in registry.names(family.replace("/", ".")):
+        assert f"`{plugin}`" in line
 
 
 def test_its_encoder_encodes():
@@ -85,7 +85,9 @@ def test_its_encoder_encodes():
     module = {}
     exec(code, module)  # noqa: S102 - the README's own example
     pictures = Images("a", [np.full((4, 4, 3), 7, "uint8")] * 2, np.array([0.0, 0.5]))
-    (features,) = module["Encoder"](module["Options"]())([pictures])
+    encoder = module["Encoder"](module["Options"]())
+    assert encoder.provenance, "the contract test of the family asks for one"
+    (features,) = encoder([pictures])
     assert features.values.tolist() == [[7, 7, 7]] * 2
 
 

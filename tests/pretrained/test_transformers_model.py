@@ -159,7 +159,7 @@ def test_a_truncated_index_is_refused(folder: Path, tmp_path: Path) -> None:
 def test_a_truncated_file_is_refused_before_any_clip(folder: Path, kept: int) -> None:
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(MissingFileError, match=r"is no safetensors file .*: delete"):
+    with pytest.raises(MissingFileError, match=r"is not a safetensors file .*: delete"):
         located(folder)
 
 
@@ -307,7 +307,7 @@ def test_an_unreachable_repository_names_the_remedy_before_any_clip(
 
 
 def test_an_invalid_name_of_a_repository_is_refused(cache: Path) -> None:
-    with pytest.raises(MissingFileError, match="'a/b/c' is no valid repository name"):
+    with pytest.raises(MissingFileError, match="'a/b/c' is not a repository name"):
         locate(Weights(repository="a/b/c"))
 
 

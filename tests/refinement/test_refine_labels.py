@@ -288,7 +288,7 @@ def test_a_broken_table_names_every_fault(tmp_path):
 
 @pytest.mark.parametrize("name", ["llm", "given", "annotator_1", "fusion", "models"])
 def test_a_table_cannot_have_the_name_of_another_source(name):
-    with pytest.raises(ValueError, match="name of another source"):
+    with pytest.raises(ValueError, match="reserved for another label source"):
         RefineLabels.model_validate({"tables": {name: {"path": "x"}}})
 
 

@@ -265,7 +265,7 @@ def test_a_space_that_cannot_be_searched_is_refused(project, argument, message):
 
 
 def test_a_key_given_twice_is_refused(project):
-    with pytest.raises(ParamsError, match="mixup is given twice"):
+    with pytest.raises(ParamsError, match="mixup appears twice"):
         run(["mixup=0:1", "mixup=0:0.5"])
 
 

@@ -1,4 +1,4 @@
 """Acoustic measurements of a voice: low-level descriptors and prosodic functionals.
 
-No pretrained network and no file: a waveform in, numbers out.
+They need no pretrained network and read no file.
 """

@@ -1,8 +1,8 @@
 """Compute low-level descriptors of a voice every 10 ms: spectrum, pitch, voicing, energy.
 
-Nothing is learned and nothing depends on another clip. The descriptors are those of the field's
-minimal sets (GeMAPS, Eyben et al. 2016) beside MFCC and log-mel, computed with librosa. Levels are
-in dB of full scale, so they depend on the microphone as well as on the voice.
+No value is learned or depends on another clip. The descriptors are those of GeMAPS (Eyben et al.
+2016) beside MFCC and log-mel, computed with librosa. Levels are in dB of full scale, so they depend
+on the microphone as well as on the voice.
 """
 
 from collections.abc import Mapping
@@ -17,28 +17,28 @@ from ecmf.media import SAMPLE_RATE, Samples
 
 HOP_LENGTH = 160
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP_LENGTH  # 100
-N_FFT = 512  # 32 ms, short enough for one opening of the vocal folds to be steady
+N_FFT = 512  # 32 ms, in which a voice is nearly stationary
 PITCH_FRAME_LENGTH = 1024  # 64 ms, four periods of the deepest voice
 
 HANN_POWER = 3 / 8
-"""Mean of the squared Hann window: the fraction of a signal's power that it lets through."""
+"""Mean of the squared Hann window: the fraction of a signal's power that it passes."""
 
 FULL_SCALE = 32_768
 SILENCE_DB = -70.0
-"""Audio whose loudest frame stays below this, in dB of full scale, is dither or a dead line."""
+"""Audio whose loudest frame is below this, in dB of full scale, is silent (dither, dead line)."""
 
 MIN_SECONDS = 0.1
-"""Audio shorter than a syllable has no pitch, no rhythm and no spread to measure."""
+"""Shorter audio, less than a syllable, has no measurable pitch or rhythm."""
 
 MIN_PITCH_HZ, MAX_PITCH_HZ = 65.0, 600.0
 REFERENCE_HZ = 150.0
 """Origin of the pitch in semitones, between men's and women's speech."""
 
 VOICING_THRESHOLD = 0.5
-"""Fraction of the energy that is periodic with the pitch, above which a frame is voiced."""
+"""Periodic fraction of the energy above which a frame is voiced."""
 
 QUIET_BELOW_PEAK_DB = 35.0
-"""A frame this far below the loudest one is a pause, even if its hum is periodic."""
+"""A frame this far below the loudest is a pause, even if it is periodic (hum)."""
 
 N_MELS = 40
 N_MFCC = 20
@@ -51,14 +51,14 @@ Descriptor = NDArray[np.float64]
 
 
 def trim_silence(samples: Samples, top_db: float | None = 30.0) -> tuple[Waveform, float]:
-    """Trim the silence before and after the voice; return the rest and its start in seconds.
+    """Trim the silence before and after the voice; return the waveform and its start in seconds.
 
     Args:
         samples: The waveform, int16 at 16 kHz.
-        top_db: A frame this many dB below the loudest one is silent; None trims nothing.
+        top_db: A frame this many dB below the loudest is silent; None trims nothing.
 
     Returns:
-        The waveform; empty if it is silent or shorter than MIN_SECONDS.
+        An empty waveform if it is silent or shorter than MIN_SECONDS.
     """
     waveform = samples.astype(np.float32) / np.float32(FULL_SCALE)
     empty = waveform[:0], 0.0
@@ -126,7 +126,7 @@ def _spectral_shape(magnitude: NDArray[Any], waveform: Waveform) -> dict[str, ND
     spectrum = {"S": magnitude, "sr": SAMPLE_RATE}
 
     def slope(low: float, high: float) -> NDArray[Any]:
-        """Fit a line to the spectrum in dB; a pressed or shouted voice falls less steeply."""
+        """Fit a line to the spectrum in dB; it is less steep for a pressed or shouted voice."""
         band = (hertz >= low) & (hertz < high)
         kilohertz = (hertz[band] - hertz[band].mean()) / 1000
         line: NDArray[Any] = kilohertz @ _to_db(power[band]) / (kilohertz @ kilohertz)

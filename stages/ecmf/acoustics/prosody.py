@@ -1,4 +1,4 @@
-"""Compute prosodic functionals of a voice: pace, pauses, steadiness, modulation of its level.
+"""Compute prosodic functionals of a voice: rate, pauses, jitter, shimmer, modulation of the level.
 
 They summarise the descriptors of `descriptors.py` over time and do not depend on other clips.
 """
@@ -13,16 +13,16 @@ from scipy import signal
 from ecmf.acoustics.descriptors import FRAMES_PER_SECOND, Descriptor, voiced_frames
 
 SYLLABLE_PROMINENCE_DB = 3.0
-"""Prominence of a peak of the level that counts as a syllable (after de Jong & Wempe 2009)."""
+"""Minimum prominence of a level peak that counts as a syllable (de Jong & Wempe 2009)."""
 
 SMOOTHING_FRAMES = 11
 PAUSE_BELOW_PEAK_DB = 25.0
 
 MODULATION_BANDS_HZ = (0.5, 2, 4, 6, 8, 12, 20)
-"""Edges of the bands of the level's modulation spectrum; syllables come at 3 to 6 Hz."""
+"""Edges of the bands of the level's modulation spectrum; syllables are at 3 to 6 Hz."""
 
 MIN_VOICED_FRAMES = 5
-"""Number of voiced frames below which no slope of the pitch is fitted."""
+"""With fewer voiced frames, no slope of the pitch is fitted."""
 
 FUNCTIONAL_NAMES = (
     "log_seconds",
@@ -44,10 +44,10 @@ FUNCTIONAL_NAMES = (
 def prosodic_functionals(descriptors: Mapping[str, Descriptor]) -> NDArray[np.float64]:
     """Return the functionals in the order of FUNCTIONAL_NAMES, from at least one frame.
 
-    Jitter is the change of pitch between frames in semitones, shimmer that of the level in dB
-    (over 10 ms, not from period to period: coarser than a phonetician's). Runs are in seconds, the
-    slope of the pitch in semitones per second, the bands of the modulation spectrum (`swing_...`)
-    log10 of power. A functional that needs more voiced frames than there are is 0.
+    Jitter is the change of pitch between frames in semitones, shimmer that of the level in dB (over
+    10 ms, which is coarser than the usual period to period). Runs are in seconds, the slope of the
+    pitch in semitones per second, the bands of the modulation spectrum (`swing_...`) in log10 of
+    power. Without enough voiced frames a functional is 0.
     """
     energy, pitch = descriptors["energy"][:, 0], descriptors["pitch"][:, 0]
     voiced = voiced_frames(descriptors)
@@ -97,7 +97,7 @@ def _slope(pitch: NDArray[np.float64], voiced: NDArray[np.bool_]) -> float:
 
 
 def _level_modulation(energy: NDArray[np.float64]) -> list[float]:
-    """Return the power of the level per band; padded to 20 s, so that every band has bins."""
+    """Return the power of the level per band, padded to 20 s so that every band has bins."""
     bins = max(2048, len(energy))
     power = np.abs(np.fft.rfft(energy - energy.mean(), bins)) ** 2 / len(energy)
     hertz = np.fft.rfftfreq(bins, 1 / FRAMES_PER_SECOND)

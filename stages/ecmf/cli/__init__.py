@@ -1,4 +1,4 @@
 """The command `ecmf`, one file per subcommand, and `stage`, the entry point of DVC's scripts.
 
-Arguments, printing and exit codes are here; the work is done by the packages below.
+It handles arguments, printing and exit codes; other packages do the work.
 """

@@ -29,7 +29,7 @@ STAGES: Mapping[Branch, str] = {
     "text": "encode_text",
 }
 WORD = re.compile(r"[\w./-]+")
-"""Characters that need no quotes in DVC's grammar of overrides (Hydra's)."""
+"""Values that need no quotes in an override of DVC (Hydra's grammar)."""
 
 
 def import_features(
@@ -43,11 +43,11 @@ def import_features(
     """Write the features at `path` into `folder`; return a summary and the parameters to use.
 
     `branches` maps each encoder to import to its branch; if empty, all encoders are imported, and
-    the format has to record their branch. `id_mappings` replace those of the format.
+    the format must record their branch. `id_mappings` replace those of the format.
 
     Raises:
-        ParamsError: an encoder or its branch is unknown, or two would have one name in the table of
-            a branch; nothing is written.
+        ParamsError: an encoder or its branch is unknown, or two encoders of a branch would have the
+            same name; nothing is written.
     """
     reader: FeatureFormat = registry.load(FAMILY, format_name).FeatureFormat()
     clips = read_manifest(manifest)
@@ -80,7 +80,7 @@ def _branches(
             )
     if chosen:
         return chosen
-    recorded = {one.encoder: one.branch for one in encoders if one.branch is not None}
+    recorded = {e.encoder: e.branch for e in encoders if e.branch is not None}
     if len(recorded) < len(encoders):
         raise ParamsError(
             f"{path} has {', '.join(names)}, without their branches ({', '.join(BRANCHES)}): name "
@@ -109,7 +109,7 @@ def _name(encoder: str) -> str:
 
 
 def _override(branch: Branch, result: ImportResult) -> str:
-    """Format the entry of the table as an override of DVC."""
+    """Format the table entry as an override of DVC."""
     path = str(result.archive)
     if not WORD.fullmatch(path):
         path = '"{}"'.format(path.replace("\\", "\\\\").replace('"', '\\"'))
@@ -131,7 +131,7 @@ def _parse_take(options: Sequence[str]) -> dict[str, Branch]:
     return branches
 
 
-@click.command("import", cls=Command)
+@click.command("import", cls=Command, epilog=f"Formats: {', '.join(registry.names(FAMILY))}.")
 @click.argument("format_name", metavar="FORMAT")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.argument("manifest", type=click.Path(path_type=Path))
@@ -160,7 +160,7 @@ def command(
 ) -> str:
     """Convert the features at PATH into files for the encoder `imported`, in FOLDER.
 
-    FORMAT is a file in stages/ecmf/feature_formats/: mertools, mmsa. MANIFEST lists the clips.
+    FORMAT is a file in stages/ecmf/feature_formats/; MANIFEST lists the clips.
 
     \b
     Example:

@@ -1,7 +1,7 @@
 """Write the manifest of a corpus: `ecmf index <corpus> <folder> [--name NAME]`.
 
-Run it once per corpus: the manifest is versioned in git and is the root of the pipeline. Only that
-of a gated corpus, which may not be redistributed, is stored in the cache of DVC instead.
+Run it once per corpus: the manifest is versioned in git and is the root of the pipeline. A gated
+corpus may not be redistributed, so its manifest is stored in the DVC cache instead.
 """
 
 import re
@@ -32,7 +32,7 @@ def index_corpus(corpus: str, folder: Path, name: str, test_fraction: float | No
     `test_fraction` of the training clips become a test split, see `splits.hold_out_test`.
 
     Raises:
-        ParamsError: `name` cannot be used, or git would see a gated corpus.
+        ParamsError: `name` cannot be used, or git does not ignore the files of a gated corpus.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ParamsError(f"--name {name!r}: use letters, digits, - and _ only")
@@ -75,7 +75,7 @@ def _check_git_ignores(corpus: str, folder: Path, name: str) -> None:
 
 
 def summary(clips: Sequence[Clip], classes: Sequence[str]) -> str:
-    """Return the clips per split and class, and the clips without a column, in a few lines."""
+    """Format the numbers of clips per split and class, and of clips with an empty column."""
     speakers = {clip.speaker for clip in clips if clip.speaker}
     lines = [f"{len(clips)} clips, {len(speakers)} speakers, {len(classes)} classes"]
     for split in SPLITS:
@@ -90,10 +90,10 @@ def summary(clips: Sequence[Clip], classes: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-@click.command("index", cls=Command)
+@click.command("index", cls=Command, epilog=f"Corpora: {', '.join(registry.names('corpora'))}.")
 @click.argument("corpus")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--name", help="Name of the manifest; default: that of the corpus.")
+@click.option("--name", help="Name of the manifest; default: CORPUS.")
 @click.option(
     "--hold-out",
     type=float,
@@ -101,9 +101,9 @@ def summary(clips: Sequence[Clip], classes: Sequence[str]) -> str:
     help="Make a test split of this fraction of the training clips, by group.",
 )
 def command(corpus: str, folder: Path, name: str | None, hold_out: float | None) -> str:
-    """Write data/manifests/<name>.csv of the clips in FOLDER; nothing is copied.
+    """Write data/manifests/<name>.csv of the clips in FOLDER; no clip is copied.
 
-    CORPUS is a file in stages/ecmf/corpora/: folder, meld, mer2025, ravdess, sample.
+    CORPUS is a file in stages/ecmf/corpora/.
 
     \b
     Example:

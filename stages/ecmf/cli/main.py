@@ -1,4 +1,4 @@
-"""The command `ecmf`, with one subcommand per task that is run by hand.
+"""The command `ecmf`: one subcommand per task outside the pipeline.
 
 A subcommand is imported when it is called, so that `ecmf --help` does not wait for torch.
 """
@@ -10,21 +10,21 @@ import click
 
 COMMANDS = {
     "index": ("index", "Write the manifest of a corpus."),
-    "import": ("import_features", "Convert features made elsewhere for the encoder `imported`."),
+    "import": ("import_features", "Convert external features for the encoder `imported`."),
     "preset": ("preset", "Print a set of parameters as arguments of `dvc exp run`."),
     "sweep": ("sweep", "Search parameters of train_fusion."),
     "submit": ("submit", "Write or check a MER2025 submission."),
     "scores": ("scores", "Show the scores of the last evaluation."),
     "cache": ("cache", "List, verify or prune the cache of results per clip."),
 }
-"""Module of each subcommand, and its line in `ecmf --help`."""
+"""Module and help line of each subcommand."""
 
 
 class LazyGroup(click.Group):
     """A group whose subcommands are imported on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the subcommands, in the order in which a user needs them."""
+        """List the subcommands in the order of use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

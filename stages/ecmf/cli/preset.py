@@ -1,7 +1,7 @@
 """Print a preset as arguments of DVC: `dvc exp run $(ecmf preset mer2025)`.
 
 A table of encoders in a preset replaces the whole table in `params.yaml`; any other value replaces
-the value of the same key. All other keys are unchanged. Later `-S` arguments override the preset.
+the value of its key. Later `-S` arguments override the preset.
 """
 
 import re
@@ -20,7 +20,7 @@ PRESETS = Path(__file__).resolve().parents[1] / "presets"
 PARAMS = Path("params.yaml")
 TABLE = "encoders"
 WORD = re.compile(r"[\w./:@-]+")
-"""Characters that need no quotes in a shell nor in DVC's grammar of overrides (Hydra's)."""
+"""Values that need no quotes in a shell or in an override of DVC (Hydra's grammar)."""
 
 
 def names() -> list[str]:

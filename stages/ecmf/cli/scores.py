@@ -17,7 +17,7 @@ def table(report: dict[str, Any]) -> str:
     """Format the report of `evaluate_fusion`."""
     lines = [f"{'':5} {'WAF':>6}  95 % interval  {'accuracy':>8} {'UAR':>6} {'macro F1':>8}  clips"]
     for split in ("test", "val"):
-        if split not in report:  # folds 0: no clip was held out
+        if split not in report:  # with folds: 0 no clip is held out
             continue
         scores = report[split]
         lines.append(

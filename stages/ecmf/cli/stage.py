@@ -18,10 +18,10 @@ INTERRUPTED = 130
 def main(stage: Callable[..., None]) -> None:
     """Call `stage` with the arguments of the command line and its section of `params.yaml`.
 
-    Its parameters are strings and paths, in the order of the command line, then `params` (its own
-    section) and, if it reads features, `sources` (the names in the tables of encoders). A stage
-    with a parameter `shard` has the option `--shard i/n`, to only fill the cache with that shard.
-    A UserError becomes one line on stderr and exit code 1; other errors keep their traceback.
+    The parameters of `stage` are strings and paths, in the order of the command line, then `params`
+    (its own section) and, if it reads features, `sources` (names of encoders). A parameter `shard`
+    adds the option `--shard i/n`, which only fills the cache with that shard. A UserError becomes
+    one line on stderr and exit code 1; other errors keep their traceback.
     """
     logging.basicConfig(
         level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr

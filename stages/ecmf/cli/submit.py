@@ -1,7 +1,7 @@
 """Write or check a MER2025 submission: `ecmf submit <manifest> metrics/predictions.csv <out.csv>`.
 
 The file has a line `name,discrete` per clip of the split `candidate`, in the order of the manifest.
-It is neither packed nor uploaded.
+It is neither compressed nor uploaded.
 """
 
 import csv
@@ -27,8 +27,8 @@ def write_submission(manifest: Path, predictions: Path, submission: Path) -> str
     """Write the predictions of the candidates, check the file, and return a summary.
 
     Raises:
-        CorpusError: the corpus has no candidates, one of them has no prediction, or the predictions
-            are of another manifest.
+        CorpusError: the corpus has no candidates, a candidate has no prediction, or the predictions
+            belong to another manifest.
         MissingFileError: the manifest or the predictions are missing.
     """
     clips = read_manifest(manifest)
@@ -38,7 +38,7 @@ def write_submission(manifest: Path, predictions: Path, submission: Path) -> str
     predicted = [row for row in rows if row["split"] == "candidate"]
     if missing := [row["clip_id"] for row in predicted if not row[PREDICTED]]:
         raise CorpusError(
-            f"{predictions} has no prediction of {len(missing)} candidates, e.g. {missing[0]!r}: "
+            f"{predictions} has no prediction for {len(missing)} candidates, e.g. {missing[0]!r}: "
             "`dvc repro evaluate_fusion` predicts all of them"
         )
     with atomic_write(submission) as part:
@@ -55,7 +55,7 @@ def check_submission(manifest: Path, submission: Path) -> str:
     """Check a submission, and return a summary.
 
     Raises:
-        CorpusError: it breaks a rule (all errors are listed), or the corpus has no candidates.
+        CorpusError: the file breaks a rule (all errors are listed), or there are no candidates.
         MissingFileError: the submission or the manifest is missing.
     """
     clips = read_manifest(manifest)
@@ -78,7 +78,7 @@ def _candidates(clips: Sequence[Clip], manifest: Path) -> list[str]:
         splits = ", ".join(f"{count} {split}" for split, count in counts.items())
         raise CorpusError(
             f"{manifest} has no clip of the split candidate, but {splits}: only a corpus with "
-            "candidates, as mer2025, can be submitted"
+            "candidates, such as mer2025, can be submitted"
         )
     return candidates
 
@@ -91,7 +91,7 @@ def _read_predictions(path: Path) -> list[Row]:
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
         if missing:
             raise CorpusError(
-                f"{path} has no column {', '.join(missing)}: give metrics/predictions.csv, as "
+                f"{path} has no column {', '.join(missing)}: use metrics/predictions.csv as "
                 "written by `dvc repro evaluate_fusion`"
             )
         return list(reader)
@@ -106,13 +106,13 @@ def _check_same_manifest(
         return
     pairs = enumerate(zip(found, expected, strict=False), 1)
     differences = (
-        f"line {number} has {got[0]!r} of {got[1]}, the manifest {want[0]!r} of {want[1]}"
+        f"line {number} has {got[0]!r} ({got[1]}), the manifest {want[0]!r} ({want[1]})"
         for number, (got, want) in pairs
         if got != want
     )
     lengths = f"{len(found)} clips, the manifest has {len(expected)}"
     raise CorpusError(
-        f"{predictions} is of another manifest than {manifest}: {next(differences, lengths)}. "
+        f"{predictions} does not belong to {manifest}: {next(differences, lengths)}. "
         f"Run `dvc repro evaluate_fusion` with corpus {manifest.stem}"
     )
 
@@ -137,5 +137,5 @@ def command(
     if check is not None and predictions is None:
         return check_submission(manifest, check)
     if check is not None or predictions is None or submission is None:
-        raise click.UsageError("give predictions and the file to write, or --check FILE alone")
+        raise click.UsageError("expected PREDICTIONS and SUBMISSION, or --check FILE alone")
     return write_submission(manifest, predictions, submission)

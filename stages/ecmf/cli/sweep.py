@@ -3,8 +3,8 @@
 Run it after `dvc repro`: it reads the features and labels, and scores on validation folds; labels
 of the test split are hidden. The best trial is written as a preset, and is compared with the
 unchanged parameters on fresh seeds, because its score in the search is biased upwards. Without a
-test split, the first outer fold is held out as one. The other outer folds of a later evaluation
-then contain clips of the search, a small bias that `ecmf index --hold-out` avoids.
+test split, the first outer fold is held out in its place. The other outer folds of a later
+evaluation then contain clips of the search, a small bias that `ecmf index --hold-out` avoids.
 """
 
 import logging
@@ -67,7 +67,7 @@ def sweep_fusion(space: list[str], trials: int, seed: int, fresh: int, preset: P
     return "\n".join(
         [
             "trials: " + ", ".join(f"{count} {state}" for state, count in states.items()),
-            f"best: trial {best.number}, WAF {best.score:.3f} on the folds it was chosen by: "
+            f"best: trial {best.number}, WAF {best.score:.3f} on the folds of the search: "
             + ", ".join(f"{key} {value}" for key, value in best.values.items()),
             comparison_table(unchanged, swept, seeds),
             f"written: {TABLE}, {PLOT}, {preset}",
@@ -84,7 +84,7 @@ def _objective(params: Params, seed: int) -> Objective:
 
 
 def _check_overwrite(preset: Path) -> None:
-    """Check before hours of search that the preset may be written."""
+    """Check, before hours of search, that `preset` may be written."""
     if preset.suffix != ".yaml":
         raise ParamsError(f"--preset {preset}: choose a name that ends in .yaml")
     if preset.is_file() and not preset.read_text(encoding="utf-8").startswith(PRESET_HEADER):

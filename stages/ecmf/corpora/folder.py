@@ -1,8 +1,8 @@
 """Read any folder with a `clips.csv`: one row per clip, with paths relative to the folder.
 
 Columns: clip_id, one or more of video, audio and transcript, and optionally language, speaker,
-group, dialogue, split, label, valence and one `annotator_<name>` per annotator. The group defaults
-to the speaker, or else to the clip itself; the split to train, or to unlabelled without a label.
+group, dialogue, split, label, valence and one `annotator_<name>` per annotator. The default group
+is the speaker, or else the clip itself; the default split is train, or unlabelled without a label.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ CONTENT_COLUMNS = ("video", "audio", "transcript")
 
 
 class Corpus:
-    """Clips listed by hand or by a script; the classes are the labels in the table."""
+    """A corpus whose classes are the labels in its table."""
 
     classes: ClassVar[tuple[str, ...]] = ()
     gated: ClassVar[bool] = False

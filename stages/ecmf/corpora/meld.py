@@ -7,14 +7,13 @@
     dev_splits_complete/
     output_repeated_splits_test/
 
-An utterance without a video becomes a clip of text only. Each table numbers its dialogues from
+An utterance without a video becomes a clip with only text. Each table numbers its dialogues from
 zero, so clips are named `train_dia0_utt1`. A dialogue is a group; its utterances are in the order
-of their numbers, with gaps where the publishers removed some. Sentiment, season and time in the
-episode are not read.
+of their numbers, which have gaps. Sentiment, season and time in the episode are not read.
 
-Some copies of the tables were made by reading Windows-1252 as Latin-1, which turns the character ’
-into the control character U+0092. These are restored; everything else stays as published. The
-tables are under GPL-3.0, and so is a manifest derived from them.
+In some copies of the tables, Windows-1252 was read as Latin-1, which turned the character ’ into
+the control character U+0092. These are restored; everything else is as published. The tables are
+under GPL-3.0, and so is a manifest derived from them.
 """
 
 import codecs
@@ -50,12 +49,12 @@ COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
 NUMBERS = ("Dialogue_ID", "Utterance_ID")
 NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 PUBLISHED: dict[Split, int] = {"train": 9_989, "val": 1_109, "test": 2_610}
-"""Utterances of the complete set."""
+"""Utterances of the complete corpus."""
 
 CP1252_FIXES = {
     code: character
     for code in range(0x80, 0xA0)
-    # Windows-1252 defines no character for five of these bytes: they are left as they are.
+    # Windows-1252 defines no character for five of these bytes; they are not changed.
     if (character := codecs.decode(bytes([code]), "cp1252", "ignore"))
 }
 """Control character -> the character whose Windows-1252 byte was read as Latin-1."""
@@ -142,7 +141,7 @@ def _clip(part: Part, row: Row, folder: Path) -> Clip:
 
 
 def _warn(folder: Path, clips: list[Clip], tables: Mapping[str, list[dict[str, str]]]) -> None:
-    """Log a warning for what is valid but seldom intended."""
+    """Warn of valid but probably unintended content."""
     if Counter(clip.split for clip in clips) != PUBLISHED:
         log.warning("%s: %d utterances: this is only a part of MELD", folder, len(clips))
     misread = sum(

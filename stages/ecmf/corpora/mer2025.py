@@ -88,9 +88,9 @@ def _tables(folder: Path) -> Tables:
 
 
 def _recordings(folder: Path, kind: str, suffix: str) -> tuple[Recordings, list[str]]:
-    """Return the recordings of a folder and its duplicates, with one directory listing.
+    """Return the recordings of a folder, and an error per duplicate; ignore hidden files.
 
-    Hidden files (`._*` in macOS archives) are ignored.
+    Archives of macOS contain hidden files `._*`.
     """
     recordings: Recordings = {}
     errors = []
@@ -157,7 +157,7 @@ def _clips(tables: Tables, videos: Recordings, audio: Recordings) -> list[Clip]:
 
 
 def _warn(folder: Path, clips: Sequence[Clip], tables: Tables, audio: Recordings) -> None:
-    """Log a warning for what is valid but seldom intended."""
+    """Warn of valid but probably unintended content."""
     if Counter(clip.split for clip in clips) != PUBLISHED:
         log.warning("%s: %s clips: this is only a part of MER2025", folder, len(clips))
     names = {clip.clip_id for clip in clips}

@@ -2,10 +2,10 @@
 
 A file name encodes modality-channel-emotion-intensity-statement-repetition-actor, e.g.
 `03-01-05-02-01-01-07` (Livingstone & Russo 2018, Zenodo 1188976). The corpus has no test split: all
-clips are for training, and a model is scored by cross-validation with one actor per group.
+clips are for training, and a model is scored by cross-validation with one group per actor.
 
-A performance present in several modalities is one clip: the video with sound if there is one, else
-the silent video and the separate audio. Songs are left out, with a warning.
+A performance with files of several modalities is one clip: its audio-video file, or else its silent
+video and its audio file. Songs are left out, with a warning.
 """
 
 import logging

@@ -6,7 +6,7 @@ from ecmf.corpora import folder
 
 
 class Corpus(folder.Corpus):
-    """A folder with a `clips.csv`, with its classes in the order of the official MER2025 code."""
+    """A folder with a `clips.csv`; the classes are in the order of the official MER2025 code."""
 
     classes: ClassVar[tuple[str, ...]] = (
         "neutral",

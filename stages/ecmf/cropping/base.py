@@ -11,8 +11,8 @@ from ecmf.media import RGB
 class Face:
     """One face: the edges of its bounding box in pixels, and the detector's confidence score.
 
-    0 is the left or upper edge of the image; a box may reach beyond the image. Scores of different
-    detectors are not on one scale; larger is more confident.
+    0 is the left or upper edge of the image; a box may extend beyond the image. A larger score is
+    more confident; scores of different detectors have different scales.
     """
 
     left: float
@@ -33,13 +33,13 @@ class Face:
 
 
 class Detector(Protocol):
-    """Find faces in images. `provenance` is everything beyond the options that determines them."""
+    """Find faces in images; beside the options, `provenance` determines the result."""
 
     default_confidence: ClassVar[float]
-    """Minimum score of a face where the parameters set none."""
+    """Minimum score of a face if the parameters set none."""
 
     uses_device: ClassVar[bool]
-    """Whether it runs on the GPU if one is requested; else always on the CPU."""
+    """Whether it runs on the requested device, not always on the CPU."""
 
     provenance: Mapping[str, Any]
 

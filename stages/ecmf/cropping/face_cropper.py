@@ -19,13 +19,13 @@ FACES = Layout(jpeg=True, columns={"box": (4,), "score": ()})
 """A row per crop. `box` is left, top, right, bottom in pixels of the frame, as detected."""
 
 MIN_FACE_FRACTION = 0.5
-"""A clip with the face in a smaller fraction of its frames is flagged."""
+"""A clip with a face in a smaller fraction of its frames is flagged."""
 
 
 def crop(image: RGB, face: Face, margin: float, pixels: int) -> RGB:
-    """Crop the square around the box of a face, widened by `margin` sides on each side.
+    """Crop the square around the box of a face, enlarged by `margin` of its side on each side.
 
-    Outside the image its border is repeated, so that a face keeps its proportions there.
+    Outside the image its border is repeated, so that the face keeps its proportions.
 
     Returns:
         (pixels, pixels, 3)
@@ -42,13 +42,13 @@ def crop(image: RGB, face: Face, margin: float, pixels: int) -> RGB:
 
 @dataclass(frozen=True)
 class FaceCropper:
-    """Crop the faces of clips, with a detector built in the worker process that runs it."""
+    """Crop the faces of clips; the detector is built in the worker process that runs it."""
 
     params: CropFaces
 
     @property
     def detector(self) -> Detector:
-        """The chosen detector, one per process."""
+        """The detector, one per process."""
         options = self.params.options.get(self.params.detector, {})
         return _detector(self.params.detector, json.dumps(options, sort_keys=True))
 
@@ -62,8 +62,8 @@ class FaceCropper:
         """Crop the face of the main person, tracked through the clip.
 
         Returns:
-            A row per frame with that face, and the time of the frame. Without any face no row and
-            a reason; flagged if fewer than MIN_FACE_FRACTION of the frames have it.
+            A row per frame with that face, with the time of the frame. The clip is empty without
+            any face, and flagged if fewer than MIN_FACE_FRACTION of its frames have one.
         """
         detector, minimum = self.detector, self.minimum_confidence
         images = clip.images

@@ -1,7 +1,7 @@
 """Link the faces of successive frames into tracks and choose the track of the main person.
 
-Faces are linked by position, not by identity: nobody is recognised. After a cut to another person
-at the same place of the frame, the track goes on with that person.
+Faces are linked by position, not by identity: after a cut to another person at the same place of
+the frame, the track continues with that person.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from ecmf.cropping.base import Face
 MAX_CENTRE_SHIFT = 1.0
 """Largest shift of a face's centre between two detections, in sides of its box.
 
-Frames may be a third of a second apart, in which a lively speaker leans by most of a face's width;
-two people side by side are farther apart than this."""
+Frames may be a third of a second apart, in which a lively speaker moves by most of a face's width;
+two people side by side are farther apart."""
 
 MAX_SIZE_RATIO = 2.0
 """Largest factor by which a face grows or shrinks between two detections."""
@@ -30,17 +30,17 @@ class _Track:
 
     @property
     def area_sum(self) -> float:
-        """Sum of the areas of its faces: large for a person who is near and visible for long."""
+        """Sum of the areas of its faces, large for a person who is near and visible for long."""
         return sum(face.width * face.height for face in self.faces.values())
 
 
 def track_main_face(frames: Sequence[Sequence[Face]]) -> list[Face | None]:
     """Return the face of the clip's main person in each frame, or None where it is not detected.
 
-    Frame by frame, the nearest pair of a track and a face is linked, then the next nearest, until
-    none is near enough; every face that is left starts a track. A person who is missed in some
-    frames is linked again where last seen. The main person is the track with the largest sum of
-    areas; scores play no part, since their scales differ.
+    In each frame, the nearest pair of a track and a face is linked, then the next nearest, until
+    none is near enough; every remaining face starts a track. A person who is missed in some frames
+    is linked again near the last detection. The main person's track has the largest sum of areas;
+    scores are not used, since their scales differ.
 
     Args:
         frames: The faces of each frame, in order of time.

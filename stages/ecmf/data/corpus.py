@@ -10,11 +10,12 @@ from ecmf.data.manifest import Clip
 class Corpus(Protocol):
     """List the clips of a folder on disk.
 
-    `classes` is the corpus's own order of its emotions, or empty where the labels in the folder
-    define them. `gated` is true if the licence forbids redistribution: the manifest, which holds
-    the labels, is then kept out of git (`ecmf index`, `.gitignore`).
-    A plugin gives paths relative to the folder. `corpus_index.collect_clips` checks that the files
-    exist and lie inside it, hashes them and converts the paths to those of the manifest.
+    `classes` is the corpus's order of its emotions; if empty, the labels in the folder define the
+    classes. `gated` is true if the licence forbids redistribution: the manifest, which contains the
+    labels, is then not tracked by git (`ecmf index`, `.gitignore`).
+
+    A plugin returns paths relative to the folder. `corpus_index.collect_clips` checks that the
+    files exist and are inside it, hashes them and converts the paths to those of the manifest.
     """
 
     classes: ClassVar[tuple[str, ...]]

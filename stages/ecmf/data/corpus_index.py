@@ -1,7 +1,7 @@
-"""Collect the clips of a corpus's folder, checked and hashed, to write a manifest from.
+"""Collect, check and hash the clips of a corpus folder for its manifest.
 
-Media files are not decoded: `decode_video` finds out, clip by clip, whether a file can be played.
-Every byte is read once, for its hash, so indexing takes as long as the disk needs to read a corpus.
+Media files are not decoded: `decode_video` checks whether they can be. Every byte is read once, for
+its hash, so indexing takes as long as reading the corpus from disk.
 """
 
 import os
@@ -21,13 +21,13 @@ from ecmf.errors import CorpusError, MissingFileError
 from ecmf.storage.files import sha256
 
 MAX_ID_BYTES = 200
-"""Bytes of a clip id in UTF-8: file systems allow 255 for a name, suffixes included."""
+"""Maximum bytes of a clip id in UTF-8: file systems allow 255 for a name with its suffixes."""
 
 CLIPS_PER_TASK = 64
-"""Clips a thread hashes per task: dispatching a single small file costs more than reading it."""
+"""Clips that a thread hashes per task: dispatching one small file costs more than reading it."""
 
 IsInside = Callable[[Path], bool]
-"""Return whether a folder, its links followed, lies in the folder of the corpus."""
+"""Return whether a folder, after resolving links, is in the folder of the corpus."""
 
 
 def collect_clips(corpus: str, folder: Path) -> list[Clip]:
@@ -37,19 +37,19 @@ def collect_clips(corpus: str, folder: Path) -> list[Clip]:
     absolute otherwise.
 
     Raises:
-        ParamsError: there is no such corpus; the message lists those available.
+        ParamsError: there is no such corpus; the message lists the existing ones.
         MissingFileError: there is no such folder.
         CorpusError: a file is absent, unreadable or outside the folder, an id is unsafe or
             duplicate, or a label is unknown; the message lists every error.
     """
     plugin = registry.load("corpora", corpus).Corpus()
     if not folder.is_dir():
-        raise MissingFileError(f"no folder {folder}: give the one that holds the clips of {corpus}")
+        raise MissingFileError(f"no folder {folder}: name the folder with the clips of {corpus}")
     clips = list(plugin.clips(folder))
     if not clips:
         raise CorpusError(f"{folder} holds no clip of corpus {corpus!r}")
     root = folder.resolve()
-    # Many files share a folder: following the links of each path is most of the work on MER2025.
+    # Cached, since many files share a folder: resolving links is most of the work on MER2025.
     is_inside = cache(lambda parent: parent.resolve().is_relative_to(root))
     errors = [error for clip in clips for error in _clip_errors(clip, folder, is_inside)]
     if not errors:
@@ -67,7 +67,7 @@ def _clip_errors(clip: Clip, folder: Path, is_inside: IsInside) -> Iterator[str]
             f"leading dot and at most {MAX_ID_BYTES} bytes are allowed: rename it"
         )
     if not clip.sources and not clip.transcript:
-        yield f"{where} has no video, no audio and no transcript: give one of them"
+        yield f"{where} has no video, no audio and no transcript: add one of them"
     for path in clip.sources:
         if error := _file_error(path, folder, is_inside):
             yield f"{where}: {str(path)!r} {error}"
@@ -112,7 +112,7 @@ def _is_regular_file(path: Path) -> bool:
 
 
 def _with_hashes(clips: Sequence[Clip], folder: Path) -> tuple[list[Clip], list[str]]:
-    """Fill in the hashes and the manifest's paths; threads suffice, for hashlib frees the GIL."""
+    """Fill in the hashes and the manifest's paths; threads suffice, as hashlib frees the GIL."""
     root = Path(os.path.abspath(folder))  # noqa: PTH100  (resolve() would follow a linked corpus)
     project = f"{Path.cwd().as_posix().rstrip('/')}/"
     errors = []

@@ -1,6 +1,6 @@
 """Read and write the raw and enriched text of every clip: `data/text.jsonl`.
 
-The file has one JSON object per line, in manifest order, in the same form for every provider.
+The file has one JSON object per line, in manifest order, in the same format for every provider.
 """
 
 import json
@@ -16,7 +16,7 @@ from ecmf.storage.store import State
 
 
 def _encodable(text: str) -> str:
-    text.encode()  # half a surrogate pair, which a model may write, cannot be stored as UTF-8
+    text.encode()  # half a surrogate pair, which a model may generate, cannot be stored as UTF-8
     return text
 
 
@@ -36,17 +36,17 @@ class Utterance(BaseModel):
 class EnrichedText(BaseModel):
     """Transcript of one clip and its enrichment.
 
-    `raw` is the transcript of the manifest. `enriched` is the text that `encode_text` reads in the
-    view of that name. `context` holds the preceding utterances, the latest last; params.yaml sets
-    how many. `cues` and `paraphrase` (the emotion in other words) come from the provider, `facts`
-    are the nonverbal cues, worded from the values in `measured`. `polarity` is null if the provider
-    gives none, `probabilities` (class -> probability) is empty if it gives none.
+    `raw` is the transcript of the manifest, `enriched` the text of the view `enriched`. `context`
+    holds up to `enrich_text.context_lines` preceding utterances, the latest last. `cues` and
+    `paraphrase` (the emotion in other words) are the provider's; `facts` are nonverbal cues, worded
+    from the values in `measured`. `polarity` is null and `probabilities` (class -> probability)
+    empty if the provider has none.
 
     `model` is the server's name of the language model, `prompt_sha256` the hash of the prompt; they
     locate the raw replies in the cache.
 
-    `state` is whole; empty, without a transcript; flagged, if usable with the stated `reason`; or
-    failed, without a valid reply: `enriched` is then the raw text with the nonverbal cues.
+    `state` is whole; empty (no transcript); flagged (usable, see `reason`); or failed (no valid
+    reply): `enriched` is then the raw text with the nonverbal cues.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -70,9 +70,9 @@ class EnrichedText(BaseModel):
 
 
 def compose(raw: str, cues: Sequence[str], facts: Sequence[str]) -> str:
-    """Append cues and nonverbal cues (`facts`): `I hate it! (negative: hate; loud voice)`.
+    """Append cues and nonverbal cues: `I hate it! (negative: hate; loud voice)`.
 
-    Without a transcript the brackets stand alone; without cues the raw text is returned.
+    Without a transcript only the brackets are returned; without cues only the raw text.
     """
     added = "; ".join([*cues, *facts])
     return f"{raw} ({added})".lstrip() if added else raw
@@ -92,12 +92,12 @@ def read_texts(path: Path) -> list[EnrichedText]:
 
     Raises:
         MissingFileError: there is no such file.
-        StoreError: a line is not a valid record; the message gives its number and the error.
+        StoreError: a line is not a valid record; names the line number and the error.
     """
     if not path.is_file():
         raise MissingFileError(f"no texts {path}: run `dvc repro enrich_text`")
     records = []
-    # Not splitlines(): JSON does not escape all the characters that Unicode defines as line ends.
+    # Not splitlines(): JSON does not escape every line end of Unicode.
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line:
             continue

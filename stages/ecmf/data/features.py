@@ -58,10 +58,10 @@ def load_sources(paths: Mapping[str, Path], clip_ids: Sequence[str]) -> list[Sou
 
 
 def standardise_per_speaker(source: Source, speakers: Sequence[str]) -> Source:
-    """Standardise the rows of each speaker by that speaker's own mean and standard deviation.
+    """Standardise the rows of each speaker by that speaker's mean and standard deviation.
 
-    The statistics cover all clips of a speaker, including those to be predicted, but no label. The
-    results are transductive: report them separately from those without it.
+    The statistics cover all clips of a speaker, including those to be predicted, but no label.
+    Results with it are transductive: report them separately.
     """
     owner = np.repeat(np.asarray(speakers), np.diff(source.starts))
     values = np.empty_like(source.values)
@@ -77,8 +77,8 @@ def _load(name: str, path: Path, clip_ids: Sequence[str]) -> Source:
     with Store(path) as store:
         if list(store) != list(clip_ids):
             raise StoreError(
-                f"{path} holds {len(store)} clips that are not the {len(clip_ids)} of the manifest "
-                "in its order: run `dvc repro` to write it again"
+                f"the {len(store)} clips of {path} are not the {len(clip_ids)} of the manifest in "
+                "its order: run `dvc repro` to write it again"
             )
         values = np.asarray(store.all_values(), "float32")  # float16 from a half-precision network
         return Source(name, values, store.starts, store.provenance)

@@ -17,9 +17,9 @@ class Label:
     """One row of the table.
 
     `soft` holds a probability per class, in the corpus's order; zeros for a clip without a label.
-    `weight` is the clip's weight in training; 0 excludes it. `decision` names the action taken on
-    the manifest's label (or the split of a clip without one), `reason` its reason. `sources` lists
-    the class predicted by every label source, as `name=class` separated by `; `.
+    `weight` is the clip's weight in training; 0 excludes it. `decision` is the action taken on the
+    manifest's label (or the split of a clip without one), and `reason` its reason. `sources` lists
+    the class voted by each label source, as `name=class` separated by `; `.
     """
 
     clip_id: str
@@ -66,8 +66,7 @@ def read_labels(path: Path, clip_ids: Sequence[str], classes: Sequence[str]) -> 
         )
         if columns != tuple(classes):
             raise CorpusError(
-                f"{path} has the classes {', '.join(columns)}, not {', '.join(classes)}: "
-                "run `dvc repro`"
+                f"{path}: classes {', '.join(columns)}, not {', '.join(classes)}: run `dvc repro`"
             )
         labels = [
             Label(
@@ -83,7 +82,7 @@ def read_labels(path: Path, clip_ids: Sequence[str], classes: Sequence[str]) -> 
         ]
     if [label.clip_id for label in labels] != list(clip_ids):
         raise CorpusError(
-            f"{path} does not hold the {len(clip_ids)} clips of the manifest in its order: "
+            f"{path} does not have the {len(clip_ids)} clips of the manifest in its order: "
             "run `dvc repro`"
         )
     return labels

@@ -1,4 +1,4 @@
-"""Read and write the manifest, a corpus's clips in fixed order: `data/manifests/<corpus>.csv`."""
+"""Read and write the manifest, the list of a corpus's clips: `data/manifests/<corpus>.csv`."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -14,22 +14,22 @@ Split = Literal["train", "val", "test", "candidate", "unlabelled"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 UNLABELLED_SPLITS: tuple[Split, ...] = ("candidate", "unlabelled")
-"""Splits that are neither trained nor scored on; their clips are only predicted.
+"""Splits without labels; their clips are only predicted.
 
-Candidates are the clips of a challenge's test set. The manifest keeps the order of the challenge's
-own list, so that a submission can follow the manifest.
+Candidates are the clips of a challenge's test set. Their order in the manifest is that of the
+challenge's list, so that a submission can follow the manifest.
 """
 
 ANNOTATOR_PREFIX = "annotator_"
-"""Prefix of a column that holds one annotator's label of each clip, or nothing."""
+"""Prefix of a column with one annotator's label of each clip; cells may be empty."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Hold one row of the manifest. An empty string means that the corpus has no such value.
+    """One row of the manifest. An empty string means that the corpus has no such value.
 
-    `video` and `audio` are paths from the project's root, absolute if the corpus lies outside; a
-    clip with neither has a transcript only.
+    `video` and `audio` are paths relative to the project's root, or absolute if the corpus is
+    outside; a clip with neither has only a transcript.
     `group` is the unit that no split may divide: the speaker, the dialogue or the film.
     `dialogue` names a conversation; its clips are listed in the order of speech.
     `sha256` is the hash of the video, of the audio, or of both concatenated; empty for neither.
@@ -93,10 +93,9 @@ def write_manifest(clips: Sequence[Clip], path: Path) -> None:
 
 
 def classes_of(path: Path, clips: Iterable[Clip]) -> tuple[str, ...]:
-    """Return the classes in the order that every vector of probabilities has.
+    """Return the classes, in the order of all class probabilities.
 
-    A manifest named after a plugin of `corpora/` has the plugin's order; any other manifest has its
-    labels in alphabetical order.
+    It is the order of the plugin of `corpora/` with the manifest's name, or else alphabetical.
     """
     if path.stem in registry.names("corpora"):
         declared: tuple[str, ...] = registry.load("corpora", path.stem).Corpus.classes

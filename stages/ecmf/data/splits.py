@@ -21,9 +21,9 @@ EMPTY: Indices = np.array([], "int64")
 class Fold:
     """The clips of one training run.
 
-    The model is fitted to `train`; `validation` is for early stopping; `test` is not used. The run
-    belongs to `fold` of the inner cross-validation of `outer_fold`. `unlabelled` are clips that
-    self-supervised pretraining may use: none of their groups is in validation or test.
+    The model is fitted to `train`; `validation` is for early stopping; `test` is not used. `fold`
+    numbers the inner folds of `outer_fold`. `unlabelled` are clips that self-supervised pretraining
+    may use: none of their groups is in validation or test.
     """
 
     outer_fold: int
@@ -43,13 +43,13 @@ def make_folds(clips: Sequence[Clip], folds: int, outer_folds: int, seed: int) -
     """Return the folds of one seed, the same for every model.
 
     A corpus with a test split has one outer fold. Its training split is divided into `folds` by
-    group; each serves once for early stopping, and the corpus's own validation split remains unused
-    for choosing between experiments. With `folds` 1, the whole training split is trained on and the
+    group; each is used once for early stopping, and the corpus's validation split is left for
+    choosing between experiments. With `folds` 1, the whole training split is trained on and the
     corpus's validation split is for early stopping, as is usual on MELD. With `folds` 0, the whole
     training split is trained on for all epochs, without early stopping.
 
     A corpus without a test split is divided into `outer_folds` by group; each is tested once, and
-    the rest is divided as above (nested cross-validation).
+    the others are divided as above (nested cross-validation).
 
     Raises:
         ParamsError: the corpus has fewer groups than folds, or no validation split for `folds` 1.
@@ -73,9 +73,8 @@ def hold_out_test(clips: Sequence[Clip], fraction: float, seed: int) -> list[Cli
 
     The test split is a fold: the nearest of 1/2, 1/3, 1/4, … of the clips.
 
-    A corpus without a test split is cross-validated over all its training clips. Label refinement
-    and pseudo-labels then leak: every clip is tested in some fold, and no clip is left to learn
-    them from.
+    Without a test split, a corpus is cross-validated over all its training clips. Label refinement
+    and pseudo-labels then leak, since they are computed from clips that are tested in some fold.
 
     Raises:
         ParamsError: the corpus has a test split, `fraction` is not in (0, 0.5], or there are too
@@ -84,7 +83,7 @@ def hold_out_test(clips: Sequence[Clip], fraction: float, seed: int) -> list[Cli
     if any(clip.split == "test" for clip in clips):
         raise ParamsError("--hold-out: this corpus has its own test split: omit the option")
     if not 0 < fraction <= 0.5:
-        raise ParamsError(f"--hold-out {fraction:g}: give a fraction above 0 and up to 0.5")
+        raise ParamsError(f"--hold-out {fraction:g}: expected a fraction above 0 and up to 0.5")
     train = np.array([i for i, clip in enumerate(clips) if clip.split == "train"], "int64")
     folds = _grouped_folds(clips, train, round(1 / fraction), seed, "the inverse of --hold-out")
     test = set(folds[0][1].tolist())
@@ -92,9 +91,9 @@ def hold_out_test(clips: Sequence[Clip], fraction: float, seed: int) -> list[Cli
 
 
 def with_unlabelled(fold: Fold, clips: Sequence[Clip], weight: NDArray[np.float32]) -> Fold:
-    """Add the unlabelled clips to a fold; those with a `weight` (clips,) above 0 join `train`.
+    """Add the unlabelled clips to a fold; those with a `weight` (clips,) above 0 are trained on.
 
-    A clip whose group is in validation or test, of the fold or of the corpus, is left out: its
+    Clips whose group is in validation or test, of the fold or of the corpus, are left out: their
     speaker would be on both sides.
     """
     excluded = {clips[i].group for part in (fold.validation, fold.test) for i in part}
@@ -141,11 +140,11 @@ def _inner_folds(
 def _grouped_folds(
     clips: Sequence[Clip], pool: Indices, folds: int, seed: int, key: str
 ) -> list[tuple[Indices, Indices]]:
-    """Divide `pool` into folds by group, stratified by label; return (rest, held out) of each."""
+    """Divide `pool` into folds by group, stratified by label; return (rest, held out) per fold."""
     groups = [clips[i].group for i in pool]
     if len(set(groups)) < folds:
         raise ParamsError(
-            f"{key} is {folds}, but the clips come from {len(set(groups))} groups "
+            f"{key} is {folds}, but the clips belong to {len(set(groups))} groups "
             "(speakers, dialogues or films): lower it"
         )
     labels = [clips[i].label for i in pool]

@@ -1,4 +1,4 @@
-"""Video decoders: one file wraps one library (`decode_video.decoder`).
+"""Video decoders (`decode_video.decoder`); each file wraps one library.
 
-The choice of frames and the checks for damage are in `decoding`.
+`decoding` samples the frames and checks for damage.
 """

@@ -1,10 +1,10 @@
-"""Decode with FFmpeg through decord, sequentially, and refuse frames that may be the wrong ones.
+"""Decode with FFmpeg through decord, sequentially; reject videos whose frames cannot be identified.
 
-decord does not report which frame it returns: it repeats another one for a lost frame, and after a
-seek in a transport stream all frames are a group of pictures late. So this decoder never seeks. The
-timestamps decord lists must be those of the file, and every frame must be decoded, first to last,
-without a repetition; then the n-th frame is frame n. A video that fails this is refused: `pyav` may
-read it. Frames that were not chosen are decoded, but not converted to RGB.
+decord does not report which frame it returns: it repeats another frame for a lost one, and after a
+seek in a transport stream all frames are a group of pictures late. Therefore this decoder never
+seeks, decord's timestamps must be those of the file, and every frame must be decoded, first to
+last, without a repetition; then the n-th frame is frame n. `pyav` may decode a rejected video.
+Frames that are not sampled are decoded, but not converted to RGB.
 """
 
 import tempfile
@@ -24,10 +24,10 @@ from ecmf.media import RGB
 from ecmf.storage.jpeg import downscale
 
 FAULT_TOLERANCE = 1e-9
-"""Fraction of repeated frames above which decord raises; its `fault_tol=1` would accept one."""
+"""Fraction of repeated frames above which decord raises; `fault_tol=1` would accept one frame."""
 
 TOLERANCE = 0.002
-"""Seconds by which decord's timestamp of a frame, a 32-bit float, may be off."""
+"""Maximum error of decord's timestamps, 32-bit floats, in seconds."""
 
 REMEDY = "`decoder: pyav` may read it"
 
@@ -44,7 +44,7 @@ class Decoder:
         self.provenance: Mapping[str, Any] = {"decord": decord.__version__}
 
     def __call__(self, video: VideoStream, frames: int, longest_side: int) -> DecodedFrames:
-        """Decode the video; a truncated file is decoded up to where it breaks off."""
+        """Decode the video; a truncated file is decoded up to its last intact packet."""
         timeline = video.timeline
         chosen = timeline.sample_uniformly(frames)
         wanted = set(chosen.tolist())
@@ -61,7 +61,7 @@ class Decoder:
                     if number in wanted:
                         images.append(downscale(frame.asnumpy(), longest_side))
         except (decord.DECORDError, decord.DECORDLimitReachedError, StopIteration) as error:
-            # How far decord came depends on the timing of its threads, so the reason does not tell.
+            # The reason does not name a frame: it depends on the timing of decord's threads.
             raise ClipError(
                 f"decord does not give all of its {len(timeline.pts)} frames: {REMEDY}"
             ) from error
@@ -71,8 +71,8 @@ class Decoder:
 def _frames_to_read(reader: Any, wanted: set[int], last: int) -> list[int]:
     """List the frames to convert to RGB; the others are only decoded, by `skip_frames`.
 
-    `skip_frames` would seek across a key frame, and counts the end of the file as a frame. So key
-    frames, the frames before them and the last one are read, wanted or not.
+    `skip_frames` would seek across a key frame, and counts the end of the file as a frame.
+    Therefore key frames, the frames before them and the last frame are always read.
     """
     keys = [int(key) for key in reader.get_key_indices()]
     before = range(keys[0] if keys else last)
@@ -82,7 +82,7 @@ def _frames_to_read(reader: Any, wanted: set[int], last: int) -> list[int]:
 
 @contextmanager
 def _without_torn_packet(video: VideoStream) -> Iterator[Path]:
-    """Yield a file without its truncated last packet, well before which decord would give up."""
+    """Yield a file without its truncated last packet; decord would stop well before it."""
     if video.truncated_at is None:
         yield video.path
         return

@@ -1,6 +1,7 @@
 """Decode with FFmpeg through PyAV: every format of FFmpeg, and the intact frames of a damaged file.
 
-A packet that cannot be decoded costs the frames up to the next key frame, which would be smeared.
+After a packet that cannot be decoded, the frames up to the next key frame would be distorted: they
+are left out.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +30,7 @@ class Decoder:
         self.provenance: Mapping[str, Any] = {"ffmpeg": av.ffmpeg_version_info}
 
     def __call__(self, video: VideoStream, frames: int, longest_side: int) -> DecodedFrames:
-        """Decode the video; if frames are missing, decode again and choose among the others."""
+        """Decode the video; if frames are missing, decode it again and sample the others."""
         video.stream.thread_type = "NONE"  # frame threads end a truncated file without an error
         images, timeline = _decode(video, video.timeline, frames, longest_side)
         if not np.array_equal(timeline.pts, video.timeline.pts):
@@ -42,7 +43,7 @@ class Decoder:
 def _decode(
     video: VideoStream, expected: Timeline, frames: int, longest_side: int
 ) -> tuple[dict[int, RGB], Timeline]:
-    """Decode all frames; return the images chosen from `expected` by pts, and the real timeline."""
+    """Decode all frames; return the images sampled from `expected`, by pts, and the timeline."""
     wanted = set(expected.pts[expected.sample_uniformly(frames)].tolist())
     images: dict[int, RGB] = {}
     pts = []
@@ -60,7 +61,7 @@ def _decode(
 def _frames(video: VideoStream) -> Iterator[av.VideoFrame]:
     decoder = video.stream.codec_context
     broken = False
-    for packet in [*video.packets, None]:  # None flushes the frames the codec holds back
+    for packet in [*video.packets, None]:  # None flushes the frames in the codec
         if packet is not None:
             broken = packet.is_corrupt or (broken and not packet.is_keyframe)
             if broken:

@@ -11,10 +11,10 @@ from ecmf.media import RGB, Seconds
 
 @dataclass(frozen=True)
 class DecodedFrames:
-    """The chosen frames of a video, upright and in order.
+    """The sampled frames of a video, upright and in order.
 
-    `times` (images,) are counted from the video's first frame. `timeline` covers all decoded
-    frames, chosen or not.
+    `times` (images,) are relative to the first frame of the video. `timeline` covers all decoded
+    frames, also those not sampled.
     """
 
     images: list[RGB]
@@ -25,8 +25,8 @@ class DecodedFrames:
 class Decoder(Protocol):
     """Decode up to `frames` images of a video stream, uniform in time.
 
-    Every frame is decoded, chosen or not: only then is it known how much of a video is intact, and
-    seeking is where decoders go wrong silently. `Timeline.sample_uniformly` chooses the frames and
+    Every frame is decoded, because this shows how much of a video is intact, and because decoders
+    make silent errors in seeking. `Timeline.sample_uniformly` samples the frames and
     `jpeg.downscale` resizes them, so all decoders return the same images of an intact file.
     """
 

@@ -1,8 +1,8 @@
-"""Decode a clip of the manifest into JPEG frames and a waveform, with the results of its checks.
+"""Decode a clip of the manifest into JPEG frames and a waveform, and check their integrity.
 
-The audio of a clip is its own audio file where the manifest names one, else that of its video.
-Audio is not shifted against the frames: each counts from its own start, and the fact `starts_at` of
-both is that start on the clock of the file.
+The audio of a clip is its audio file if the manifest names one, else the audio track of its video.
+Times of frames and audio are each relative to their own start; the fact `starts_at` is that start
+in the time of the file.
 """
 
 import uuid
@@ -40,7 +40,7 @@ AUDIO_PROVENANCE = {
     "soxr": soxr.__version__,
     "av": av.__version__,
 }
-"""Without the parameters of the frames, so that changing those leaves the audio store as it is."""
+"""Without the parameters of the frames, which do not change the audio store."""
 
 
 class DecodedClip(NamedTuple):
@@ -51,24 +51,24 @@ class DecodedClip(NamedTuple):
 
     @property
     def failure(self) -> str:
-        """Reason why frames or audio failed; an empty string if neither did."""
+        """Reason why frames or audio failed, or ""."""
         return _reasons(self, "failed")
 
     @property
     def flag(self) -> str:
-        """Reason why frames or audio are flagged; an empty string if neither is."""
+        """Reason why frames or audio are flagged, or ""."""
         return _reasons(self, "flagged")
 
 
 @dataclass(frozen=True)
 class ClipDecoder:
-    """Decode clips, with the decoder built in the worker process that runs it."""
+    """Decode clips; the decoder is built in the worker process that runs it."""
 
     params: DecodeVideo
 
     @property
     def decoder(self) -> Decoder:
-        """The chosen plugin of `decoders/` with its options."""
+        """The plugin of `decoders/`, built with its options."""
         options = self.params.options.get(self.params.decoder, {})
         decoder: Decoder = registry.build("decoders", "Decoder", self.params.decoder, options)
         return decoder
@@ -89,7 +89,7 @@ class ClipDecoder:
         }
 
     def __call__(self, clip: Clip) -> DecodedClip:
-        """Decode a clip; frames or audio that cannot be decoded are failed rows with a reason."""
+        """Decode a clip; frames or audio that cannot be decoded have state "failed"."""
         try:
             _check_content(clip)
         except ClipError as error:
@@ -140,7 +140,7 @@ class ClipDecoder:
 def content_key(clip: Clip) -> str:
     """Return the cache key of a clip: the hash of its files, and whether it has video and audio.
 
-    A clip with a file that cannot be read gets a random key.
+    The key of a clip with an unreadable file is random.
     """
     try:
         content = clip.sha256 or files.sha256(*clip.sources)
@@ -150,7 +150,7 @@ def content_key(clip: Clip) -> str:
 
 
 def failed_clip(reason: str) -> DecodedClip:
-    """Return the rows of a clip of which nothing could be decoded."""
+    """Return the rows of a clip that could not be decoded at all."""
     return DecodedClip(no_rows(FRAMES, "failed", reason), no_rows(AUDIO, "failed", reason))
 
 
@@ -198,7 +198,7 @@ def _rows(
 
 
 def _reasons(decoded: DecodedClip, state: State) -> str:
-    """Join the reasons of frames and audio in that state; a reason of both is named once."""
+    """Join the reasons of frames and audio in a state; a common reason is named once."""
     parts = {"frames": decoded.frames, "audio": decoded.audio}
     reasons = {name: rows.reason for name, rows in parts.items() if rows.state == state}
     if len(set(reasons.values())) == 1 and len(reasons) == 2:

@@ -19,16 +19,16 @@ from ecmf.errors import ClipError
 from ecmf.media import Samples
 
 TOLERANCE = 0.25
-"""Seconds by which a file may be shorter than declared: headers round, and count the padding."""
+"""Seconds by which a file may be shorter than declared: headers round and include padding."""
 
 
 @dataclass(frozen=True)
 class VideoStream:
-    """The video of a file, still compressed.
+    """The compressed video of a file.
 
-    `packets` come in decoding order; `timeline` holds the timestamps of the intact ones.
-    `truncated_at` is the byte at which the last packet of a truncated file begins. The declared
-    values are those of the header, NaN where it has none, without frames that are never shown.
+    `packets` are in decoding order; `timeline` has the timestamps of the intact ones.
+    `truncated_at` is the byte at which the last packet of a truncated file begins. Declared values
+    are those of the header (NaN if absent), without frames that are never shown.
     """
 
     path: Path
@@ -41,13 +41,13 @@ class VideoStream:
 
     @property
     def starts_at(self) -> float:
-        """The first frame's time on the clock of the file, in seconds."""
+        """Time of the first frame in the file, in seconds."""
         return float(self.timeline.pts[0]) * self.timeline.time_base
 
 
 @dataclass(frozen=True)
 class AudioTrack:
-    """Decoded audio. `starts_at` is on the clock of the file, in seconds; NaN without a sample."""
+    """Decoded audio. `starts_at` is its start in the file, in seconds; NaN without samples."""
 
     samples: Samples
     starts_at: float
@@ -60,7 +60,7 @@ def open_media(path: Path, *, video: bool, audio: bool) -> Iterator["MediaFile"]
     """Read a file once, from first to last byte; its video can be decoded within the block.
 
     Raises:
-        ClipError: the file is absent, empty or no media file, or has neither video nor audio.
+        ClipError: the file is absent, empty or not a media file, or has neither video nor audio.
     """
     if not path.is_file():
         raise ClipError(f"{path}: there is no such file")
@@ -77,7 +77,7 @@ def open_media(path: Path, *, video: bool, audio: bool) -> Iterator["MediaFile"]
 
 
 class MediaFile:
-    """The streams of a file. `fault` is the reason why it could not be read to its end, or ""."""
+    """The streams of a file. `fault` is the reason why its end could not be read, or ""."""
 
     def __init__(self, path: Path, container: InputContainer, *, video: bool, audio: bool) -> None:
         self.fault = ""
@@ -85,7 +85,7 @@ class MediaFile:
         self._container = container
         best_video, best_audio = container.streams.best("video"), container.streams.best("audio")
         if best_video is not None and best_video.disposition & Disposition.attached_pic:
-            best_video = None  # cover art, an image attached to music, is no video
+            best_video = None  # cover art, an image attached to music
         if best_video is None and best_audio is None:
             raise ClipError(f"{path}: neither a video nor an audio stream in it")
         self._video = best_video if video else None
@@ -104,7 +104,7 @@ class MediaFile:
                     self._audio_decoder.feed(packet)
         except av.FFmpegError as error:
             self.fault = f"it cannot be read to its end (FFmpeg: {error.strerror})"
-        except IndexError:  # a damaged file announces a stream midway, which PyAV looks up in vain
+        except IndexError:  # a damaged file adds a stream midway, and PyAV does not find it
             self.fault = "it cannot be read to its end (a packet of a stream it does not list)"
 
     def video_stream(self) -> VideoStream | None:
@@ -138,10 +138,10 @@ class MediaFile:
         return self._audio_decoder.finish(self._declared_seconds(self._audio))
 
     def _declared_seconds(self, stream: Stream) -> float:
-        """Return the declared duration of a stream, NaN if there is none to compare with.
+        """Return the declared duration of a stream, or NaN if there is none to compare with.
 
-        Some containers declare a duration of the whole file only. A stream that is shorter is no
-        evidence of damage as long as another one reaches that end.
+        Some containers declare only the duration of the whole file. A shorter stream is then no
+        evidence of damage if another stream has that duration.
         """
         if stream.duration:
             return float(stream.duration * (stream.time_base or 0))
@@ -151,7 +151,7 @@ class MediaFile:
 
 
 def _last_duration(shown: list[av.Packet]) -> float:
-    """Return the seconds for which the last frame is shown: its own duration, else the mean."""
+    """Return the seconds for which the last frame is shown: its duration, else the mean."""
     last = max(shown, key=lambda packet: packet.pts)
     if last.duration:
         return float(last.duration * last.time_base)
@@ -169,7 +169,7 @@ class _AudioDecoder:
         self._error: ClipError | None = None
 
     def feed(self, packet: av.Packet) -> None:
-        """Decode the next packet; the last one of a track is empty and flushes the codec."""
+        """Decode the next packet; the last packet of a track is empty and flushes the codec."""
         corrupt = packet.is_corrupt
         try:
             for frame in packet.decode():

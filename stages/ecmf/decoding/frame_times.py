@@ -1,4 +1,4 @@
-"""Timestamps of the frames of a video, and the choice of frames uniform in time."""
+"""Timestamps of the frames of a video, and frames sampled uniformly in time."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ecmf.media import Seconds
 
 ROUNDING = 1e-6
-"""Seconds: a frame that appears right in the middle of an interval counts as shown there."""
+"""Seconds; a frame that appears exactly in the middle of an interval counts as shown there."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Timeline:
     """The timestamps of the frames of one video, at least one.
 
     `pts` (frames,) ascend, in units of `time_base` seconds; they are integers, so that a frame can
-    be looked up by its timestamp. `last_duration` is how long the last frame is shown, in seconds.
+    be looked up by its timestamp. `last_duration` is the duration of the last frame in seconds.
     """
 
     pts: NDArray[np.int64]
@@ -25,7 +25,7 @@ class Timeline:
 
     @property
     def times(self) -> Seconds:
-        """Start of each frame, (frames,), counted from the first one."""
+        """Start of each frame, (frames,), relative to the first."""
         return np.asarray((self.pts - self.pts[0]) * self.time_base, "float64")
 
     @property
@@ -35,15 +35,15 @@ class Timeline:
 
     @property
     def duplicates(self) -> int:
-        """Number of frames that repeat the timestamp of another one."""
+        """Number of frames that repeat the timestamp of another frame."""
         return len(self.pts) - len(np.unique(self.pts))
 
     def sample_uniformly(self, count: int) -> NDArray[np.intp]:
-        """Choose up to `count` frames uniformly in time; return their indices, strictly ascending.
+        """Sample up to `count` frames uniformly in time; return their indices, strictly ascending.
 
         The video is cut into `count` equal intervals, and each gives the frame that is on the
-        screen in its middle. All frames are chosen where there are no more than `count`; a frame
-        that is shown for several intervals is chosen once.
+        screen in its middle. A video of at most `count` frames gives all of them; a frame that is
+        shown for several intervals is sampled once.
         """
         if len(self.pts) <= count:
             return np.arange(len(self.pts))

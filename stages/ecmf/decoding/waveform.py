@@ -17,9 +17,9 @@ RESAMPLER_QUALITY = "HQ"
 class WaveformBuilder:
     """Build a waveform from the frames of an audio track, in order.
 
-    Channels are averaged, each with the same weight: a voice in one of two channels comes out half
-    as loud, and whatever mixing rule a library has for a layout plays no part. Gaps between the
-    timestamps of frames are not filled.
+    Channels are averaged with equal weights: a voice in one of two channels becomes half as loud.
+    No library's mixing rule for a channel layout is used. Gaps between the timestamps of frames are
+    not filled.
     """
 
     def __init__(self) -> None:

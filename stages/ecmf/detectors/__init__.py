@@ -1,4 +1,4 @@
-"""Face detectors: one file finds the faces of one image (`crop_faces.detector`).
+"""Face detectors (`crop_faces.detector`): find the faces of one image.
 
-The choice of the clip's main face, and its crop, are made in `cropping`.
+`cropping` selects and crops the main face of a clip.
 """

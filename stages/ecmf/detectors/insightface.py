@@ -31,9 +31,7 @@ class Options(Section):
         "buffalo_l", description="A folder of ONNX files, the name of a pack, or one ONNX file."
     )
     sha256: str = Field("", description="SHA-256 of the ONNX file of the detector.")
-    input_side: int = Field(
-        640, ge=64, multiple_of=32, description="Pixels of the square an image is fitted into."
-    )
+    input_side: int = Field(640, ge=64, multiple_of=32, description="Input side in pixels.")
 
 
 class Detector:
@@ -46,8 +44,8 @@ class Detector:
         file = onnx_model.find_in_pack(options.model, "face detector", OPTION, _is_detector)
         remedy = onnx_model.PACK_REMEDY.format(option=OPTION)
         path = files.verify_sha256(str(file), options.sha256, remedy)
-        # One session for all image sizes: insightface would open another one per size by itself,
-        # without the check of the device.
+        # One session for all image sizes: insightface would open another per size, without the
+        # check of the device.
         self._network = SCRFD(str(path), onnx_session(path), static_shape_sessions=False)
         self._input_size = (options.input_side, options.input_side)
         self.provenance = {

@@ -1,14 +1,14 @@
 """Detect faces with YuNet, a network of 75,000 weights, run by OpenCV (`cv2.FaceDetectorYN`).
 
-Finds faces from 10 pixels on, also turned and tilted ones. W. Wu, H. Peng, S. Yu, "YuNet: a tiny
+Finds faces of at least 10 pixels, also turned and tilted. W. Wu, H. Peng, S. Yu, "YuNet: a tiny
 millisecond-level face detector", Machine Intelligence Research 20 (2023). The weights are not part
 of this project: `yunet_n_*.onnx` of github.com/ShiqiYu/libfacedetection.train (Apache-2.0), or
 `face_detection_yunet_2023mar.onnx` of github.com/opencv/opencv_zoo (MIT).
 
-Measured with `yunet_n_dynamic.onnx` on images of 320 pixels at the longest side, one core: a
-face in 120 of 120 frames of three clips of RAVDESS (6 to 10 ms a frame, lowest score 0.93) and in
-5,760 of 5,760 frames of drawn faces (8 ms, lowest score 0.89), never a second one. Its boxes reach
-from chin to hairline.
+Measured with `yunet_n_dynamic.onnx` on images of 320 pixels on the longer side, on one core: it
+found exactly one face in each of 120 frames of three RAVDESS clips (6 to 10 ms a frame, lowest
+score 0.93) and of 5,760 drawn frames (8 ms, lowest score 0.89). Its boxes reach from chin to
+hairline.
 """
 
 import functools
@@ -47,12 +47,7 @@ class Options(Section):
 
     weights: str = Field(description="Path of the ONNX file.")
     sha256: str = Field("", description="SHA-256 of the ONNX file.")
-    overlap: float = Field(
-        0.3,
-        gt=0,
-        le=1,
-        description="Intersection over union above which the box with the lower score is dropped.",
-    )
+    overlap: float = Field(0.3, gt=0, le=1, description="Maximum intersection over union of boxes.")
 
 
 class Detector:
@@ -75,7 +70,7 @@ class Detector:
         network.setScoreThreshold(minimum_confidence)
         _, rows = network.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         faces = [
-            # the ten numbers between the box and the score are eyes, nose and corners of the mouth
+            # between the box and the score: 5 points of eyes, nose and mouth
             Face(row[0], row[1], row[0] + row[2], row[1] + row[3], row[-1])
             for row in ([] if rows is None else rows.astype(float).tolist())
         ]
@@ -105,7 +100,7 @@ def _read_model(path: Path) -> onnx.ModelProto:
 
 
 def _fix_input_size(model: onnx.ModelProto, width: int, height: int) -> bytes:
-    """Set the image size in the network where the file leaves it open: OpenCV requires one."""
+    """Set the image size in a network of variable input size, as OpenCV requires."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     sides = fixed.graph.input[0].type.tensor_type.shape.dim

@@ -1,4 +1,4 @@
 """Encoders: each module turns the images, the audio or the text of a clip into feature vectors.
 
-There is one family per modality. Files, batches and caches belong to `encoding`.
+There is one family per modality. Batches are in `encoding`, processes and caches in `execution`.
 """

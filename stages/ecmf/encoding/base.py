@@ -1,4 +1,4 @@
-"""The interface of every encoder."""
+"""Define the interface of encoders."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -13,22 +13,21 @@ Clip = TypeVar("Clip", contravariant=True)
 class Encoder(Protocol[Clip]):
     """Compute the features of a batch of clips, each independently of the other clips.
 
-    `dim` is the width of a row. `provenance` is everything beyond the options that determines the
+    `dim` is the width of a row. `provenance` is everything beside the options that determines the
     values: hash of the weights, resolved revision, package versions, names of the columns.
 
     Image encoders return one row per image with the image's time, or fewer rows if several images
-    are encoded together; whole frames and face crops go through the same encoders. Audio encoders
-    return rows in time, text encoders one row at time 0, or none for an empty text. A text encoder
-    that reads the dialogue lines before a text sets `supports_context` to True; without it, the
-    view `context` is refused.
+    are encoded together; whole frames and face crops have the same encoders. Audio encoders return
+    rows in time, text encoders one row at time 0, or none for an empty text. Only a text encoder
+    whose attribute `supports_context` is True can have the view `context`.
 
-    The engine owns files, progress, caches, processes and batches. An encoder without weights is
-    copied into every worker process; a `network.Network` runs in one process, with all threads or
-    the GPU.
+    Files, progress, caches, processes and batches are left to the engine. An encoder without
+    weights is copied into every worker process; a `network.Network` runs in one process, with all
+    threads or the GPU.
     """
 
     reads_media: ClassVar[bool]
-    """False only for an encoder that looks features up by clip id: it gets empty clips too."""
+    """False only for an encoder that looks up features by clip id; it also receives empty clips."""
 
     dim: int
     provenance: Mapping[str, Any]

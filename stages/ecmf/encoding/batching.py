@@ -1,10 +1,10 @@
 """Run chunks of many clips through one network: full batches of one shape, prefetched.
 
-A batch of a shape always has the same number of chunks; one that is not full is filled up with
-copies of its last chunk. On one device the result of a chunk is then the same to the bit whatever
-clips share its batch: matrix products choose their order of summation by shape, not by content.
-Measured on ViT, BERT and HuBERT (CPU, torch 2.13): equal in every bit at any position among any
-other chunks, while batches of 1 and 16 differ in the last bits.
+All batches of a shape have the same number of chunks: an incomplete one is filled up with copies of
+its last chunk. On one device the result of a chunk is then the same to the bit in any batch, since
+matrix products choose their order of summation by shape, not by content. Measured on ViT, BERT and
+HuBERT (CPU, torch 2.13): equal to the bit at any position among any other chunks, while batches of
+1 and 16 differ in the last bits.
 """
 
 import logging
@@ -26,24 +26,24 @@ from ecmf.execution.process_pool import Failure
 from ecmf.media import Features
 
 CHUNKS_PER_BATCH = 16
-"""A constant, since it decides the last bits of every result. Larger batches gain little speed."""
+"""Constant, since it affects the last bits of every result. Larger batches gain little speed."""
 
 PREFETCHED_CLIPS = 16
-"""Clips that are loaded and preprocessed while the network computes."""
+"""Clips loaded and preprocessed while the network computes."""
 
 MAX_WAITING_CHUNKS = 16 * CHUNKS_PER_BATCH
-"""Chunks that wait for others of their shape; beyond it the fullest batch is run incomplete."""
+"""Maximum chunks that wait for others of their shape; beyond it the fullest batch is run."""
 
 Key = TypeVar("Key")
 InputShapes = tuple[tuple[str, tuple[int, ...], str], ...]
 Prepared = tuple[Any, Sequence[Chunk]] | Failure
-"""A clip and its chunks, or the reason why it has none."""
+"""A clip and its chunks, or its failure."""
 
 log = logging.getLogger(__name__)
 
 
 def encode(encoder: Encoder[Any] | Network[Any], clips: Sequence[Any]) -> list[Features]:
-    """Encode clips in memory, in their order; raises ClipError for the first that fails."""
+    """Encode clips in memory, in order; raises ClipError for the first that fails."""
     if not isinstance(encoder, Network):
         return encoder(clips)
     results = dict(run(encoder, ((i, partial(clips.__getitem__, i)) for i in range(len(clips)))))
@@ -59,7 +59,7 @@ def encode(encoder: Encoder[Any] | Network[Any], clips: Sequence[Any]) -> list[F
 def run(
     network: Network[Any], items: Iterable[tuple[Key, Callable[[], Any]]]
 ) -> Iterator[tuple[Key, Features | Failure]]:
-    """Yield the features of every clip, or the reason for their lack, as soon as they are computed.
+    """Yield the features of every clip, or its failure, as soon as they are computed.
 
     Args:
         network: The encoder.
@@ -111,10 +111,10 @@ class _BatchQueue:
     network: Network[Any]
     waiting: dict[InputShapes, list[tuple[_PendingClip, int, Chunk]]] = field(default_factory=dict)
     max_chunks: dict[InputShapes, int] = field(default_factory=dict)
-    """Chunks per forward pass that fit into memory, for shapes of which fewer than a batch do."""
+    """Chunks per forward pass that fit into memory, for shapes whose full batch does not."""
 
     def add(self, key: Any, prepared: Future[Prepared]) -> Iterator[tuple[Any, Features | Failure]]:
-        """Add a clip; yield the clips that are completed by it."""
+        """Add a clip; yield the clips that it completes."""
         result = prepared.result()
         if isinstance(result, Failure):
             yield key, result
@@ -133,7 +133,7 @@ class _BatchQueue:
             yield from self._compute(max(self.waiting, key=lambda shape: len(self.waiting[shape])))
 
     def flush(self) -> Iterator[tuple[Any, Features | Failure]]:
-        """Yield the remaining clips after the last one was added."""
+        """Yield the remaining clips."""
         for shape in list(self.waiting):
             yield from self._compute(shape)
 
@@ -158,7 +158,7 @@ class _BatchQueue:
             ]
         try:
             return list(self.network.forward(_stack(chunks)))
-        except Exception as error:  # onnxruntime's own are no RuntimeError
+        except Exception as error:  # those of onnxruntime are not RuntimeErrors
             if not device.is_out_of_memory(error):
                 raise
             if len(chunks) == 1:

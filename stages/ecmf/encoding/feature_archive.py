@@ -1,8 +1,8 @@
 """Read and write the features of many clips as one npz file.
 
 Arrays: `clip_ids`, `values`, `starts` (absent if every clip has one row), and optionally `encoder`,
-the name of the encoder that computed the rows. The archive is not compressed: features of a network
-hardly shrink, and an uncompressed file can be memory-mapped and read clip by clip.
+the name of the encoder. The archive is not compressed: network features hardly shrink, and an
+uncompressed file can be memory-mapped and read clip by clip.
 """
 
 import shutil
@@ -21,10 +21,10 @@ from ecmf.media import Vectors
 from ecmf.storage.files import atomic_write
 
 IDS, VALUES, STARTS, ENCODER = "clip_ids", "values", "starts", "encoder"
-"""(clips,) and (rows, dim); clip i owns rows starts[i] to starts[i + 1], row i without `starts`."""
+"""(clips,) and (rows, dim); clip i has rows starts[i] to starts[i + 1], or without starts row i."""
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Timestamp of every file in the archive, so that the same rows make the same bytes."""
+"""Timestamp of every file in the archive: equal rows give equal bytes."""
 
 
 class FeatureArchive(Mapping[str, NDArray[Any]]):
@@ -76,8 +76,7 @@ def is_archive(names: Iterable[str]) -> bool:
 def write_archive(path: Path, encoder: str, clips: Iterable[tuple[str, Vectors]]) -> None:
     """Write the rows (rows, dim) of each clip, with one clip in memory at a time.
 
-    `starts` is left out if every clip has one row. The caller ensures that there is a row and that
-    all rows have the same width.
+    The caller ensures that there is a row and that all rows have the same width.
     """
     clip_ids, counts, dim = [], [], 0
     with tempfile.TemporaryFile(dir=path.parent) as rows, atomic_write(path) as part:
@@ -109,10 +108,7 @@ def _entry(archive: zipfile.ZipFile, name: str) -> BinaryIO:
 
 
 def _values(path: Path) -> NDArray[Any]:
-    """Memory-map `values` if it is stored uncompressed and in C order, else read it.
-
-    The checksum of the file was verified before.
-    """
+    """Memory-map `values` if it is uncompressed and in C order, else read it; check no checksum."""
     with zipfile.ZipFile(path) as archive:
         entry = archive.getinfo(f"{VALUES}.npy")
         with archive.open(entry) as file:
@@ -128,7 +124,7 @@ def _values(path: Path) -> NDArray[Any]:
 
 
 def _data_offset(path: Path, entry: zipfile.ZipInfo) -> int:
-    """Return the offset of an entry's data, after a 30-byte header, its name and extra field."""
+    """Return the offset of an entry's data, after its 30-byte header, name and extra field."""
     with path.open("rb") as file:
         file.seek(entry.header_offset + 26)
         lengths = file.read(4)

@@ -1,4 +1,4 @@
-"""The interface of an encoder that is a neural network: chunks of many clips share its batches."""
+"""Define the interface of encoders that are neural networks: clips share their batches."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,8 @@ class Chunk:
     """The part of a clip that is one element of a batch: an image, a window of audio, a text.
 
     `inputs` are named arrays without the batch axis. Chunks whose inputs have the same shapes share
-    a batch, so an encoder that pads does it here, to one of few lengths, and passes the mask along.
-    `unbatched` is for lengths that rarely occur twice: such a chunk neither waits for others nor is
-    filled up to a batch with copies.
+    a batch, so an encoder that pads does it here, to one of few lengths, and adds the padding mask.
+    `unbatched` is for lengths that rarely occur twice: such a chunk is a batch of its own.
     """
 
     inputs: Mapping[str, NDArray[Any]]
@@ -30,13 +29,12 @@ class Chunk:
 class Network(ABC, Generic[Clip]):
     """Split clips into chunks, run chunks of many clips through a network, merge them per clip.
 
-    `split` runs in threads, ahead of the network; `forward` alone touches the device. The engine
-    owns batches: every batch of one shape has the same number of chunks, filled up with copies, so
-    that the features of a clip are the same to the bit whatever clips share its batches.
+    `split` runs in threads, ahead of the network; only `forward` uses the device. All batches of a
+    shape have the same number of chunks, filled up with copies, so that the features of a clip are
+    the same to the bit in any batch.
 
     __init__ must be fast and must raise every error that can be detected without a clip. It locates
-    and hashes weights, but loads them only for the first batch: if every clip is cached, there is
-    none.
+    and hashes weights; the first batch loads them, and there is none if every clip is cached.
     """
 
     reads_media: ClassVar[bool] = True
@@ -62,12 +60,12 @@ class Network(ABC, Generic[Clip]):
 
     @abstractmethod
     def merge(self, clip: Clip, results: Sequence[NDArray[Any]]) -> Features:
-        """Combine the results of a clip's chunks, in their order, into rows; no row from none."""
+        """Combine the results of a clip's chunks, in order, into rows; no chunk gives no row."""
 
     def empty_features(self) -> Features:
         """Return features without a row, for a clip that has nothing to encode."""
         return Features(np.empty((0, self.dim), self.dtype), np.empty(0))
 
     def features(self, values: NDArray[Any], times: Seconds) -> Features:
-        """Convert rows to the dtype they are stored in."""
+        """Convert rows to the stored dtype."""
         return Features(np.asarray(values, self.dtype), times)

@@ -1,4 +1,4 @@
-"""Compute spectrogram frames with an ONNX file, part by part, equal to those of the whole clip."""
+"""Compute spectrogram frames with an ONNX file, in parts; they equal those of the whole clip."""
 
 import functools
 from bisect import bisect_right
@@ -15,24 +15,24 @@ Frames = NDArray[np.float32]
 """Output of a front end, (frames, bands)."""
 
 MAX_FRAMES_PER_RUN = 3000
-"""Frames per run of a long clip: 30 s at a hop of 10 ms; a front end needs about 20 MB for it."""
+"""Maximum frames per run: 30 s at a hop of 10 ms, for which a front end needs about 20 MB."""
 
 TOLERANCE = 1e-3
-"""Maximum difference between frames of audio in parts and frames of the whole."""
+"""Maximum difference between frames computed in parts and at once."""
 
 
 class FrontEnd:
-    """Compute frames of samples on the scale of int16; thread-safe.
+    """Compute frames of samples in the range of int16; thread-safe.
 
     `frame_length` (samples per frame) and `hop_length` (samples from one frame to the next) are
-    measured on silence. `dynamic_range` is the floor that the file applies: how far a value may lie
-    below the maximum of its input; None for no floor. The floor of a part is lower than or equal to
-    that of the whole clip, so the latter is applied to all parts without loss.
+    measured on silence. `dynamic_range` is the range below the maximum to which the file clips
+    values; None if it does not. The floor of a part is lower than or equal to that of the whole
+    clip, so clipping all parts to the latter gives the frames of the whole.
 
     Raises:
-        MissingFileError: the file is no ONNX file.
-        ParamsError: it returns no frames of `bands` numbers, or other frames for a whole waveform
-            than for its parts.
+        MissingFileError: the file is not an ONNX file.
+        ParamsError: its output is not frames of `bands` numbers, or differs between a waveform and
+            its parts.
     """
 
     def __init__(self, path: Path, bands: int, dynamic_range: float | None) -> None:
@@ -42,7 +42,7 @@ class FrontEnd:
         shape = self._model.input().shape
         if shape not in ((None, None), (1, None)):
             raise ParamsError(
-                f"{path} takes {shape}: a front end takes audio of any length, (1, samples)"
+                f"{path} takes {shape}: a front end must take audio of any length, (1, samples)"
             )
         try:
             self.frame_length, self.hop_length = self._measure_geometry()
@@ -81,7 +81,7 @@ class FrontEnd:
         count = functools.cache(lambda samples: len(self._frames(np.zeros(samples, np.int16))))
 
         def next_frame_at(samples: int) -> int:
-            """Return the shortest length above `samples` that has a frame more."""
+            """Return the shortest length above `samples` that has one more frame."""
             longer = range(samples, samples + SAMPLE_RATE)
             return samples + bisect_right(longer, count(samples), key=count)
 
@@ -96,15 +96,15 @@ class FrontEnd:
         return frame_length, hop_length
 
     def _check_chunking(self) -> None:
-        """Raise ParamsError if parts of a waveform, loud and silent, have other frames than all."""
+        """Raise ParamsError if the frames of parts differ from those of the whole waveform."""
         levels = np.repeat([0, 8000, 0, 50], SAMPLE_RATE)
         samples = (np.random.default_rng(0).normal(size=len(levels)) * levels).astype(np.int16)
         whole = self._frames(samples)
         parts = self(samples, max_frames=max(1, len(whole) // 7))
         if parts.shape != whole.shape or not np.allclose(parts, whole, rtol=0, atol=TOLERANCE):
             raise ParamsError(
-                f"{self._path} gives other frames for parts of a waveform than for the whole, with "
-                f"dynamic_range: {self._range}. If it has a floor relative to the "
-                f"maximum, {whole.max() - whole.min():.6g} may be right; if it levels audio by "
-                "its mean or deviation, it cannot be used"
+                f"{self._path} returns other frames for parts of a waveform than for the whole, "
+                f"with dynamic_range: {self._range}. If it has a floor relative to the maximum, "
+                f"{whole.max() - whole.min():.6g} may be right; if it normalises audio by its mean "
+                "or deviation, it cannot be used"
             )

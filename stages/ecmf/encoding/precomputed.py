@@ -1,8 +1,8 @@
 """Look up precomputed features by clip id in a csv file, an npz file or a folder of npy files.
 
-The clip itself is not read. A clip that is not in the file has no row. An npz file holds an array
-per clip, or all clips as in `feature_archive`. The provenance names the encoder that computed the
-features: by the file's own entry (`ecmf import` writes it), else by the file's name.
+A clip that is not in the file has no row. An npz file holds an array per clip, or all clips as in
+`feature_archive`. The encoder in the provenance is the one stated in the file (`ecmf import` writes
+it), else the file's name.
 """
 
 import csv
@@ -24,27 +24,23 @@ from ecmf.media import Features, Vectors
 from ecmf.storage.files import verify_sha256
 
 FeatureTable = Mapping[str, NDArray[Any]]
-"""Clip id -> its row (dim,) or its rows (rows, dim), read on access and not checked yet."""
+"""Clip id -> row (dim,) or rows (rows, dim), read on access, unchecked."""
 
 READ_ERRORS = (ValueError, EOFError, zipfile.BadZipFile)
-"""Errors of numpy for a damaged file, and for an array of objects, which could run code."""
+"""Errors of numpy for a damaged file, and for an array of objects (which could run code)."""
 
 
 class Options(Section):
     """File or folder of the features, and the columns to read."""
 
-    path: str = Field(description="The .csv or .npz file or folder of .npy, from the project root.")
-    sha256: str = Field(
-        "", description="SHA-256 of the file or folder; leave it out once, the error names it."
-    )
+    path: str = Field(description="The .csv or .npz file or folder of .npy files.")
+    sha256: str = Field("", description="SHA-256 of the path; if empty, the error states it.")
     clip_id: str = Field("clip_id", description="csv: name of the column of clip ids.")
-    columns: tuple[str, ...] = Field(
-        (), description="csv: columns to read, in this order; none: all except that of ids."
-    )
+    columns: tuple[str, ...] = Field((), description="csv: columns to read; empty: all but ids.")
 
 
 class Clip(Protocol):
-    """Anything with a clip id: images, audio or text."""
+    """Images, audio or text with a clip id."""
 
     @property
     def clip_id(self) -> str:
@@ -53,26 +49,26 @@ class Clip(Protocol):
 
 
 class Encoder:
-    """Return the rows of a clip in the file; no row if it is not there.
+    """Return the rows of a clip in the file; no row if it is absent.
 
-    Their times are unknown, so row i has time i; a single row has time 0.
+    The times of rows are unknown, so row i has time i.
 
     Raises:
-        CorpusError: an id occurs twice, a value is no number or not finite, rows differ in width;
+        CorpusError: an id occurs twice, a value is not a finite number, or rows differ in width;
             names the file and the line or the clip.
     """
 
     reads_media = False
 
     def __init__(self, options: Options) -> None:
-        remedy = "name a .csv or .npz file or a folder of .npy files, made from the same clips"
+        remedy = "name a .csv or .npz file or a folder of .npy files with features of these clips"
         self._path = verify_sha256(options.path, options.sha256, remedy)
         reader = _reader(self._path)
         self._table, columns, encoder = reader(self._path, options)
         # `in` on numpy's own mapping would read the whole array
         self._clip_ids = frozenset(self._table)
         if not self._clip_ids:
-            raise CorpusError(f"{self._path} holds no clip")
+            raise CorpusError(f"{self._path} has no clip")
         first = next(iter(self._table))
         self.dim = int(np.atleast_1d(self._read(first)).shape[-1])
         self.provenance: dict[str, Any] = {
@@ -98,24 +94,22 @@ class Encoder:
             return np.asarray(self._table[clip_id])
         except READ_ERRORS as error:
             raise CorpusError(
-                f"{self._path}: clip {clip_id!r} holds no plain array of numbers: {error}"
+                f"{self._path}: clip {clip_id!r} is not a plain array of numbers: {error}"
             ) from error
 
     def _check(self, clip_id: str, values: NDArray[Any]) -> Vectors:
         where = f"{self._path}: clip {clip_id!r}"
         if values.dtype.kind not in "fiub":
-            raise CorpusError(f"{where} holds {values.dtype}, not numbers")
+            raise CorpusError(f"{where} has dtype {values.dtype}, not numbers")
         if values.ndim not in (1, 2) or values.shape[-1] != self.dim:
             raise CorpusError(
-                f"{where} has shape {values.shape}, not ({self.dim},) or (rows, {self.dim}) as the "
-                "first clip"
+                f"{where} has shape {values.shape}, not ({self.dim},) or (rows, {self.dim}) like "
+                "the first clip"
             )
         with np.errstate(over="ignore"):  # reported below, as not finite
             rows = np.atleast_2d(values).astype("float32")
         if not np.isfinite(rows).all():
-            raise CorpusError(
-                f"{where} holds NaN or infinity: leave out a clip that has no features"
-            )
+            raise CorpusError(f"{where} has NaN or infinity: leave out clips without features")
         return rows
 
 
@@ -137,7 +131,7 @@ class _Folder(Mapping[str, NDArray[Any]]):
 
 
 Reader = Callable[[Path, Options], tuple[FeatureTable, list[str], str]]
-"""Path and options -> clips, names of the columns and of the encoder, as far as there are any."""
+"""Path and options -> clips, names of the columns, name of the encoder; names may be absent."""
 
 
 def _reader(path: Path) -> Reader:
@@ -156,7 +150,7 @@ def _read_npz(path: Path, _: Options) -> tuple[FeatureTable, list[str], str]:
             return arrays, [], ""
         archive = FeatureArchive(path)
     except READ_ERRORS as error:
-        raise CorpusError(f"{path} is no npz file of plain arrays: {error}") from error
+        raise CorpusError(f"{path} is not an npz file of plain arrays: {error}") from error
     return archive, [], archive.encoder
 
 
@@ -175,7 +169,7 @@ def _read_csv(path: Path, options: Options) -> tuple[FeatureTable, list[str], st
         for cells in reader:
             where = f"{path}, line {reader.line_num}"
             if len(cells) != len(header):
-                raise CorpusError(f"{where}: {len(cells)} cells under {len(header)} columns")
+                raise CorpusError(f"{where}: {len(cells)} cells, but {len(header)} columns")
             if cells[key] in rows:
                 raise CorpusError(f"{where}: clip {cells[key]!r} occurs twice")
             rows[cells[key]] = _numbers(where, columns, [cells[index] for index in indices])
@@ -187,8 +181,8 @@ def _numbers(where: str, columns: Sequence[str], cells: Sequence[str]) -> NDArra
     for column, cell, number in zip(columns, cells, numbers, strict=True):
         if not math.isfinite(number):
             raise CorpusError(
-                f"{where}: {column} is {cell!r}, no finite number: leave out the clip, or name the "
-                "columns to read in `columns`"
+                f"{where}: {column} is {cell!r}, not a finite number: leave out the clip, or set "
+                "`columns` to the columns to read"
             )
     return np.array(numbers)
 

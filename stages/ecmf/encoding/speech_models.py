@@ -1,6 +1,6 @@
-"""Adapt architectures of speech networks: the times of their steps and the inputs of a window.
+"""Adapt architectures of speech networks: times of steps, and inputs of a window.
 
-HuBERT, wav2vec2, WavLM and data2vec-audio read the waveform, Whisper and AST a spectrogram of fixed
+HuBERT, wav2vec2, WavLM and data2vec-audio take the waveform, Whisper and AST a spectrogram of fixed
 length.
 """
 
@@ -22,15 +22,14 @@ from ecmf.media import SAMPLE_RATE
 from ecmf.pretrained.transformers_model import Pretrained
 
 Window = tuple[int, int]
-"""First step of a window, and the one after its last."""
+"""First step of a window, and the step after its last."""
 
 DEFAULT_WINDOW_SECONDS = 20.0
-"""Used if the network sets no limit. HuBERT and similar networks were trained on up to 16 s at a
-time, and nearly every clip of the field's corpora is shorter than this and so is one window.
-"""
+"""For networks without a limit. HuBERT and similar networks were trained on up to 16 s at a time,
+and nearly all clips of the usual corpora fit into one window of this length."""
 
 STEPS_PER_BUCKET = 50
-"""Windows that may be padded are padded to a multiple of this, 1 s: few shapes, so full batches."""
+"""Windows that may be padded are padded to a multiple of this, 1 s, so that batches fill up."""
 
 
 def split_windows(steps: int, window_steps: int) -> list[Window]:
@@ -42,11 +41,11 @@ def split_windows(steps: int, window_steps: int) -> list[Window]:
 
 
 class SpeechModel:
-    """An architecture of speech networks: by default one that reads padded spectrograms.
+    """An architecture of speech networks; this base class is for padded spectrograms.
 
     `receptive_field` is the number of samples that a step depends on, `hop_length` the number from
     one step to the next. `max_steps` is the maximum number of steps of an input, 0 for no limit;
-    spectrograms have that length, with silence after the end.
+    spectrograms are padded to it with silence.
     """
 
     models: ClassVar[Mapping[str, Any]]
@@ -85,7 +84,7 @@ class SpeechModel:
         return (np.arange(steps) * self.hop_length + (self.receptive_field - 1) / 2) / SAMPLE_RATE
 
     def window_samples(self, waveform: Waveform, windows: Sequence[Window]) -> list[Waveform]:
-        """Return the samples of each window, to the end of its last step; the last one gets all."""
+        """Return the samples of each window: to the end of its last step, or of the clip."""
         hop, overlap = self.hop_length, max(0, self.receptive_field - self.hop_length)
         full = [waveform[first * hop : end * hop + overlap] for first, end in windows[:-1]]
         return [*full, waveform[windows[-1][0] * hop :]]
@@ -110,9 +109,9 @@ class SpeechModel:
 class WaveformModel(SpeechModel):
     """Networks that begin with convolutions over the waveform.
 
-    Zeros after a waveform change every step if the network normalises over time (HuBERT-base,
-    wav2vec2-base) or adds positions in several layers (data2vec-audio), masked or not: these get
-    every window at its own length. The others mask padding before they add positions.
+    Zeros after a waveform change every step, even if masked, if the network normalises over time
+    (HuBERT-base, wav2vec2-base) or adds positions in several layers (data2vec-audio): windows of
+    these networks are not padded. The others mask padding before they add positions.
     """
 
     models: ClassVar[Mapping[str, Any]] = {
@@ -121,7 +120,7 @@ class WaveformModel(SpeechModel):
         "wavlm": transformers.WavLMModel,
         "data2vec-audio": transformers.Data2VecAudioModel,
     }
-    unused = ("masked_spec_embed",)  # serves training only, and many published files lack it
+    unused = ("masked_spec_embed",)  # only for training; many published files lack it
 
     def __init__(self, config: Any, extractor: Any) -> None:
         super().__init__(config, extractor)
@@ -143,7 +142,7 @@ class WaveformModel(SpeechModel):
     def split(
         self, waveform: Waveform, windows: Sequence[Window], window_steps: int
     ) -> list[Chunk]:
-        """Split the preprocessed clip into windows, padded if that leaves the steps unchanged."""
+        """Split the preprocessed clip into windows, padded if that does not change the steps."""
         prepared = self.extractor(waveform, sampling_rate=SAMPLE_RATE, return_tensors="np")
         parts = self.window_samples(prepared["input_values"][0], windows)
         if not self._padded:
@@ -157,8 +156,8 @@ class WaveformModel(SpeechModel):
     def _pad(self, waveform: Waveform, steps: int, window_steps: int) -> Chunk:
         """Pad a window to its bucket, without the samples after its last step.
 
-        A window that fills its bucket has no mask, and so never shares a batch with one that has:
-        torch computes other last bits if nothing in a batch is masked.
+        A window that fills its bucket has no mask, so it shares no batch with masked windows: the
+        last bits of torch's results depend on whether a batch has a mask.
         """
         waveform = waveform[: self._samples(steps)]
         bucket = min(-(-steps // STEPS_PER_BUCKET) * STEPS_PER_BUCKET, window_steps)
@@ -220,7 +219,7 @@ class SpectrogramTransformer(SpeechModel):
         self.max_steps = (frames - patch) // config.time_stride + 1
         self._window = window_function(self.MEL_FRAME_LENGTH, "hann", periodic=False)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the lowest of the authors' 128 filters are empty
+            warnings.simplefilter("ignore")  # the lowest of AST's 128 filters are empty
             self._filters = mel_filter_bank(
                 257, bins, 20, SAMPLE_RATE // 2, SAMPLE_RATE,
                 mel_scale="kaldi", triangularize_in_mel_space=True,
@@ -239,7 +238,7 @@ class SpectrogramTransformer(SpeechModel):
         return {"input_values": frames}
 
     def to_steps(self, states: torch.Tensor) -> torch.Tensor:
-        """Average the patches of a step over frequency, the first axis, without summary tokens."""
+        """Average the patches of a step over frequency (first axis), without summary tokens."""
         chunks, _, dim = states.shape
         return states[:, 2:].reshape(chunks, -1, self.max_steps, dim).mean(dim=1)
 

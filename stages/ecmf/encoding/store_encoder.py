@@ -31,8 +31,8 @@ from ecmf.storage.store_writer import StoreWriter
 WEIGHT_LOCATIONS = frozenset(
     {"folder", "front_end", "model", "path", "repository", "revision", "weights"}
 )
-"""Options that locate weights. Their hash or commit is in every provenance, so they are left out of
-a cache's identity."""
+"""Options that locate weights. They are not part of a cache's identity: the provenance has the hash
+or commit of the weights."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,22 @@ class Modality:
     """Converts a clip id and its stored content to the input of an encoder."""
 
     code: str = ""
-    """Module, beside the encoder's own, that determines the input of an encoder."""
+    """Module that determines the input of an encoder."""
 
     packages: tuple[str, ...] = ()
-    """Packages that determine it."""
+    """Packages that determine the input."""
 
 
 @dataclass(frozen=True)
 class ConfiguredEncoder:
-    """An encoder by name and options, built once in every process that uses it."""
+    """An encoder by name and options, built once per process."""
 
     modality: Modality
     choice: Choice
 
     @property
     def encoder(self) -> Encoder[Any] | Network[Any]:
-        """The encoder itself."""
+        """The encoder."""
         options = json.dumps(self.choice.options, sort_keys=True)
         return _encoder(self.modality.family, self.choice.encoder, options)
 
@@ -77,7 +77,7 @@ class ConfiguredEncoder:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything that determines the bits of a cached result; the view is part of the clip."""
+        """Everything but the clip, with its view, that determines a cached result to the bit."""
         modules = [f"ecmf.{self.modality.family}.{self.choice.encoder}", self.modality.code]
         identity: dict[str, Any] = {
             "encoder": self.choice.encoder,
@@ -98,11 +98,11 @@ class ConfiguredEncoder:
         return (Rows(features.values, features.times),)
 
     def empty_result(self, reason: str) -> Result:
-        """Return the result of a clip without content, which is not encoded."""
+        """Return the result of a clip without content."""
         return (no_rows(self.layout, "empty", reason or "nothing to encode"),)
 
     def __call__(self, clip: tuple[str, Any]) -> Result:
-        """Encode one clip, given its id and its stored content."""
+        """Encode one clip from its id and its stored content."""
         return self.result(batching.encode(self.encoder, [self.modality.to_input(*clip)])[0])
 
 
@@ -167,16 +167,16 @@ def encode(
 ) -> None:
     """Encode the clips with one encoder and write the store `features`, or fill a shard's cache.
 
-    A clip with nothing to encode has no rows and a reason. A clip that the encoder cannot encode
-    (ClipError) has none either, and counts against `budget`.
+    A clip with nothing to encode has no row and a reason. A clip that cannot be encoded (ClipError)
+    has no row either, and counts against `budget`.
 
     Args:
         source: Name of the features, e.g. "face/clip".
         configured: The encoder.
-        views: All clips, in one or more views, whose rows are concatenated per clip.
+        views: All clips in each view; the rows of all views are concatenated.
         features: The store to write.
         budget: Fraction of the clips that may fail.
-        shard: Encode only this share of the clips, into the cache.
+        shard: Encode only these clips, into the cache.
     """
     layout = replace(configured.layout, shape=(configured.encoder.dim * len(views),))
     clips = views[0]
@@ -200,8 +200,8 @@ def encode(
         check_budget(failures, len(clips), budget)
         if not configured.encoder.reads_media and not any_rows:
             raise CorpusError(
-                f"{source}: none of the {len(clips)} clips is among the imported features: their "
-                "ids must be the clip_id of the manifest"
+                f"{source}: the imported features have none of the {len(clips)} clips: their ids "
+                "must be the clip_id of the manifest"
             )
 
 
@@ -218,7 +218,7 @@ def concatenate_views(
 ) -> Iterable[tuple[str, Result | Failure]] | None:
     """Concatenate the views of each clip. A clip that is empty in one view is empty in all.
 
-    None if a view is None: then only a shard of the clips was encoded.
+    Returns None if a view is None, i.e. if only a shard was encoded.
     """
     complete = [view for view in views if view is not None]
     if len(complete) < len(views):
@@ -246,7 +246,7 @@ def _concatenate(
 def _lookup_all(
     source: str, configured: ConfiguredEncoder, clips: Sequence[ClipInput]
 ) -> Iterator[tuple[str, Result | Failure]]:
-    """Look up all clips by id, including those with nothing to encode, without the cache."""
+    """Look up all clips by id, also those with nothing to encode, without the cache."""
     for clip in tqdm(clips, source, unit="clip", disable=None):
         (features,) = batching.encode(configured.encoder, [Text(clip.clip_id, "")])
         yield clip.clip_id, configured.result(features)

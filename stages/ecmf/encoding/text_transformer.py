@@ -1,11 +1,11 @@
 """Encode a text as one vector: tokenizer, pretrained network and pooling.
 
-The values equal those of a plain transformers call of tokenizer and network on the text alone.
-Padding is on the right, where masked attention ignores it, causal attention has not reached it, and
-it shifts no position; pooling excludes it.
+The values equal those of transformers' tokenizer and network on the text alone. Padding is on the
+right: there masked attention ignores it, causal attention does not reach it, it shifts no position,
+and pooling excludes it.
 
-The dialogue lines before a text are the first sequence of a pair whose second is the text: the
-network attends to both, but pooling excludes the first.
+The dialogue lines before a text and the text are a pair of sequences: the network attends to both,
+but pooling excludes the lines.
 """
 
 import functools
@@ -30,19 +30,19 @@ from ecmf.media import Features, Text
 from ecmf.pretrained.transformers_model import LayerOptions, Pretrained
 
 PADDING_MULTIPLE = 16
-"""Texts are padded to a multiple of this number of tokens, so that few lengths occur."""
+"""Texts are padded to a multiple of this number of tokens, so that batches fill up."""
 
 DEFAULT_MAX_TOKENS = 512
-"""Without it, a network made for 32,000 tokens would read a chapter pasted by mistake."""
+"""Guards against a huge text, in a network that supports e.g. 32,000 tokens."""
 
 OFFSET_POSITION_MODELS = (
     "camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta",
     "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 )  # fmt: skip
-"""Networks whose first position is `pad_token_id + 1`, so that as many fewer tokens fit."""
+"""Networks whose first position is `pad_token_id + 1`: that many fewer tokens fit."""
 
 PADDING_SENSITIVE_MODELS = ("convbert", "fnet", "nystromformer")
-"""Networks that mix tokens past the mask, by convolution or Fourier transform."""
+"""Networks that mix tokens regardless of the mask, by convolution or Fourier transform."""
 
 log = logging.getLogger(__name__)
 
@@ -50,22 +50,16 @@ log = logging.getLogger(__name__)
 class PoolingOptions(LayerOptions):
     """Options of the pooling of a text to one vector, mixed into an encoder's `Options`.
 
-    With dialogue lines before a text, only the special tokens after them count. The earliest lines
-    are dropped until lines and text fit into `max_tokens`.
+    The earliest dialogue lines before a text are dropped until lines and text fit into
+    `max_tokens`; special tokens before the text are never pooled.
     """
 
     pooling: Literal["mean", "cls", "last"] = Field(
-        "mean",
-        description="`mean` of the tokens, the first token (`cls`, encoders only) or the `last`.",
+        "mean", description="Mean of the tokens, first token (`cls`, encoders only), or last token."
     )
-    special_tokens: bool = Field(
-        True, description="Pool the tokenizer's special tokens ([CLS], </s>) too."
-    )
+    special_tokens: bool = Field(True, description="Also pool special tokens ([CLS], </s>).")
     max_tokens: int | None = Field(
-        None,
-        ge=1,
-        description="Tokens, special ones included, after which a text is cut; null: the network's "
-        "own limit, at most 512.",
+        None, ge=1, description="Tokens after which a text is cut; null: the network's, up to 512."
     )
     normalise: bool = Field(False, description="Scale each row to length 1.")
 
@@ -77,7 +71,7 @@ class PoolingOptions(LayerOptions):
 
 
 class TextNetwork(Network[Text]):
-    """Encode each text as one row at time 0; a text without any visible character has no row."""
+    """Encode each text as one row at time 0; a text without a visible character has no row."""
 
     supports_context: ClassVar[bool] = True
 
@@ -88,8 +82,8 @@ class TextNetwork(Network[Text]):
         layers, dim = (getattr(config, name, None) for name in ("num_hidden_layers", "hidden_size"))
         if not isinstance(layers, int) or not isinstance(dim, int) or config.is_encoder_decoder:
             raise ParamsError(
-                f"{pretrained.folder} holds {config.model_type!r}, which does not turn a text into "
-                "one sequence of hidden states: choose an encoder (bert, roberta, deberta-v2, ...) "
+                f"{pretrained.folder} has {config.model_type!r}, which does not compute a "
+                "sequence of hidden states: choose an encoder (bert, roberta, deberta-v2, ...) "
                 "or a decoder (llama, qwen2, qwen3, ...)"
             )
         options.check_layers(layers + 1)
@@ -97,15 +91,15 @@ class TextNetwork(Network[Text]):
         self._max_tokens = _max_tokens(pretrained, tokenizer, options.max_tokens)
         if options.pooling == "cls":
             _check_cls(config.model_type, tokenizer)
-        # An expert processes the tokens routed to it from the whole batch: the shapes of its matrix
-        # products, and so their last bits, depend on the other texts.
+        # An expert processes tokens from the whole batch: the shapes of its matrix products, and so
+        # their last bits, depend on the other texts.
         self._unbatched = config.model_type in PADDING_SENSITIVE_MODELS or hasattr(
             config, "num_experts_per_tok"
         )
         self._with_types = "token_type_ids" in tokenizer.model_input_names
-        # Truncation and padding are state of the tokenizer, and transformers sets it in every call:
-        # of calls with and without truncation in 16 threads, one in seven got the other's length
-        # (older releases fail with "Already borrowed"). So it is set once, and only read later.
+        # Truncation and padding are state of the tokenizer, which transformers sets in every call:
+        # with 16 threads, one call in seven got the truncation of another (older releases fail with
+        # "Already borrowed"). So it is set once.
         self._tokenizer: tokenizers.Tokenizer = tokenizer.backend_tokenizer
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self._max_tokens)
@@ -145,14 +139,14 @@ class TextNetwork(Network[Text]):
         tokens = len(special)
         length = min(-(-tokens // PADDING_MULTIPLE) * PADDING_MULTIPLE, self._max_tokens)
         if tokens < length:
-            # A text that fills its length has no mask, and so shares no batch with one that has:
+            # A text that fills its length has no mask, so it shares no batch with masked texts:
             # transformers drops a mask that masks nothing, and a GPU then uses another kernel.
             inputs["attention_mask"] = np.ones(tokens, np.int64)
-        # Padding is token 0, which every vocabulary has: many have no padding token.
+        # Padding is token 0: many vocabularies have no padding token.
         return [Chunk({name: np.pad(row, (0, length - tokens)) for name, row in inputs.items()})]
 
     def _tokenize(self, clip: Text) -> tokenizers.Encoding:
-        """Tokenize a text after as many of the latest lines before it as fit."""
+        """Tokenize a text after as many of the preceding lines as fit."""
         for first in range(len(clip.context)):
             pair = self._tokenizer.encode("\n".join(clip.context[first:]), clip.text)
             if not pair.overflowing and 1 in pair.sequence_ids:
@@ -160,7 +154,7 @@ class TextNetwork(Network[Text]):
         return self._tokenizer.encode(clip.text)
 
     def _pooling_mask(self, special: NDArray[np.bool_], context: int) -> NDArray[np.bool_]:
-        """Mask the tokens to pool, (tokens,), without the first `context` ones."""
+        """Mask the tokens to pool, (tokens,), without the first `context` tokens."""
         pooled = np.ones_like(special) if self._options.special_tokens else ~special
         pooled[:context] = False
         if self._options.pooling == "cls":
@@ -192,7 +186,7 @@ class TextNetwork(Network[Text]):
     @functools.cached_property
     def _network(self) -> Any:
         network: Any = self._pretrained.load_model(AutoModel, unused=("pooler",))
-        network.config.use_cache = False  # keys and values of tokens are needed only to generate
+        network.config.use_cache = False  # keys and values are cached only for generation
         return network
 
 
@@ -203,7 +197,7 @@ def _tokenizer(pretrained: Pretrained) -> Any:
     if not tokenizer.is_fast:
         problem = f"has a {type(tokenizer).__name__}, which threads cannot share"
     elif not any((pretrained.folder / name).is_file() for name in files):
-        problem = f"has none of {', '.join(files)}"  # transformers then makes an empty vocabulary
+        problem = f"has none of {', '.join(files)}"  # transformers would use an empty vocabulary
     else:
         return tokenizer
     raise MissingFileError(
@@ -213,7 +207,7 @@ def _tokenizer(pretrained: Pretrained) -> Any:
 
 
 def _max_tokens(pretrained: Pretrained, tokenizer: Any, requested: int | None) -> int:
-    """Return `requested` if it is possible, or if None the default of the network."""
+    """Return `requested`, checked, or the default of the network if it is None."""
     config = pretrained.config
     positions = getattr(config, "max_position_embeddings", None) or -1
     if positions < 0:  # relative positions have no limit
@@ -228,8 +222,8 @@ def _max_tokens(pretrained: Pretrained, tokenizer: Any, requested: int | None) -
     special = tokenizer.num_special_tokens_to_add()
     if not special < requested <= limit:
         raise ParamsError(
-            f"max_tokens: {requested} is not possible: network and tokenizer are made for {limit} "
-            f"tokens at most, and {special} of them are special ones"
+            f"max_tokens: {requested} is not possible: network and tokenizer support at most "
+            f"{limit} tokens, of which {special} are special tokens"
         )
     return requested
 

@@ -1,12 +1,12 @@
 """Encode the texts of `enrich_text` in one of four views.
 
     raw         the transcript
-    enriched    the transcript with its cues and facts
-    both        the vectors of the two, concatenated to one row of twice the width
-    context     the transcript, read after the preceding lines of its dialogue
+    enriched    the transcript with its cues and nonverbal cues
+    both        the vectors of `raw` and `enriched`, concatenated to one row of twice the width
+    context     the transcript, after the preceding lines of its dialogue
 
-A text is encoded once, in however many clips and views it occurs: views that concatenate vectors
-request each from the cache, and a line without a preceding one is the same in `context` and `raw`.
+A text that occurs in several clips or views is encoded once: `both` takes its vectors from the
+cache, and the first line of a dialogue is the same in `context` and `raw`.
 """
 
 import functools
@@ -68,7 +68,7 @@ def encode_transcripts(
     """Encode the chosen view of the texts of `enrich_text`.
 
     Raises:
-        ParamsError: the encoder does not support that view.
+        ParamsError: the encoder does not support the view.
     """
     configured = ConfiguredEncoder(TEXT, choice)
     _check_view(source, configured, choice)
@@ -83,8 +83,8 @@ def encode_transcripts(
 def _check_view(source: str, configured: ConfiguredEncoder, choice: TextChoice) -> None:
     if choice.view != "raw" and not configured.encoder.reads_media:
         raise ParamsError(
-            f"{source}: view {choice.view!r}, but {choice.encoder} reads no text, it looks "
-            "features up: leave out `view`"
+            f"{source}: view {choice.view!r}, but {choice.encoder} does not read the text: leave "
+            "out `view`"
         )
     if choice.view == "context" and not getattr(configured.encoder, "supports_context", False):
         raise ParamsError(
@@ -103,7 +103,7 @@ def _clip_input(configured: ConfiguredEncoder, record: EnrichedText, text: Text)
 
 
 def _key(text: Text) -> str:
-    """Return the hash of a text, followed by that of its context if there is any."""
+    """Return the hash of a text, followed by that of its context, if any."""
     own = sha256(text.text.encode()).hexdigest()
     if not text.context:
         return own

@@ -22,14 +22,14 @@ class EnrichmentInput:
 
 
 class Provider(Protocol):
-    """Enrich transcripts; the labels are not available to it.
+    """Enrich transcripts, without access to labels.
 
     Each record has the transcript, the context and the nonverbal cues unchanged; its enriched text
-    comes from `enriched_text.compose`, and its probabilities are of the classes passed. A clip that
-    cannot be enriched gets a record of state failed with a reason. Batching, retrying and waiting
-    are up to the provider.
+    is computed by `enriched_text.compose`, and its probabilities are those of `classes`. The record
+    of a clip that cannot be enriched has state failed and a reason. Batching, retries and waiting
+    are left to the provider.
 
-    `prompt_version` changes with every change of the prompt, or of the rules, that affects results.
+    `prompt_version` changes with every change of the prompt or rules that affects results.
     """
 
     prompt_version: str

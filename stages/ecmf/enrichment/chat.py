@@ -1,7 +1,7 @@
 """Run many conversations with a chat model concurrently, each until its reply is valid.
 
-An invalid reply is sent back to the model with the error, twice at most. The last reply is stored
-even if invalid (it has been billed); parsing happens again when the record is built.
+An invalid reply is sent back to the model with the error, at most twice. The last reply is stored
+even if invalid (it has been billed); it is parsed again when the record is built.
 """
 
 import math
@@ -18,10 +18,10 @@ from ecmf.errors import UserError
 from ecmf.execution.process_pool import Failure
 
 MAX_REPLIES = 3
-"""Replies per conversation: the first, and two retries after an error."""
+"""Maximum replies per conversation: the first, and two retries after an error."""
 
 MAX_MODEL_NAME = 200
-"""Characters of the model name that a server reports."""
+"""Maximum characters of the model name that a server reports."""
 
 
 class Reply(BaseModel):
@@ -78,7 +78,7 @@ class Conversation(BaseModel):
 
 
 class Chat(Protocol):
-    """A local or remote chat model; replies in any order to `max_in_flight` prompts at once."""
+    """A local or remote chat model; answers up to `max_in_flight` prompts at once in any order."""
 
     max_in_flight: int
 
@@ -89,8 +89,8 @@ class Chat(Protocol):
     def receive(self) -> tuple[str, Reply | Failure]:
         """Wait for the next reply and return it with its key.
 
-        A single failed request is a Failure with its reason. Raises UserError if further requests
-        would fail as well, e.g. if the server cannot be reached.
+        A failed request gives a Failure. Raises UserError if further requests would fail as well,
+        e.g. if the server cannot be reached.
         """
         ...
 
@@ -155,8 +155,8 @@ def run_conversations(
     """Yield the conversation about each prompt, or its failure, with its key, as they end.
 
     Raises:
-        UserError: no further reply is possible, or the budget is spent; conversations in flight
-            have been finished and yielded.
+        UserError: no further reply is possible, or the budget is spent; conversations in flight are
+            finished and yielded before.
     """
     pending = iter(prompts)
     in_flight: dict[str, tuple[Prompt, list[Reply]]] = {}

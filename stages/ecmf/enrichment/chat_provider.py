@@ -30,7 +30,7 @@ from ecmf.execution.recipe import ClipInput, Load, Recipe
 from ecmf.storage.store import Layout, Result, Rows
 
 PROTOCOL = 1
-"""Increment it when the course of a conversation or its stored form changes."""
+"""Increment it when the retries of a conversation or its stored form change."""
 
 BYTES = Layout(dtype="uint8", rate=1.0)
 """Layout of a conversation as JSON, one byte per row."""
@@ -65,7 +65,7 @@ class ChatRecipe(Recipe):
         """Yield the conversations as they end; `processes` is ignored."""
         pending = iter(items)
         first = list(itertools.islice(pending, 1))
-        if not first:  # everything is cached: neither a server nor weights are needed
+        if not first:  # everything is cached: no server or weights are needed
             return
         prompts = itertools.chain(first, pending)
         with closing(self.open()) as model:
@@ -79,7 +79,7 @@ def _to_rows(conversation: Conversation) -> Rows:
 
 
 class ChatProvider(ABC):
-    """Base of the providers that use a chat model; a plugin defines the model and opens it."""
+    """Base class of providers with a chat model; a subclass opens the model."""
 
     name: ClassVar[str]
     on_gpu: bool = False
@@ -95,16 +95,16 @@ class ChatProvider(ABC):
     @property
     @abstractmethod
     def identity(self) -> Mapping[str, Any]:
-        """Everything beside the prompt that determines a reply: model and options, as JSON."""
+        """Everything but the prompt that determines a reply: model and options, as JSON."""
 
     def __call__(
         self, inputs: Sequence[EnrichmentInput], classes: Sequence[str]
     ) -> list[EnrichedText]:
-        """Enrich every clip that has a transcript; a failed one has its reason in its record."""
+        """Enrich every clip that has a transcript; the record of a failed clip has the reason."""
         if os.environ.get("ECMF_ENGINE") == "ray":
             raise UserError(
-                f"ECMF_ENGINE is 'ray', but the nodes of a cluster cannot share the rate limit and "
-                f"the budget of a chat: unset it for enrich_text with the provider {self.name}"
+                f"ECMF_ENGINE is 'ray', but nodes of a cluster cannot share the rate limit and the "
+                f"budget of a chat: unset it for enrich_text with provider {self.name}"
             )
         keys: dict[str, str] = {}
         without_prompt: dict[str, RecordFields] = {}
@@ -136,7 +136,7 @@ class ChatProvider(ABC):
         """Yield the cached conversation about each clip, or run it."""
         usage = chat.usage_from_env()
         schema = response_schema.answer_schema(classes)
-        # A change of these keys, even of a name, would discard the replies already paid for.
+        # Any change of these keys or values would discard replies that have been paid for.
         identity = {"member": self.name, "protocol": PROTOCOL, "schema": schema, **self.identity}
         recipe = ChatRecipe(
             self.name, (BYTES,), identity, functools.partial(self.open, schema),

@@ -64,7 +64,7 @@ class GrammarLogitsProcessor(LogitsProcessor):  # type: ignore[misc]
         return scores.nan_to_num(0.0).masked_fill(~mask, float("-inf"))
 
     def _allowed(self, matcher: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Return the allowed tokens, (vocabulary,); only end tokens once the reply is complete."""
+        """Return the allowed tokens, (vocabulary,): only end tokens after a complete reply."""
         if matcher.is_error():
             raise RuntimeError(f"llguidance: {matcher.get_error()}")
         bits = np.frombuffer(matcher.compute_bitmask(), "uint8")

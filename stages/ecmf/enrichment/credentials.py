@@ -1,6 +1,6 @@
 """Read the server's address and key from the environment, and redact the key in texts.
 
-There is no default address, so that transcripts do not leave the machine by accident.
+There is no default address, so that transcripts are never sent by accident.
 """
 
 import os
@@ -13,7 +13,7 @@ from ecmf.enrichment.response_schema import to_one_line
 from ecmf.errors import UserError
 
 MIN_SECRET_LENGTH = 8
-"""Characters. A shorter key is a placeholder ("none", "EMPTY") and may be a word of an answer."""
+"""Characters; a shorter key is a placeholder ("none", "EMPTY") and may occur in an answer."""
 
 REDACTED = "[key]"
 

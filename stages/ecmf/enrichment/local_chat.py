@@ -1,8 +1,8 @@
 """Run a chat model in this process: greedy, batched decoding constrained to a JSON schema.
 
-A reply does not depend on the other conversations of its batch. A batch always has the same number
-of rows, filled up with copies. Prompts are padded on the left to one of few lengths, and by at
-least one token, since a mask without padding is dropped and selects another kernel.
+A reply does not depend on the other conversations of its batch: all batches have the same number of
+rows, filled up with copies. Prompts are padded on the left to one of few lengths, and by at least
+one token, since transformers drops a mask without padding, which selects another kernel.
 """
 
 import time
@@ -24,10 +24,10 @@ from ecmf.execution.process_pool import Failure
 from ecmf.pretrained.transformers_model import Pretrained
 
 ROWS_PER_BATCH = 8
-"""A constant, since it affects the last bits of every logit."""
+"""Constant, since it affects the last bits of every logit."""
 
 TOKENS_PER_STEP = 128
-"""Prompts are padded to a multiple of it."""
+"""Prompts are padded to a multiple of this."""
 
 BATCHES_AHEAD = 8
 """Batches of conversations accepted at once, so that prompts of equal length can be batched."""
@@ -37,7 +37,7 @@ class LocalChat:
     """A `Chat` with a model of transformers.
 
     Raises:
-        MissingFileError: there is no tokenizer with a chat template beside the weights.
+        MissingFileError: the weights have no tokenizer with a chat template.
         ParamsError: prompt and answer together exceed the model's positions.
     """
 
@@ -67,7 +67,7 @@ class LocalChat:
         self._network.generation_config = self._decoding = GenerationConfig(
             do_sample=False, max_new_tokens=longest_answer, eos_token_id=ends, pad_token_id=ends[0]
         )
-        # The batch of an expert depends on the routing of all rows, and with it the last bits.
+        # An expert's batch, and so the last bits, depends on the routing of all rows.
         experts = hasattr(pretrained.config, "num_experts_per_tok")
         self._rows = 1 if experts else ROWS_PER_BATCH
         self.max_in_flight = BATCHES_AHEAD * self._rows
@@ -114,7 +114,7 @@ class LocalChat:
         return list(encoded["input_ids"])
 
     def _ends(self) -> list[int]:
-        """Return the end tokens; a chat model often has one beside the tokenizer's own."""
+        """Return the end tokens; a chat model often has others than the tokenizer's."""
         eos = self._network.generation_config.eos_token_id
         ends = [eos] if isinstance(eos, int) else list(eos or ())
         return list(dict.fromkeys([self._tokenizer.eos_token_id, *ends]))
@@ -169,7 +169,7 @@ def load_chat_tokenizer(pretrained: Pretrained) -> Any:
     """Load the tokenizer beside the weights.
 
     Raises:
-        MissingFileError: there is none, or it has no chat template.
+        MissingFileError: there is no tokenizer, or it has no chat template.
     """
     tokenizer = pretrained.load_preprocessor(AutoTokenizer)
     if not tokenizer.is_fast or tokenizer.eos_token_id is None or not tokenizer.chat_template:

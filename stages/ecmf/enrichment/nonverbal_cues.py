@@ -1,8 +1,8 @@
-"""Describe the measured nonverbal cues of a clip's voice and face in words.
+"""Describe measured nonverbal cues of a clip's voice and face in words.
 
-A voice is compared with the voices of the training split, without use of any label; in a corpus
-without a test split, these include the clips tested by cross-validation. A face is described by the
-action units of an imported store; without these, only the absence of a face is mentioned.
+A voice is compared with the voices of the training split, without labels; without a test split,
+these include the clips tested by cross-validation. A face is described by its imported action
+units; without them, only the absence of a face is mentioned.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,14 +43,14 @@ QUARTILES = (25, 50, 75)
 MIN_AUDIBLE_DIFFERENCE = {"level": 3.0, "pitch": 1.0, "pitch_range": 2.0, "pace": 0.5}
 """Minimum distance from the median to be mentioned, in the units of `measure_voice`.
 
-Our choice, well above the just noticeable difference. Quartiles alone would call half of the voices
-of a corpus unusual, however similar they are."""
+Our choice, well above the just noticeable difference. By quartiles alone, half of the voices of a
+corpus would be unusual, even if all are similar."""
 
 MIN_VOICED_STEPS = 10
-"""A tenth of a second: less is not measured."""
+"""A tenth of a second; a shorter voice is not measured."""
 
 MIN_VOICES = 4
-"""Voices of the training split: fewer are no basis for comparison."""
+"""Minimum voices of the training split for a comparison."""
 
 NO_FACE = "no face visible"
 
@@ -114,8 +114,8 @@ def measure_voice_result(samples: Samples) -> Result:
 def fit_thresholds(voices: Iterable[VoiceMeasures]) -> dict[str, tuple[float, float]]:
     """Compute the thresholds of low and high from the voices of the training split.
 
-    Low is below the lower quartile and more than MIN_AUDIBLE_DIFFERENCE below the median; high
-    likewise. Empty for fewer than MIN_VOICES voices.
+    Low is below the lower quartile and more than MIN_AUDIBLE_DIFFERENCE below the median; high is
+    the mirror image. Empty for fewer than MIN_VOICES voices.
     """
     measured = [voice for voice in voices if voice]
     if len(measured) < MIN_VOICES:
@@ -146,8 +146,8 @@ def describe_face(rows: NDArray[Any], columns: Sequence[str]) -> list[str]:
 
     Args:
         rows: (rows, len(columns)), e.g. one row per frame, or one with the means over the frames.
-        columns: Names as written by OpenFace. A unit is shown if every available measure of it
-            (presence, intensity) is on average at least MIN_PRESENCE or MIN_INTENSITY.
+        columns: Names as written by OpenFace. A unit is shown if the mean of each of its measures
+            is at least MIN_PRESENCE (presence) or MIN_INTENSITY (intensity).
     """
     if not len(rows):
         return []

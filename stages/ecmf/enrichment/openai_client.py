@@ -1,7 +1,7 @@
 """Request one reply from an OpenAI-compatible server.
 
-The response of the server is untrusted: it is limited in bytes and in time, and the key is redacted
-in all its texts.
+The server's response is untrusted: it is limited in bytes and in time, and the key is redacted in
+its texts.
 """
 
 import logging
@@ -23,11 +23,11 @@ from ecmf.errors import UserError
 from ecmf.execution.process_pool import Failure
 
 RETRIES = 5
-"""Retries of the client itself after 429, 5xx, a time-out or a lost connection. The wait starts at
-half a second and doubles every time, unless the server specifies it."""
+"""Retries of the client after 429, 5xx, a time-out or a lost connection. The wait starts at half a
+second and doubles every time, unless the server specifies it."""
 
 ATTEMPTS = 3
-"""Requests in all, if the response is not a valid completion."""
+"""Maximum requests while the response is not a valid completion."""
 
 RETRY_DELAY_SECONDS = 0.5
 """Before the second attempt; twice that before the third."""
@@ -53,7 +53,7 @@ class _Usage(BaseModel):
 
 
 class _Completion(BaseModel):
-    """The fields of a response that are used."""
+    """Fields of a response that are read."""
 
     model: str = ""
     choices: list[_Choice] = Field(min_length=1)
@@ -62,7 +62,7 @@ class _Completion(BaseModel):
 
 @dataclass(frozen=True)
 class CompletionRequest:
-    """Parameters of every request of a run, beside its messages."""
+    """Parameters of every request of a run, without its messages."""
 
     model: str
     longest_answer: int
@@ -118,11 +118,11 @@ class CompletionsClient:
         self._client.close()
 
     def request_reply(self, messages: Sequence[Message]) -> Reply | Failure:
-        """Request a reply, with retries; a Failure if the server does not give one.
+        """Request a reply, with retries; return a Failure if the server sends none.
 
         Raises:
             UserError: further requests would fail as well: the server cannot be reached, rejects
-                the key or does not know the model.
+                the key or lacks the model.
         """
         try:
             return self._complete(messages)
@@ -166,7 +166,7 @@ class CompletionsClient:
         return Failure(problem)
 
     def _response(self, messages: Sequence[Message]) -> Any:
-        """Send one request; drop the schema from then on if the server does not support it."""
+        """Send one request; omit the schema henceforth if the server does not support it."""
         create: Any = self._client.chat.completions.with_raw_response.create
         refusal = ""
         if self._constrained:
@@ -178,15 +178,17 @@ class CompletionsClient:
         if refusal and self._constrained:
             self._constrained = False
             log.warning(
-                "%s supports no JSON schema (%s): replies are only validated", self.url, refusal
+                "%s does not support a JSON schema (%s): replies are only validated",
+                self.url,
+                refusal,
             )
         return response
 
     def _reply(self, completion: _Completion, seconds: float) -> Reply:
         if completion.usage is None and self._budgeted:
             raise UserError(
-                f"{self.url} does not report the tokens it used, so the budget ECMF_LLM_TOKENS "
-                "cannot be enforced: unset it"
+                f"{self.url} does not report used tokens, so the budget ECMF_LLM_TOKENS cannot be "
+                "enforced: unset it"
             )
         first, usage = completion.choices[0], completion.usage
         return make_reply(

@@ -1,8 +1,8 @@
 """Build the prompt about one clip from its transcript, context and nonverbal cues.
 
-The templates are in `prompt_templates/`, one file per language. Text of a clip is written in
-quotation marks that it cannot close: quotes, line ends and all characters of the models' chat
-markup are JSON escapes. A transcript can therefore not inject a message of its own.
+The templates are in `prompt_templates/`, one file per language. Text of a clip is quoted as JSON:
+its quotes, line ends and characters of chat markup are escaped, so that a transcript cannot inject
+a message.
 """
 
 import functools
@@ -20,7 +20,7 @@ from ecmf.errors import ClipError
 from ecmf.execution.result_cache import hash_json
 
 Message = dict[str, str]
-"""`role` (system, user or assistant) and `content`, as every chat interface takes them."""
+"""`role` (system, user or assistant) and `content`."""
 
 PromptLanguage = Literal["auto", "en", "zh"]
 PROMPT_LANGUAGE = "Language of the prompt: en, zh, or auto for zh if the transcript is Chinese."
@@ -30,13 +30,13 @@ HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 KANA = re.compile(r"[\u3040-\u30ff]")
 
 MARKUP = {ord(char): f"\\u{ord(char):04x}" for char in "<>[]{}|`"}
-"""Character -> its escape, of those in control tokens: <|im_end|>, </s>, [INST]."""
+"""Escapes of the characters in control tokens: <|im_end|>, </s>, [INST]."""
 
 MAX_DATA_CHARACTERS = 20_000
-"""Length limit of a clip's data, half an hour of speech: more is a mistake, and not paid for."""
+"""Length limit of a clip's data, half an hour of speech: a longer text is probably a mistake."""
 
 MAX_QUOTED_CHARACTERS = 2_000
-"""Characters of an invalid reply that are sent back with the error."""
+"""Maximum characters of an invalid reply to send back with the error."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class PromptTemplates:
 
 @dataclass(frozen=True)
 class Prompt:
-    """The messages about one clip and the templates they are made from."""
+    """The messages about one clip, and their templates."""
 
     messages: tuple[Message, ...]
     templates: PromptTemplates
@@ -63,7 +63,7 @@ class Prompt:
         return hash_json(*self.messages)
 
     def retry(self, reply: str, error: str) -> list[Message]:
-        """Return the messages that send an invalid reply back with its error."""
+        """Return the messages with an invalid reply and its error."""
         return [
             *self.messages,
             {"role": "assistant", "content": reply[:MAX_QUOTED_CHARACTERS] or "..."},
@@ -97,7 +97,7 @@ def prompt_versions(language: PromptLanguage) -> str:
 
 
 def build_prompt(clip: EnrichmentInput, classes: Sequence[str], language: PromptLanguage) -> Prompt:
-    """Build the prompt that asks for the emotion in one clip; it does not depend on the clip's id.
+    """Build the prompt about the emotion in one clip, independent of the clip's id.
 
     Raises:
         ClipError: the data of the clip exceed MAX_DATA_CHARACTERS.

@@ -8,11 +8,11 @@ import httpx2
 from openai import OpenAIError
 
 MAX_BYTES = 1 << 22
-"""Size limit of a response: a thousand times the size of an answer."""
+"""Size limit of a response, a thousand times the size of an answer."""
 
 
 class TooLargeError(OpenAIError):
-    """A response too large to read. An OpenAIError, so that the client raises it without retry."""
+    """A response too large to read. The client raises an OpenAIError without retry."""
 
 
 def response_limiter(seconds: float) -> Callable[[httpx2.Response], None]:

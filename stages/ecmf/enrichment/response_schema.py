@@ -20,21 +20,21 @@ from pydantic import (
 )
 
 MAX_REPLY_CHARACTERS = 20_000
-"""Of a reply: ten times what the limits below allow."""
+"""Length limit of a reply, ten times that of an answer within the limits below."""
 
 MAX_CUES = 6
 MAX_CUE_CHARACTERS = 100
 MAX_PARAPHRASE_CHARACTERS = 400
 
 SUM_TOLERANCE = 0.1
-"""Allowed deviation of the sum of probabilities from 1. Eight probabilities of one digit can be off
-by 0.4, but a model that is off by more than this has usually rated each class by itself."""
+"""Allowed deviation of the sum of probabilities from 1. Rounding eight probabilities to one digit
+can cause 0.4, but a model that exceeds 0.1 has usually rated each class separately."""
 
 MAX_REPORTED_ERRORS = 5
-"""Errors of a reply reported to the model at once."""
+"""Maximum errors of a reply that are reported to the model."""
 
 END_OF_THINKING = "</think>"
-"""End tag of a reasoning model's thoughts, where the server does not remove them."""
+"""End tag of a reasoning model's thoughts, if the server does not remove them."""
 
 
 class AnswerError(ValueError):
@@ -112,7 +112,7 @@ def parse_answer(reply: str, classes: Sequence[str]) -> Answer:
     """Parse the JSON object of a reply.
 
     Raises:
-        AnswerError: there is none, or it is not a valid answer for these classes.
+        AnswerError: there is no object, or it is not a valid answer for these classes.
     """
     if len(reply) > MAX_REPLY_CHARACTERS:
         raise AnswerError(f"more than {MAX_REPLY_CHARACTERS} characters")

@@ -11,13 +11,13 @@ from ecmf.errors import UserError
 from ecmf.execution.process_pool import Failure
 
 MAX_CONSECUTIVE_FAILURES = 16
-"""Failures in a row after which the run stops, rather than fail clip by clip."""
+"""Failures in a row after which the run stops instead of failing clip by clip."""
 
 Outcome = Reply | Failure | BaseException
 
 
 class ServerChat:
-    """A `Chat` with `ECMF_LLM_CONCURRENCY` requests at once, 8 by default.
+    """A `Chat` with `ECMF_LLM_CONCURRENCY` (default 8) requests at once.
 
     Raises:
         UserError: an environment variable is missing or invalid.
@@ -33,7 +33,7 @@ class ServerChat:
         )
         self._outcomes: queue.SimpleQueue[tuple[str, Outcome]] = queue.SimpleQueue()
         self._other_threads = iter(range(self.max_in_flight - 1, -1, -1))
-        # Not an executor: its threads would be waited for after Ctrl-C.
+        # Not an executor: Ctrl-C would wait for its threads.
         for _ in range(self.max_in_flight):
             threading.Thread(target=self._work, daemon=True).start()
 
@@ -45,8 +45,8 @@ class ServerChat:
         """Wait for the next reply.
 
         Raises:
-            UserError: the server cannot be reached, does not know the model, rejects the key, or
-                failed MAX_CONSECUTIVE_FAILURES times in a row.
+            UserError: the server cannot be reached, lacks the model, rejects the key, or failed
+                MAX_CONSECUTIVE_FAILURES times in a row.
         """
         key, outcome = self._outcomes.get()
         if isinstance(outcome, BaseException):
@@ -54,13 +54,13 @@ class ServerChat:
         self._failures = self._failures + 1 if isinstance(outcome, Failure) else 0
         if isinstance(outcome, Failure) and self._failures == MAX_CONSECUTIVE_FAILURES:
             raise UserError(
-                f"{self._client.url} failed {MAX_CONSECUTIVE_FAILURES} times in a row, at last "
-                f"with: {outcome.reason}. Replies are cached: fix the server and run again"
+                f"{self._client.url} failed {MAX_CONSECUTIVE_FAILURES} times in a row, last with: "
+                f"{outcome.reason}. Replies are cached: fix the server and run again"
             )
         return key, outcome
 
     def close(self) -> None:
-        """Send no further requests; those in flight are not waited for."""
+        """Send no further requests; do not wait for those in flight."""
         self._closed = True
         for _ in range(self.max_in_flight):
             self._requests.put(None)
@@ -75,4 +75,4 @@ class ServerChat:
                 outcome = error
             self._outcomes.put((key, outcome))
         if not next(self._other_threads):
-            self._client.close()  # in the last thread: no other has an open connection
+            self._client.close()  # in the last thread: no other thread has an open connection

@@ -1,4 +1,4 @@
-"""Predict every clip, ensemble the models, score with intervals, write tables.
+"""Predict every clip, ensemble the models, write tables and the MER2025 submission.
 
-It trains nothing, and it alone reads labels of the test split.
+Only this package reads labels of the test split. Scores are in `metrics`.
 """

@@ -24,7 +24,7 @@ class EnsembleWeights:
     factors: Factors | None
 
     def __call__(self, members: Sequence[Probabilities]) -> Probabilities:
-        """Combine the members' probabilities, (clips, classes) each; a row of NaN stays NaN."""
+        """Combine the members' probabilities, (clips, classes) each; rows of NaN stay NaN."""
         joint: Probabilities = np.sum(
             [weight * probs for weight, probs in zip(self.weights, members, strict=True)], axis=0
         )
@@ -36,7 +36,7 @@ class EnsembleWeights:
 
 
 def check_validation_clips(params: EvaluateFusion, training: TrainFusion) -> None:
-    """Raise ParamsError if something is to be fitted, but no clip is left for validation."""
+    """Raise ParamsError if a parameter requires validation clips, but all clips are trained on."""
     for key in ("ensemble_weights", "class_prior"):
         if getattr(params, key) == "validation" and training.folds == 0:
             raise ParamsError(
@@ -49,7 +49,7 @@ def check_validation_clips(params: EvaluateFusion, training: TrainFusion) -> Non
 def fit_weights(
     members: Sequence[Probabilities], truth: Labels, params: EvaluateFusion
 ) -> EnsembleWeights:
-    """Fit the ensemble weights and the class prior on validation clips, as `params` choose.
+    """Fit the ensemble weights and the class prior on validation clips, if `params` enable it.
 
     Each member's probabilities are (clips, classes).
     """
@@ -65,11 +65,11 @@ def fit_weights(
 
 
 def fit_mixture_weights(likelihoods: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fit the weights of maximum likelihood to the probabilities of the true classes.
+    """Fit weights by maximum likelihood to the probabilities of the true classes (clips, members).
 
-    `likelihoods` is (clips, members). Expectation maximisation of the mixture weights alone
-    (Dempster, Laird and Rubin 1977, 4.3), from equal weights on: the log-likelihood is concave, so
-    this ends at its maximum. A clip whose class has probability 0 for every member is left out.
+    Expectation maximisation of only the mixture weights (Dempster, Laird and Rubin 1977, 4.3),
+    from equal weights: the log-likelihood is concave, so it converges to the maximum. Clips whose
+    class has probability 0 for every member are left out.
     """
     likelihoods = likelihoods[likelihoods.max(axis=1) > EPS]
     weights = np.full(likelihoods.shape[1], 1 / likelihoods.shape[1])

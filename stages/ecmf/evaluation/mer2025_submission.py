@@ -1,7 +1,7 @@
 """Write and check a submission file of MER2025 by the rules of its official reader.
 
-The header `name,discrete`, then each candidate once, in the order of the manifest, with one of the
-classes; UTF-8, with line feeds.
+The file has the header `name,discrete` and a line with the class of each candidate, in the order of
+the manifest; UTF-8, with line feeds.
 """
 
 import csv
@@ -14,7 +14,7 @@ from ecmf.errors import CorpusError
 
 HEADER = ["name", "discrete"]
 MAX_ERRORS = 20
-"""Errors that are listed; the others are only counted."""
+"""Maximum errors that are listed; the others are only counted."""
 
 Row = tuple[str, str]
 """A candidate and its predicted class."""
@@ -31,7 +31,7 @@ def check(content: bytes, candidates: Sequence[str], classes: Sequence[str], nam
     """Check a submission, and return a one-line summary of it.
 
     Raises:
-        CorpusError: it breaks a rule; lists all errors.
+        CorpusError: the submission breaks a rule; lists up to MAX_ERRORS errors.
     """
     rows, errors = _parse(content)
     errors = errors or [*_find_errors(rows, candidates, classes)]
@@ -55,7 +55,7 @@ def _parse(content: bytes) -> tuple[list[Row], list[str]]:
         return [], [f"not a csv file: {error}"]
     errors = []
     if "\r" in text:
-        errors.append("it has carriage returns: end lines with a line feed alone")
+        errors.append("it has carriage returns: end lines with only a line feed")
     if not text.endswith("\n"):
         errors.append("the last line has no line feed: the file may be truncated")
     if rows[:1] != [HEADER]:

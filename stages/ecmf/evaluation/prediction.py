@@ -2,10 +2,10 @@
 
 A labelled clip is predicted only by models that did not train on it. An unlabelled clip is
 predicted by all models, also by those that trained on its pseudo-label (decision `added` in
-`data/labels.csv`), which repeat it; such a clip is neither scored nor used to fit anything.
+`data/labels.csv`) and so repeat it; it is not scored, and nothing is fitted to it.
 
-Ensemble weights are fitted per seed and outer fold on the clips that served its trainings for early
-stopping alone, and applied to the clips that none of its trainings used.
+Ensemble weights are fitted per seed and outer fold on the validation clips of its runs, and applied
+to the clips that none of its runs used.
 """
 
 import logging
@@ -35,11 +35,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SplitProbabilities:
-    """Class probabilities (clips, classes) in manifest order; a row is NaN where there are none.
+    """Class probabilities (clips, classes) in manifest order; rows without a prediction are NaN.
 
-    `test` has the clips that took no part in a training: the test split, candidates, the validation
-    split where folds were cut from the training split; and all unlabelled clips. `validation` has
-    those of the training split, predicted by the models that they stopped early.
+    `test` has the clips that no training used: the test split, candidates, and the validation split
+    if folds were cut from the training split. It also has all unlabelled clips. `validation` has
+    clips of the training split, predicted by the models that used them for early stopping.
     """
 
     test: Probabilities
@@ -47,7 +47,7 @@ class SplitProbabilities:
 
     @property
     def test_or_validation(self) -> Probabilities:
-        """Return `test`, and where it is NaN `validation`."""
+        """Return `test`, or `validation` where `test` is NaN."""
         return np.where(np.isnan(self.test), self.validation, self.test)
 
 
@@ -58,12 +58,12 @@ class Predictions:
     Attributes:
         ensemble: All members, combined with their `ensemble_weights`.
         test_by_seed: `ensemble.test` of each seed, averaged over its folds.
-        members: Each member alone.
+        members: Each member by name.
         ensemble_weights: By seed and outer fold.
-        source_weights: Weight of each source, (clips, sources); NaN for several members, as each
-            defines its weights in its own way (shares, gates, attention).
+        source_weights: Weight of each source, (clips, sources); NaN for several members, because
+            their weights differ in meaning (shares, gates, attention).
         valence: (clips, 1), of models that were trained on a known valence.
-        input_sources: Names of the sources on which a prediction depends.
+        input_sources: Names of the sources that a model reads.
     """
 
     ensemble: SplitProbabilities
@@ -85,7 +85,7 @@ def predict_all(
     """Predict every clip with every model of `folder` that did not train on its label.
 
     Raises:
-        ParamsError: something is to be fitted on validation clips, but the training left none.
+        ParamsError: `params` require validation clips, but the training has none.
     """
     training, shape = metadata.training, (len(clips), len(metadata.classes))
     check_validation_clips(params, training)
@@ -121,7 +121,7 @@ def predict_all(
 
 
 class _Predictor:
-    """Predict with the models of one outer fold after the other, and collect their means."""
+    """Predict with the models of one outer fold at a time, and average their predictions."""
 
     def __init__(
         self, folder: Path, metadata: ModelMetadata, clips: int, sources: Sequence[Source]
@@ -171,7 +171,7 @@ class _Predictor:
 
 
 class _RunningMean:
-    """A mean per row that is updated row by row; values of NaN are not counted."""
+    """A running mean per row that ignores NaN."""
 
     def __init__(self, rows: int, columns: int) -> None:
         self._sum = np.zeros((rows, columns))
@@ -195,7 +195,7 @@ class _SplitMeans:
         self._test, self._validation = _RunningMean(rows, columns), _RunningMean(rows, columns)
 
     def add(self, clips: Indices, values: NDArray[np.floating], unseen: int) -> None:
-        """Add a model's predictions; the first `unseen` clips took no part in its training."""
+        """Add a model's predictions; its training did not use the first `unseen` clips."""
         self._test.add(clips[:unseen], values[:unseen])
         self._validation.add(clips[unseen:], values[unseen:])
 

@@ -21,7 +21,7 @@ DARK = 0.5
 
 @dataclass(frozen=True)
 class PredictionTable:
-    """Predictions of every clip, in manifest order; NaN where there are none.
+    """Predictions of every clip, in manifest order; NaN if there are none.
 
     Attributes:
         probabilities: (clips, classes).
@@ -45,9 +45,9 @@ def write_predictions(
 ) -> None:
     """Write one row per clip: predicted class, class probabilities, and weight of each source.
 
-    NaN is an empty cell; without any valence there is no such column. Column `sources` counts the
-    sources that the clip has; without any, it is 0 and the prediction is the same for all such
-    clips. A pseudo-labelled clip (`added` in `data/labels.csv`) is predicted as it was labelled.
+    NaN is an empty cell; the column of the valence is absent if all are NaN. Column `sources` is
+    the number of sources of a clip; all clips with 0 have the same prediction. A pseudo-labelled
+    clip (`added` in `data/labels.csv`) is predicted by models trained on its pseudo-label.
     """
     has_valence = not np.isnan(prediction.valence).all()
     rows = [
@@ -82,8 +82,8 @@ def write_predictions(
 def write_confusion(truth: Sequence[str], predicted: Sequence[str], path: Path) -> None:
     """Write one row per test clip, for the confusion template of `dvc plots`.
 
-    The rows are sorted, so that they reveal no clip's label: the file is kept in Git, also for a
-    corpus whose labels may not be passed on.
+    The rows are sorted, so that they reveal no clip's label: the file is tracked by git, also for a
+    gated corpus.
     """
     rows = sorted(zip(truth, predicted, strict=True))
     write_csv(path, [["actual", "predicted"], *rows])

@@ -14,9 +14,9 @@ def valence_scores(
 ) -> dict[str, Any]:
     """Compute squared error and Pearson correlation of valence, (clips,) each, as a JSON object.
 
-    Clips where either is NaN are left out; without any other clip, the result is empty. The
-    correlation is None where either side is constant. `mer2023_combined` is the metric of
-    MER2023-MULTI, from the `waf` over all clips.
+    Clips with NaN are left out; if none remain, the result is empty. The correlation is None if
+    truth or prediction is constant. `mer2023_combined` is the metric of MER2023-MULTI, with the
+    `waf` over all clips.
     """
     known = ~np.isnan(truth) & ~np.isnan(predicted)
     if not known.any():

@@ -1,7 +1,7 @@
-"""File format of the result cache: one safetensors file, a pack, with the results of some clips.
+"""File format of the result cache: a pack is a safetensors file with the results of some clips.
 
     <number>/values, <number>/times, <number>/columns/<name>    of the number-th store, clip by clip
-    metadata["clips"]        JSON, clip -> rows, state, reason, facts of each store, and a digest
+    metadata["clips"]        JSON by clip: rows, state, reason, facts in each store, and a digest
 
 The digest of a clip is the sha256 of its arrays and metadata, so damage is located to the clip.
 """

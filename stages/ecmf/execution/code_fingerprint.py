@@ -1,7 +1,7 @@
 """Hash the code that determines a result: a module, and every module of this project it imports.
 
-Comments, docstrings and formatting do not count: changing them recomputes nothing. The hash is part
-of the key of every cache: of results per clip, of trainings and of trials.
+Comments, docstrings and formatting are ignored. The hash is part of the key of every cache: of
+results per clip, of trainings and of trials.
 """
 
 import ast
@@ -15,7 +15,7 @@ from ecmf import registry
 STAGES = Path(__file__).resolve().parents[2]
 
 INFRASTRUCTURE = frozenset({"cli", "config", "errors", "execution", "params", "registry"})
-"""Packages and modules of ecmf that run the work and determine no value."""
+"""Packages and modules of ecmf that do not affect values."""
 
 CARRIERS = frozenset(
     {
@@ -25,8 +25,8 @@ CARRIERS = frozenset(
         "ecmf.storage.store_writer",
     }
 )
-"""Modules that run an encoder or store its features. Their only constant that matters, the number
-of chunks per batch, is part of every encoder's key."""
+"""Modules that run an encoder or store its features. The only constant of theirs that affects
+values, the number of chunks per batch, is part of every encoder's key."""
 
 
 def imported_files(path: Path) -> Iterator[Path]:
@@ -71,7 +71,7 @@ def hash_modules(*modules: str) -> str:
 
 
 def plugin_modules(family: str, name: str) -> tuple[str, ...]:
-    """Return the module of a plugin; of its whole family if it loads other plugins by name."""
+    """Return the module of a plugin, or all modules of its family if it loads plugins by name."""
     module = f"ecmf.{family}.{name}"
     if not _loads_by_name(_file(module)):
         return (module,)

@@ -1,7 +1,6 @@
-"""Select the device networks run on from `ECMF_DEVICE`, and check that it is available.
+"""Select the device of all networks by `ECMF_DEVICE`, and check that it is available.
 
-The device comes from the environment and is no parameter, because it changes only the rounding of
-results.
+The device comes from the environment, not from `params.yaml`, because it changes only rounding.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 
 DETERMINISTIC = {"cudnn_conv_algo_search": "HEURISTIC"}
-"""Choose convolution algorithms by rule, not by timing, whose outcome differs between runs."""
+"""Select convolution algorithms by rule; selection by timing differs between runs."""
 
 OUT_OF_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "Failed to allocate memory")
 """Messages of torch on the CPU and of onnxruntime."""
 
 
 def requested() -> str:
-    """Return `ECMF_DEVICE` from the environment: "cpu" where unset, "cuda", or one GPU, "cuda:1".
+    """Return `ECMF_DEVICE` from the environment: "cpu" (default), "cuda", or a GPU, "cuda:1".
 
     Raises:
         UserError: `ECMF_DEVICE` is not a device.
@@ -79,8 +78,8 @@ def exact_convolutions() -> Iterator[None]:
 def thread_count() -> int:
     """Return the number of threads of a network: `OMP_NUM_THREADS`, else one per core.
 
-    The cores are those this process may use: a job of an array often has few of many. Worker
-    processes start with `OMP_NUM_THREADS` at 1, so that one process per core runs one thread.
+    Only cores that this process may use count: a job on a shared machine often has a few of many.
+    Worker processes start with `OMP_NUM_THREADS` at 1, so that a process per core has one thread.
     """
     setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     return int(setting) if setting.isdecimal() and int(setting) else len(os.sched_getaffinity(0))
@@ -124,8 +123,8 @@ def free_memory() -> None:
 def onnx_session(path: Path) -> onnxruntime.InferenceSession:
     """Open an ONNX file on the requested device, and log the execution provider.
 
-    onnxruntime falls back to the CPU with no more than a warning; here that is an error. It reads
-    no thread limit from the environment, so it gets `thread_count()`.
+    onnxruntime falls back to the CPU with only a warning; here that is an error. It reads no thread
+    limit from the environment, so `thread_count()` is set.
 
     Raises:
         MissingFileError: `path` is absent, or is not an ONNX network.
@@ -147,7 +146,7 @@ def onnx_session(path: Path) -> onnxruntime.InferenceSession:
         providers = [(CUDA, {"device_id": number, "use_tf32": 0, **DETERMINISTIC}), CPU]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = thread_count()
-    options.log_severity_level = 3  # errors; it warns of every batch a file does not declare
+    options.log_severity_level = 3  # errors; it warns of each batch size a file does not declare
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except (errors.InvalidProtobuf, errors.InvalidGraph, errors.Fail) as error:

@@ -1,8 +1,8 @@
 """Run a recipe on every clip that is not in the result cache.
 
 First the cache is filled, by this machine or by a cluster; then the results are read from it in the
-order of the manifest. A killed run, a job of an array and a node of a cluster leave their results
-in the cache, and the next run continues from them.
+order of the manifest. Results of killed runs, array jobs and cluster nodes stay in the cache, and
+the next run continues from them.
 """
 
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Results:
-    """Results of all clips, in their order; each is read when it is iterated over."""
+    """Results of all clips, in order; each is read on iteration."""
 
     recipe: Recipe
     clips: Sequence[ClipInput]
@@ -36,8 +36,7 @@ class Results:
     def __iter__(self) -> Iterator[tuple[str, Result | Failure]]:
         """Yield clip id and result; recompute a result that was damaged or pruned meanwhile.
 
-        A clip whose duplicate of the same content failed is computed itself: the reason may name
-        the file.
+        If a clip failed, its duplicates are computed too: the reason may name the file.
         """
         for clip in self.clips:
             result = clip.result or self.failed.get(clip.clip_id) or self.cache.get(clip.key)
@@ -45,7 +44,7 @@ class Results:
         result_cache.prune(self.size_limit)
 
     def _recompute(self, clip: ClipInput) -> Result | Failure:
-        # two processes, so that it runs in a worker: the result may be missing because of a crash
+        # two processes, so that a worker runs it: the result may be missing because of a crash
         ((_, result),) = self.recipe([(clip.key, clip.load)], processes=2)
         if not isinstance(result, Failure) and not has_failed(result):
             self.cache.put({clip.key: result})
@@ -55,8 +54,8 @@ class Results:
 def run(recipe: Recipe, clips: Sequence[ClipInput], shard: Shard | None = None) -> Results | None:
     """Compute the missing results of `clips`; return all results, or None if there is a `shard`.
 
-    The environment variable `ECMF_ENGINE` selects where it runs: "local", or "ray" for the nodes of
-    a cluster (see `ray_cluster.py`). A shard only fills the cache with its clips.
+    The environment variable `ECMF_ENGINE` is "local", or "ray" for the nodes of a cluster (see
+    `ray_cluster.py`). A shard only fills the cache with its clips.
 
     Raises:
         UserError: `ECMF_ENGINE` is neither, or the cache cannot be written.
@@ -68,7 +67,7 @@ def run(recipe: Recipe, clips: Sequence[ClipInput], shard: Shard | None = None) 
     cache = recipe.open_cache()
     cache.touch()
     selected = shard(clips) if shard else clips
-    # A dict, because clips of the same content share a result: it is computed once.
+    # A dict, because clips with the same content share one result.
     missing = {clip.key: clip for clip in selected if clip.result is None and clip.key not in cache}
     hits = len(selected) - len(missing)
     log.info(

@@ -1,4 +1,4 @@
-"""Limit the share of clips that may fail before the stage fails."""
+"""Limit the fraction of clips that may fail before the stage fails."""
 
 import logging
 from collections.abc import Mapping

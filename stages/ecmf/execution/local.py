@@ -12,7 +12,7 @@ from ecmf.storage.store import Result
 CLIPS_PER_PACK = 32
 BYTES_PER_PACK = 1 << 25
 SECONDS_PER_PACK = 10
-"""A pack is written as soon as it reaches one of these limits: a kill loses no more than that."""
+"""A pack is written as soon as it reaches one of these limits: a kill loses at most one pack."""
 
 
 def fill_cache(

@@ -1,7 +1,7 @@
 """Map a function over items in worker processes, with results in the order of the items.
 
 A worker that hangs or crashes is replaced and costs one item, not the run: decoders hang and crash
-on damaged files, some of them holding the GIL. Nothing is tried twice.
+on damaged files, some while holding the GIL. No item is tried twice.
 """
 
 import os
@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 ITEMS_PER_WORKER = 8
-"""Items in flight per worker: how far other workers run ahead of a slow item."""
+"""Items in flight per worker: the limit on running ahead of a slow item."""
 
 THREAD_LIMITS = (
     "MKL_NUM_THREADS",
@@ -31,10 +31,10 @@ THREAD_LIMITS = (
 )
 """Set to 1 in workers: one process per core with one thread per core each is slow."""
 
-# `fork` would copy the parent's threads' locks and its open HDF5 file into every worker, and the
-# parent's end of every pipe, so that no worker saw the parent die. `forkserver` starts faster, but
-# its one server keeps the environment of its first use and cannot import the script that runs. A
-# spawned worker pays for its imports, once per run.
+# `fork` would copy the parent's threads' locks, its open HDF5 file and its end of every pipe into
+# every worker, and no worker would see the parent die. `forkserver` starts faster, but its server
+# keeps the environment of its first use and cannot import the running script. A spawned worker pays
+# for its imports, once per run.
 SPAWN = get_context("spawn")
 
 
@@ -135,13 +135,13 @@ class _Worker(Generic[Item, Result]):
         child_end.close()
 
     def send(self, item: Item) -> None:
-        """Send the next item; if the worker is dead, `receive` returns the Failure."""
+        """Send the next item; if the worker is dead, `receive` returns a Failure."""
         pickled = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
         with suppress(OSError):
             self.connection.send_bytes(pickled)
 
     def receive(self) -> _Reply[Result] | None:
-        """Read the next reply of the worker; None is the message that it has started."""
+        """Read the next reply of the worker; None means that it has started."""
         try:
             reply: _Reply[Result] | Exception | None = self.connection.recv()
         except (EOFError, OSError):
@@ -177,8 +177,7 @@ def _work(
 ) -> None:
     """Process items until the parent closes the pipe, or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends its workers
-    # At the alarm the kernel ends this process, even a decoder that spins with the GIL held, and
-    # even if the parent is gone.
+    # At the alarm the kernel ends this process, even if a decoder holds the GIL or the parent died.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     with suppress(EOFError, OSError):

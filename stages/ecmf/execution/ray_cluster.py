@@ -1,9 +1,9 @@
 """Fill the result cache with the nodes of a Ray cluster.
 
-`RAY_ADDRESS` names a running cluster; without it a local one of this machine is started. The driver
-reads the clips and sends them along, so a node needs no store, but all nodes share the checkout and
-`ECMF_CACHE` (a network file system): a node puts its results there, and only failures travel back.
-Putting a result twice does no harm, so another node simply repeats the task of a lost one.
+`RAY_ADDRESS` names a running cluster; without it a local one is started. The driver reads the clips
+and sends them, so a node needs no store. All nodes share the checkout and `ECMF_CACHE` (a network
+file system): a node writes its results there and returns only failures. Writing a result twice is
+harmless, so the tasks of a lost node are repeated on another.
 """
 
 import logging
@@ -21,10 +21,10 @@ from ecmf.execution.recipe import ClipInput, Recipe
 from ecmf.storage.store import Result
 
 TASKS_PER_PROCESSOR = 2
-"""Tasks queued per processor, with their clips in memory."""
+"""Maximum tasks queued per processor; their clips are in memory."""
 
 RETRIES = 10
-"""Lost nodes that a task survives."""
+"""Lost nodes after which a task is still repeated."""
 
 PASSED_ON = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT")
 """Not HF_TOKEN: Ray writes the environment of its processes into its logs."""
@@ -80,17 +80,17 @@ def _finished(running: dict[Any, list[str]]) -> Iterator[tuple[str, Result | Fai
         try:
             failed = ray.get(reference)
         except (NodeDiedError, OutOfMemoryError, WorkerCrashedError) as error:
-            # Which clip it is shows when the engine recomputes the missing results one by one.
-            log.warning("%d clips kill every process: %s", len(running[reference]), error)
+            # The engine recomputes the missing results one by one, and so finds the clip.
+            log.warning("one of %d clips kills its process: %s", len(running[reference]), error)
             failed = {}
         for key in running.pop(reference):
             yield key, failed.get(key)
 
 
 def _work(recipe: Recipe, clips: Mapping[str, Any], root: str) -> dict[str, Result | Failure]:
-    """Run on a node: cache the results of some clips, and return those that failed.
+    """Cache the results of some clips on a node, and return those that failed.
 
-    Paths in the manifest and the parameters are relative to the project's `root`.
+    Paths in the manifest and the parameters are relative to `root`.
     """
     os.chdir(root)
     items = ((key, lambda content=content: content) for key, content in clips.items())
@@ -103,6 +103,6 @@ def _environment() -> dict[str, str]:
     return {
         "PYTHONPATH": str(STAGES),
         "ECMF_CACHE": str(result_cache.root_folder()),
-        "ECMF_DEVICE": device.requested().partition(":")[0],  # Ray shows a task one GPU, its first
+        "ECMF_DEVICE": device.requested().partition(":")[0],  # a task sees only its GPU, as cuda:0
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
     }

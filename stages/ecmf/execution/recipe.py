@@ -1,4 +1,4 @@
-"""Recipes and their inputs: a function that processes clips, and the clips to process."""
+"""Define recipes, functions that process clips, and their inputs."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -18,8 +18,8 @@ Load = Callable[[], Any]
 class Recipe(ABC):
     """A function of a clip, with everything that determines its results; it must be picklable.
 
-    `name` is shown in logs. `layouts` are those of the stores the results go to. `identity` is JSON
-    and keys the cache: results of another identity are never used.
+    `name` is shown in logs. `layouts` are those of the stores to write. `identity` is JSON and part
+    of the cache key: results of another identity are never used.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Recipe(ABC):
         """Whether it uses a GPU."""
 
     def status(self) -> Mapping[str, str]:
-        """Return what the progress bar shows beside hits and misses."""
+        """Return counts for the progress bar, beside hits and misses."""
         return {}
 
     def open_cache(self) -> result_cache.ResultCache:
@@ -50,9 +50,9 @@ class Recipe(ABC):
 class PoolRecipe(Recipe):
     """A recipe whose `function` runs in worker processes, one clip at a time.
 
-    `function` turns the content that `ClipInput.load` returns into a result; function, content and
-    result must be picklable. A clip that takes longer than `seconds_per_clip` fails. `exclusive`
-    runs a single worker, for a function that uses the GPU.
+    `function` computes a result from the content that `ClipInput.load` returns; all three must be
+    picklable. A clip that takes longer than `seconds_per_clip` fails. `exclusive` is for functions
+    that use the GPU: they run in a single worker.
     """
 
     function: Callable[[Any], Result]
@@ -61,7 +61,7 @@ class PoolRecipe(Recipe):
 
     @property
     def on_device(self) -> bool:
-        """A function is exclusive because it uses the GPU."""
+        """Whether it uses a GPU."""
         return self.exclusive
 
     def __call__(

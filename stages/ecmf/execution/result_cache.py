@@ -4,11 +4,11 @@
     clips/<recipe>/recipe.json              name, layouts and identity of the recipe
     clips/<recipe>/<pack>.safetensors       the results of some clips, never changed once written
 
-Deleting it changes no output. `<recipe>` is the hash of all that determines a result except the
-clip, and the key of a clip is the hash of its content, so no result can be out of date. A pack is
-written under a temporary name and renamed: a kill at any moment leaves a whole pack or none, and
-two runs that write the same results do no harm. Every result carries a digest; one that does not
-match is discarded and computed again.
+Deleting it changes no output. `<recipe>` is the hash of everything that determines a result except
+the clip, and the key of a clip is the hash of its content, so no result can be out of date. A pack
+is written under a temporary name and renamed: a kill leaves a whole pack or none, and two runs may
+write the same results. Every result has a digest; a result that does not match it is discarded and
+recomputed.
 """
 
 import functools
@@ -46,10 +46,9 @@ Content = TypeVar("Content")
 
 
 def root_folder() -> Path:
-    """Return `$ECMF_CACHE`, else `.ecmf_cache` beside the `.dvc` of the real checkout.
+    """Return `$ECMF_CACHE`, else `.ecmf_cache` in the outermost parent folder with a `.dvc`.
 
-    A queued experiment runs in a copy below `.dvc/tmp` of the checkout, so all runs share the
-    outermost folder that has a `.dvc`.
+    A queued experiment runs in a copy below `.dvc/tmp` of the checkout, and shares its cache.
     """
     if path := os.environ.get("ECMF_CACHE"):
         return Path(path).absolute()
@@ -75,7 +74,7 @@ def size_limit() -> int:
 
 
 def hash_json(*parts: object) -> str:
-    """Hash JSON values to 64 hexadecimal digits; the order of keys does not count."""
+    """Hash JSON values to 64 hexadecimal digits, regardless of the order of keys."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -83,7 +82,7 @@ class ResultCache:
     """Cached results of one recipe, by clip key; a result has one `Rows` per layout."""
 
     def __init__(self, name: str, layouts: tuple[Layout, ...], identity: Mapping[str, Any]) -> None:
-        """Open the folder of a recipe; `identity` is JSON, all that determines its results."""
+        """Open the folder of a recipe; `identity` is JSON that determines its results."""
         self._layouts = layouts
         shapes = [asdict(layout) for layout in layouts]
         self.folder = root_folder() / CLIPS / hash_json(identity, shapes)[:32]
@@ -93,7 +92,7 @@ class ResultCache:
         self._open: OrderedDict[Path, dict[str, Result]] = OrderedDict()
 
     def _write_recipe(self) -> None:
-        """Write recipe.json if absent; another run may write or prune it at the same moment."""
+        """Write recipe.json if absent; another run may write or prune it at the same time."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / RECIPE_FILE).is_file():
             part = self.folder / f".{RECIPE_FILE}.{uuid.uuid4().hex}.part"
@@ -102,7 +101,7 @@ class ResultCache:
 
     @functools.cached_property
     def _packs(self) -> dict[str, Path]:
-        """Map each key to its pack. Lazy: a process that only puts results reads no pack."""
+        """Map each key to its pack. Lazy: a process that only writes results reads no pack."""
         packs: dict[str, Path] = {}
         for path in pack_paths(self.folder):
             packs.update(dict.fromkeys(_keys(path), path))
@@ -115,11 +114,11 @@ class ResultCache:
                 os.utime(path)
 
     def __contains__(self, key: str) -> bool:
-        """Return whether there is a result for a clip; its digest is not checked yet."""
+        """Return whether a clip has a result, without checking its digest."""
         return key in self._packs
 
     def get(self, key: str) -> Result | None:
-        """Return the result of a clip, or None if there is no intact one."""
+        """Return the intact result of a clip, or None."""
         path = self._packs.get(key)
         if path is None:
             return None
@@ -133,7 +132,7 @@ class ResultCache:
         return result
 
     def put(self, results: Mapping[str, Result]) -> None:
-        """Write the results of some clips as one pack, all of them or none."""
+        """Write the results of some clips as one pack, atomically."""
         if not results:
             return
         tensors, metadata = cache_packs.pack(results, self._layouts)
@@ -186,7 +185,7 @@ def _try_read(read: Callable[..., Content], path: Path, *arguments: object) -> C
     """Call `read`, or return None if the pack at `path` is unreadable; remove it if damaged."""
     try:
         return read(path, *arguments)
-    except OSError as error:  # pruned by another run, or a disk that does not respond
+    except OSError as error:  # pruned by another run, or an unresponsive disk
         log.info("%s cannot be read (%s): its clips are computed again", path, error)
     except cache_packs.UNREADABLE as error:
         log.warning("%s is damaged (%s): its clips are computed again", path, error)
@@ -242,15 +241,15 @@ class Pruned:
 def prune(limit: int) -> Pruned:
     """Remove the least recently used packs until the others hold at most `limit` bytes.
 
-    A concurrent run that needs a removed pack computes it again.
+    A concurrent run that needs a removed pack recomputes it.
     """
     packs = []
-    for recipe in _all_folders():  # of other versions of ecmf, too
-        for part in recipe.glob(".*"):  # ours, and those safetensors writes
+    for recipe in _all_folders():  # also of other versions of ecmf
+        for part in recipe.glob(".*"):  # temporary files of ecmf and of safetensors
             if _age(part) > MAX_WRITE_SECONDS:
                 part.unlink(missing_ok=True)
         for path in pack_paths(recipe):
-            with suppress(FileNotFoundError):  # another run prunes, too
+            with suppress(FileNotFoundError):  # another run may prune as well
                 state = path.stat()
                 packs.append((state.st_mtime_ns, path, state.st_size))
     total = sum(length for _, _, length in packs)
@@ -261,7 +260,7 @@ def prune(limit: int) -> Pruned:
         path.unlink(missing_ok=True)
         removed, freed = removed + 1, freed + length
     for recipe in _all_folders():
-        # A concurrent run may have opened it just now, with nothing to put there yet.
+        # A concurrent run may have opened it and not written yet.
         if not pack_paths(recipe) and _age(recipe) > MAX_WRITE_SECONDS:
             shutil.rmtree(recipe, ignore_errors=True)
     return Pruned(removed, freed, total - freed)

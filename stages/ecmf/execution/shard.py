@@ -1,4 +1,4 @@
-"""Shard the clips for an array of jobs: `--shard 2/8` is the second of eight jobs.
+"""Divide the clips among the jobs of an array: `--shard 2/8` is the second of eight jobs.
 
 A shard is contiguous, so that the packs a job writes are later read in order.
 """

@@ -1,4 +1,4 @@
-"""Formats in which other toolkits publish features; one file reads one format.
+"""Formats in which other toolkits publish features; each file reads one format.
 
-Matching ids to the manifest and writing the archive is done in `importing`.
+`importing` matches ids to the manifest and writes the archive.
 """

@@ -3,8 +3,8 @@
     chinese-hubert-large-UTT/<clip>.npy    (dim,): the mean of the clip's rows
     clip-vit-large-patch14-FRA/<clip>.npy  (rows, dim)
 
-(github.com/zeroQiaoba/MERTools, `feature_extraction/`; older folders end on `_UTT` or `-FRAME`.) It
-writes zeros for a clip without a face, a voice or a text. The branch is not recorded.
+(github.com/zeroQiaoba/MERTools, `feature_extraction/`; older folders end in `_UTT` or `-FRAME`.)
+MERTools writes zeros for a clip without a face, a voice or a text, and does not record the branch.
 """
 
 import os
@@ -25,14 +25,14 @@ SUFFIX = ".npy"
 
 
 class FeatureFormat:
-    """Read one such folder, or all of them in a folder."""
+    """Read the folder of an encoder, or all such folders in a folder."""
 
     id_mappings: ClassVar[Sequence[IdMapping]] = ()
 
     def read(self, path: Path) -> Iterator[ExternalFeatures]:
         """Yield the folders of encoders, sorted by name; other files and folders are ignored."""
         if not path.is_dir():
-            raise MissingFileError(f"no folder {path}: give the folder that holds <encoder>-UTT")
+            raise MissingFileError(f"no folder {path}: name the folder that holds <encoder>-UTT")
         # the last part of `path` may be "." or a link
         if FOLDER.fullmatch(path.resolve().name):
             folders = [path.resolve()]
@@ -41,14 +41,14 @@ class FeatureFormat:
         if not folders:
             names = ", ".join(repr(entry.name) for entry in sorted(path.iterdir())[:5]) or "nothing"
             raise CorpusError(
-                f"{path} holds no folder named <encoder>-UTT or <encoder>-FRA, but {names}"
+                f"{path} has no folder named <encoder>-UTT or <encoder>-FRA, but {names}"
             )
         for folder in folders:
             yield ExternalFeatures(folder.name, None, _clips(folder))
 
 
 def _clips(folder: Path) -> Iterator[tuple[str, LoadRows]]:
-    """List the features with one call to the disk; hidden files (`._*` of macOS) are ignored."""
+    """List the feature files, sorted; ignore hidden files (`._*` of macOS)."""
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries)
     for name in names:
@@ -57,7 +57,7 @@ def _clips(folder: Path) -> Iterator[tuple[str, LoadRows]]:
 
 
 def _load(path: Path) -> NDArray[Any]:
-    if not path.is_file():  # a pipe would never end
+    if not path.is_file():  # reading a pipe would never end
         raise ClipError("is not a file")
     try:
         with path.open("rb") as file:

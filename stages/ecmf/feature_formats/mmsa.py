@@ -1,13 +1,13 @@
 """Read the features of MMSA: a pickle {train, valid, test} of padded arrays.
 
     id               "video$_$clip" each
-    text             (clips, steps, dim), `text_bert` (clips, 3, steps) its tokens and their mask
-    audio, vision    (clips, steps, dim), `audio_lengths` and `vision_lengths` where not aligned
+    text             (clips, steps, dim); `text_bert` (clips, 3, steps): tokens and padding mask
+    audio, vision    (clips, steps, dim); `audio_lengths` and `vision_lengths` if not aligned
 
-(github.com/thuiar/MMSA.) Only `text`, `audio` and `vision` are used: labels, raw text and splits
-come from the manifest. Padding behind is cut by the lengths. Padding in front, and padding without
-lengths, are rows of zeros, which the import leaves out. MMSA does not record the encoder, so it is
-named after the pickle.
+(github.com/thuiar/MMSA.) Only `text`, `audio` and `vision` are read: labels, raw text and splits
+are those of the manifest. Padding at the end is cut by the lengths. Padding at the start, or
+without lengths, consists of rows of zeros, which the import leaves out. MMSA does not record the
+encoder, so it is named after the pickle.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,14 +31,14 @@ Split = Mapping[str, Any]
 
 
 class FeatureFormat:
-    """Read the pickle as plain data: no code in it is run."""
+    """Read the pickle as plain data, without running its code."""
 
     id_mappings: ClassVar[Sequence[IdMapping]] = (IdMapping(r"(.+)\$_\$(.+)", r"\1_\2"),)
 
     def read(self, path: Path) -> Iterator[ExternalFeatures]:
         """Yield the features of text, audio and vision that the pickle has."""
         if not path.is_file():
-            raise MissingFileError(f"no file {path}: give the pickle itself")
+            raise MissingFileError(f"no file {path}: name the pickle itself")
         splits = _splits(path, load_plain(path))
         names = [name for name in MODALITIES if any(name in split for split in splits.values())]
         if not names:
@@ -85,7 +85,7 @@ def _as_sequence(where: str, value: Any, count: int | None = None) -> Sequence[A
 
 
 def _lengths(where: str, split: Split, name: str, count: int) -> list[int] | None:
-    """Return the steps of each clip without padding, or None if the split has no lengths."""
+    """Return the number of steps of each clip without padding, or None if it is not recorded."""
     key = f"{name}_lengths"
     values = split.get(key)
     if values is None and name == "text":

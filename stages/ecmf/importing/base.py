@@ -1,4 +1,4 @@
-"""The interface of formats in which other toolkits publish features."""
+"""Define the interface of formats in which other toolkits publish features."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ecmf.params import Branch
 
 LoadRows = Callable[[], NDArray[Any]]
-"""Load the row (dim,) or rows (rows, dim) of a clip, without padding and not yet validated.
+"""Load the row (dim,) or rows (rows, dim) of a clip, without padding, unchecked.
 
 Raises ClipError if they cannot be read.
 """
@@ -20,7 +20,7 @@ Raises ClipError if they cannot be read.
 class ExternalFeatures:
     """Features of one encoder: its name, and each clip's foreign id with its rows.
 
-    `branch` is None where the format does not record it. `clips` is iterated once.
+    `branch` is None if the format does not record it. `clips` is iterated once.
     """
 
     encoder: str
@@ -39,7 +39,7 @@ class IdMapping:
 class FeatureFormat(Protocol):
     """Read the features in a file or folder of one toolkit, encoder by encoder.
 
-    `id_mappings` are tried where a foreign id is not itself a clip id.
+    `id_mappings` are applied to foreign ids that are not clip ids.
     """
 
     id_mappings: ClassVar[Sequence[IdMapping]]
@@ -49,6 +49,6 @@ class FeatureFormat(Protocol):
 
         Raises:
             MissingFileError: `path` does not exist.
-            CorpusError: `path` is of another format; the message names its content.
+            CorpusError: `path` has another format; the message names its content.
         """
         ...

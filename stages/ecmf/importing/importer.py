@@ -1,4 +1,4 @@
-"""Write external features of a manifest's clips to an archive, and a report of the others.
+"""Write external features of a manifest's clips to an archive, and report all others.
 
 The report, `<encoder>.left_out.csv` beside the archive, lists every clip without features and every
 unknown foreign id, with the reason.
@@ -26,14 +26,14 @@ MISSING, ABSENT, UNUSABLE, PARTIAL = "missing", "absent", "unusable", "partial"
 """A clip without features, with zeros only, with unusable rows only, with some unusable rows."""
 
 UNKNOWN = "unknown"
-"""A foreign id of no clip in the manifest."""
+"""A foreign id without a clip in the manifest."""
 
 EXAMPLES = 3
 
 
 @dataclass
 class ImportResult:
-    """Outcome of an import; `rows` counts the rows written, `zeros` the rows of zeros left out.
+    """Outcome of an import: numbers of written `rows`, and of omitted rows of `zeros`.
 
     `left_out` lists state, clip id, foreign id and reason.
     """
@@ -64,8 +64,8 @@ def import_encoder(
 ) -> ImportResult:
     """Write the features of the manifest's clips, in the order of the manifest.
 
-    Rows of zeros are left out, because other toolkits write them for absent input, and so are rows
-    with NaN or infinity. A clip with unusable rows (not numbers, another width) gets none.
+    Rows of zeros, which other toolkits write for absent input, and rows with NaN or infinity are
+    left out. A clip with unusable rows (not numbers, another width) has none.
 
     Raises:
         CorpusError: no foreign id is a clip, two are the same clip, or no clip has a row; nothing
@@ -77,8 +77,8 @@ def import_encoder(
     matched, unknown = _match_clips(features, {clip.clip_id for clip in clips}, id_mappings)
     if not matched:
         raise CorpusError(
-            f"{name}: none of its {len(unknown)} clips is in the manifest. Its ids are like "
-            f"{_examples(unknown)}, those of the manifest like "
+            f"{name}: none of its {len(unknown)} clips is in the manifest. Its ids are e.g. "
+            f"{_examples(unknown)}, those of the manifest e.g. "
             f"{_examples([clip.clip_id for clip in clips])}: map the first to the second with --id"
         )
     write_archive(result.archive, name, _rows(clips, matched, result))
@@ -151,7 +151,7 @@ def _rows(
 
 
 def _valid_rows(array: NDArray[Any], result: ImportResult) -> tuple[Vectors, int]:
-    """Return the finite rows (rows, dim) that are not zeros, and the count of rows not finite.
+    """Return the finite rows (rows, dim) that are not zeros, and the number of other rows.
 
     Raises:
         ClipError: the array is not rows of numbers, has another width, or no row is finite.
@@ -162,7 +162,7 @@ def _valid_rows(array: NDArray[Any], result: ImportResult) -> tuple[Vectors, int
         raise ClipError(f"holds {array.dtype}, not numbers")
     if array.ndim not in (1, 2):
         raise ClipError(f"has shape {array.shape}, not (dim,) or (rows, dim)")
-    with np.errstate(over="ignore"):  # an overflow becomes infinity, which is left out below
+    with np.errstate(over="ignore"):  # an overflow gives infinity, which is left out below
         rows = np.atleast_2d(array).astype("float32")
     nonzero = rows[rows.any(axis=1)]
     if not len(nonzero):

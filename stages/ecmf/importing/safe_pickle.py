@@ -1,9 +1,9 @@
 """Load plain data from an untrusted pickle: containers, text, numbers, arrays.
 
-A pickle is a program that may call anything it can name. Here it can name only the few stand-ins
-below, which create arrays of numbers, text or plain data and nothing else: the real `numpy.dtype`
-and `numpy.ndarray` trust the state from the pickle, even as a pointer. No stand-in is a class or
-accepts an attribute, so that none can be changed from inside the pickle.
+A pickle is a program that may call anything it can name. Here it can name only the stand-ins below,
+which create arrays of numbers, text or plain data: the real `numpy.dtype` and `numpy.ndarray` trust
+the state from the pickle, even as a pointer. No stand-in is a class or accepts an attribute, so
+that a pickle cannot change it.
 """
 
 import math
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from ecmf.errors import CorpusError
 
 KINDS = re.compile(r"[biufUS][1-9]\d*|O8?")
-"""Permitted element types of an array, as numpy writes them; the last is plain data."""
+"""Permitted element types of an array in numpy's notation; the last is plain data."""
 
 MEMORY_FACTOR, MEMORY_RESERVE = 4, 1 << 30
-"""Memory a pickle may use, as a multiple of its size and in bytes on top. More is an attack."""
+"""Memory limit of a pickle: a multiple of its size, plus bytes. More indicates an attack."""
 
 UNREADABLE = (
     pickle.UnpicklingError,
@@ -46,7 +46,7 @@ def load_plain(path: Path) -> Any:
     """Load the pickle at `path` without running code in it.
 
     Raises:
-        CorpusError: it is damaged, or names anything but plain data; the message names it.
+        CorpusError: it is damaged, or contains anything but plain data; names the object.
     """
     try:
         with path.open("rb") as file, _bounded_memory(path.stat().st_size):
@@ -58,16 +58,16 @@ def load_plain(path: Path) -> Any:
 
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """Return the stand-in of a name; a name without one is refused, and never imported."""
+        """Return the stand-in of a name; other names are rejected and never imported."""
         try:
             return PERMITTED[module, name]
         except KeyError:
             raise pickle.UnpicklingError(
-                f"it names {module}.{name}, which is not plain data; no code of it was run"
+                f"it names {module}.{name}, which is not plain data; its code was not run"
             ) from None
 
     def persistent_load(self, pid: Any) -> NoReturn:
-        """Refuse a reference to an object outside of the pickle."""
+        """Reject a reference to an object outside the pickle."""
         raise pickle.UnpicklingError("it refers to an object outside of it")
 
 
@@ -101,7 +101,7 @@ class _Array(np.ndarray[Any, Any]):
             raise pickle.UnpicklingError(f"it fills an array from {type(content).__name__}")
         if type(shape) is not tuple or any(type(size) is not int for size in shape):
             raise pickle.UnpicklingError("it creates an array without a shape")
-        # numpy itself would read past the end of a list that is too short
+        # numpy would read past the end of a list that is too short
         length = math.prod(shape) * (1 if real.hasobject else real.itemsize)
         if min(shape, default=0) < 0 or len(content) != length:
             raise pickle.UnpicklingError(f"it fills an array {shape} from {len(content)} entries")
@@ -110,7 +110,7 @@ class _Array(np.ndarray[Any, Any]):
 
 
 class _StandIn:
-    """A name a pickle may use: it calls `make`, or cannot be called if that is None."""
+    """A permitted name: it calls `make`, or cannot be called if `make` is None."""
 
     __slots__ = ("_make",)
     _make: Callable[..., Any] | None
@@ -146,7 +146,7 @@ def _reconstruct(kind: Any, shape: Any, _code: Any) -> NDArray[Any]:
 
 
 def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
-    # not from an array: filling that one again would free its memory
+    # not from an array, whose memory is freed when it is filled again
     if type(content) not in (bytes, bytearray) or _real(dtype).hasobject:
         raise pickle.UnpicklingError(f"it fills an array from {type(content).__name__}")
     return np.frombuffer(content, _real(dtype)).reshape(shape, order=order)
@@ -170,8 +170,8 @@ NDARRAY = _StandIn()
 PERMITTED: dict[tuple[str, str], _StandIn] = {
     ("numpy", "ndarray"): NDARRAY,
     ("numpy", "dtype"): _StandIn(_dtype),
-    ("_codecs", "encode"): _StandIn(_encode),  # how protocol 2 writes bytes
-    ("__builtin__", "bytes"): _StandIn(_no_bytes),  # and how it writes none
+    ("_codecs", "encode"): _StandIn(_encode),  # bytes in protocol 2
+    ("__builtin__", "bytes"): _StandIn(_no_bytes),  # empty bytes in protocol 2
 }
 for core in ("numpy.core", "numpy._core"):  # before and since numpy 2
     PERMITTED[f"{core}.multiarray", "_reconstruct"] = _StandIn(_reconstruct)

@@ -1,4 +1,4 @@
-"""Enrich transcripts; each file is a provider (`enrich_text.provider`).
+"""Providers of emotional cues for a transcript, a lexicon or a language model, one file each.
 
 Prompts, retries, budgets and the schema of a response are in `enrichment`.
 """

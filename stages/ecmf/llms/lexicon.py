@@ -1,7 +1,7 @@
-"""Derive cues from a lexicon of 7,500 rated words, without a model or a network.
+"""Derive cues from a lexicon of 7,500 rated words, without a model or internet access.
 
 VADER (Hutto & Gilbert 2014) rates words and applies rules for negation, degree, capitals and
-exclamation marks. It covers English and polarity only: fear, anger and grief are all negative.
+exclamation marks. It covers only English and polarity: fear, anger and grief are all negative.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,27 +16,27 @@ from ecmf.enrichment.base import EnrichmentInput
 from ecmf.storage.store import State
 
 RULES = "1"
-"""Increment it with every change of the cues that this file derives."""
+"""Increment it with every change that affects the cues."""
 
 NEUTRAL_BELOW = 0.05
-"""The authors' threshold of the compound score, below which a text is neutral."""
+"""VADER's threshold of the compound score below which a text is neutral."""
 
 STRONG_FROM = 0.5
-"""Our threshold: about the score of two charged words, or of one with emphasis."""
+"""Our threshold: about the score of two charged words, or of an emphasised one."""
 
 
 class Options(Section):
     """Options of the lexicon."""
 
-    most_words: int = Field(4, ge=0, description="Charged words named in a cue, the strongest.")
+    most_words: int = Field(4, ge=0, description="Maximum charged words in a cue.")
 
 
 class Provider:
     """Provide the polarity of a text, its charged words and their emphasis.
 
-    A text in a language other than English gets nonverbal cues only, no polarity and the state
-    flagged. If the manifest gives no language, a text without any rated word has no polarity: it
-    may be neutral, or not English.
+    A text in a language other than English has only nonverbal cues, no polarity, and the state
+    flagged. If its language is unknown, a text without a rated word has no polarity: it may be
+    neutral, or not English.
     """
 
     def __init__(self, options: Options) -> None:
@@ -119,5 +119,5 @@ def _emphasis(text: str) -> Iterator[str]:
         yield "asked"
     words = text.split()
     capitals = [word for word in words if word.isupper() and len(word) > 1]
-    if capitals and not all(map(str.isupper, words)):  # else all is in capitals
+    if capitals and not all(map(str.isupper, words)):
         yield "some words in capitals"

@@ -22,16 +22,14 @@ from ecmf.errors import ParamsError
 class Options(Section):
     """Options of the chat model; the temperature is 0."""
 
-    model: str = Field(
-        "", description="Name of the model on the server; if empty, $OPENAI_MODEL is used."
-    )
+    model: str = Field("", description="Name of the model on the server; default: $OPENAI_MODEL.")
     prompt_language: PromptLanguage = Field("auto", description=PROMPT_LANGUAGE)
     longest_answer: int = Field(512, ge=1, description="Maximum tokens of a reply.")
     seed: int = Field(0, description="Seed for servers that sample even at temperature 0.")
 
 
 class Provider(ChatProvider):
-    """Use a model of a server. The cache key holds the model's name, not the server's address."""
+    """Use a model of a server. The cache key has the model's name, not the server's address."""
 
     name = "openai"
 

@@ -24,14 +24,12 @@ class Options(Weights):
     """Weights of a chat model with its tokenizer."""
 
     prompt_language: PromptLanguage = Field("auto", description=PROMPT_LANGUAGE)
-    longest_prompt: int = Field(
-        4096, ge=1, description="Maximum tokens of a prompt; the clip of a longer one fails."
-    )
+    longest_prompt: int = Field(4096, ge=1, description="Maximum tokens of a prompt.")
     longest_answer: int = Field(512, ge=1, description="Maximum tokens of a reply.")
 
 
 class Provider(ChatProvider):
-    """Use a model in this process. Weights are hashed at once and loaded with the first prompt."""
+    """Use a model in this process. Weights are hashed first, and loaded for the first prompt."""
 
     name = "transformers"
 
@@ -48,7 +46,7 @@ class Provider(ChatProvider):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Everything that determines a reply to the last bit."""
+        """Everything but the prompt that determines a reply to the bit."""
         return {
             "options": self._options.model_dump(include={"longest_prompt", "longest_answer"}),
             "provenance": dict(self._pretrained.provenance),

@@ -1,4 +1,4 @@
-"""Inspect and run ONNX files, and find them in model packs of insightface."""
+"""Inspect and run ONNX files, and find them in insightface model packs."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """The network of an ONNX file; a session is opened when it is first run."""
+    """The network of an ONNX file; its session is opened on first use."""
 
     path: Path
     inputs: Sequence[TensorInfo]
@@ -55,18 +55,18 @@ class OnnxModel:
         """Return the only input; raises ParamsError unless there is one, of float32."""
         if len(self.inputs) != 1 or self.inputs[0].dtype != "float32":
             raise ParamsError(
-                f"{self.path} takes {_describe(self.inputs)}: a network with one input, of "
-                "float32, is needed"
+                f"{self.path} takes {_describe(self.inputs)}: a network with one float32 input "
+                "is required"
             )
         return self.inputs[0]
 
     def output(self, name: str = "") -> TensorInfo:
-        """Return the output of that name, or the only one; raises ParamsError listing them."""
+        """Return the output `name`, or the only output; raises ParamsError listing all."""
         matching = [tensor for tensor in self.outputs if name in ("", tensor.name)]
         if len(matching) != 1:
             hint = did_you_mean(name, [tensor.name for tensor in self.outputs]) if name else ""
             raise ParamsError(
-                f"{self.path} gives {_describe(self.outputs)}: "
+                f"{self.path} returns {_describe(self.outputs)}: "
                 + (f"there is no output {name!r}.{hint}" if name else "choose one as `output`")
             )
         return matching[0]
@@ -74,13 +74,13 @@ class OnnxModel:
     def has_batch_size_one(self) -> bool:
         """Return whether the file fixes a batch size of 1; raises ParamsError for another size.
 
-        Only the input's first axis is read: exporters leave a 1 in outputs of any batch size.
+        Only the input's first axis is read: exporters often leave a 1 in the outputs.
         """
         batch_size = self.input().shape[0] if self.input().shape else 0
         if batch_size not in (None, 1):
             raise ParamsError(
-                f"{self.path} takes {_describe(self.inputs)}, always {batch_size} at once: export "
-                "it with a batch of any length, or of 1"
+                f"{self.path} takes {_describe(self.inputs)}, a fixed batch size of {batch_size}: "
+                "export it with a batch of any length, or of 1"
             )
         return batch_size == 1
 
@@ -110,18 +110,18 @@ def read_model(path: Path) -> OnnxModel:
     """Read the inputs and outputs of a file's network, without running it.
 
     Raises:
-        MissingFileError: it is no ONNX file, or stores weights in other files, which its hash does
-            not cover.
+        MissingFileError: it is not an ONNX file, or its weights are in other files, which its hash
+            does not cover.
     """
     try:
         model = onnx.load(str(path), load_external_data=False)
     except (DecodeError, IsADirectoryError) as error:
-        raise MissingFileError(f"{path} is no ONNX file: {error}") from error
+        raise MissingFileError(f"{path} is not an ONNX file: {error}") from error
     graph = model.graph
     constants = (item.t for node in graph.node for item in node.attribute)
     if any(uses_external_data(tensor) for tensor in (*graph.initializer, *constants)):
         raise MissingFileError(
-            f"{path} keeps its weights in other files: save it as one file (`onnx.save` without "
+            f"{path} stores its weights in other files: save it as one file (`onnx.save` without "
             "save_as_external_data)"
         )
     weights = {tensor.name for tensor in graph.initializer}  # old files list them as inputs too
@@ -138,12 +138,12 @@ def find_in_pack(model: str, task: str, option: str, fits: Callable[[OnnxModel],
 
     Args:
         model: A folder of ONNX files, the name of a pack, or one ONNX file, which is returned.
-        task: Name of the wanted network in errors, e.g. "face detector".
+        task: Name of the network in errors, e.g. "face detector".
         option: Name of the option `model` in errors.
-        fits: Whether a file is the wanted network.
+        fits: Return whether a file is a network for the task.
 
     Raises:
-        MissingFileError: there is no such pack, or not exactly one such file in it.
+        MissingFileError: there is no such pack, or it does not have exactly one such file.
     """
     folder = Path(model)
     if folder.suffix == ".onnx":
@@ -153,14 +153,14 @@ def find_in_pack(model: str, task: str, option: str, fits: Callable[[OnnxModel],
         folder = PACKS.expanduser() / model
     if not folder.is_dir():
         raise MissingFileError(
-            f"no model pack {model!r}: neither a folder of that name, nor {PACKS / model}: {remedy}"
+            f"no model pack {model!r}: there is no folder {model} or {PACKS / model}: {remedy}"
         )
     fitting = [file for file in sorted(folder.glob("*.onnx")) if fits(read_model(file))]
     if len(fitting) != 1:
         names = ", ".join(file.name for file in fitting) or "none"
         raise MissingFileError(
-            f"{folder} should hold one {task} as ONNX file, but holds {names}: name the file "
-            f"itself in {option}"
+            f"{folder} should have one ONNX file of a {task}, but has {names}: name the file in "
+            f"{option}"
         )
     return fitting[0]
 

@@ -1,6 +1,6 @@
 """Load pretrained networks of transformers, and run them in the chosen precision.
 
-No code of a repository is ever run, and no weight in use is ever initialised at random.
+Code of a repository is never run, and a weight in use is never initialised at random.
 """
 
 import functools
@@ -29,23 +29,22 @@ log = logging.getLogger(__name__)
 
 
 class LayerOptions(Section):
-    """Options of the hidden states to use, mixed into an encoder's `Options`.
+    """Options of the hidden states, mixed into an encoder's `Options`.
 
-    The field's speech and text features are the `sum` of the layers [-4, -3, -2, -1].
+    Speech and text features are usually the `sum` of the layers [-4, -3, -2, -1].
     """
 
     layers: tuple[int, ...] = Field(
         (-1,),
         min_length=1,
-        description="Indices into transformers' `hidden_states`: 0 is the input of the first "
-        "block, -1 the output of the last.",
+        description="Hidden states: 0 before the first block, -1 after the last.",
     )
     combine: Literal["sum", "mean", "concat"] = Field(
-        "sum", description="`sum`, `mean` or concatenation (`concat`, a wider row) of the layers."
+        "sum", description="Combination of the layers; `concat` gives wider rows."
     )
 
     def check_layers(self, count: int) -> None:
-        """Raise ParamsError if one of the layers is not among `count` hidden states."""
+        """Raise ParamsError if a layer is not among `count` hidden states."""
         wrong = [layer for layer in self.layers if not -count <= layer < count]
         if wrong:
             raise ParamsError(
@@ -54,7 +53,7 @@ class LayerOptions(Section):
             )
 
     def combine_layers(self, hidden_states: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Combine the chosen layers, each (..., hidden), in float32: (..., self.dim(hidden))."""
+        """Combine the layers, each (..., hidden), in float32: (..., self.dim(hidden))."""
         layers = [hidden_states[layer].float() for layer in self.layers]
         if self.combine == "concat":
             return torch.cat(layers, dim=-1)
@@ -67,14 +66,14 @@ class LayerOptions(Section):
 
     @property
     def needs_hidden_states(self) -> bool:
-        """Whether `output_hidden_states` is required: other layers than the last are chosen."""
+        """Whether `output_hidden_states` is required, for layers other than the last."""
         return self.layers != (-1,)
 
     def select_states(self, outputs: Any) -> torch.Tensor:
-        """Combine the chosen layers of a network's output: (batch, tokens, dim), float32.
+        """Combine the layers of a network's output: (batch, tokens, dim), float32.
 
-        Layer -1 is `last_hidden_state`: after the final normalisation for every text and audio
-        network; for image networks transformers returns it before that.
+        Layer -1 is `last_hidden_state`: after the final normalisation of text and audio networks,
+        but before that of image networks.
         """
         if not self.needs_hidden_states:
             last: torch.Tensor = outputs.last_hidden_state
@@ -117,7 +116,7 @@ class Pretrained:
             settings: Further arguments of its `from_pretrained`.
 
         Raises:
-            MissingFileError: it is not in the folder, or only as code of the repository.
+            MissingFileError: it is not in the folder, or only as code.
         """
         try:
             with _quiet():
@@ -139,7 +138,7 @@ class Pretrained:
 
         Args:
             architecture: A class of transformers.
-            unused: Prefixes of weights that may be missing; these are initialised at random.
+            unused: Prefixes of unused weights, which may be missing.
             config: A configuration to use instead of the folder's.
 
         Raises:
@@ -166,8 +165,8 @@ class Pretrained:
             first = ", ".join(sorted(missing)[:3])
             raise MissingFileError(
                 f"{self.folder} lacks {len(missing)} weights of {architecture.__name__} in the "
-                f"shape of its config.json ({first}, ...): it was saved from another kind of "
-                "network; choose one that has them"
+                f"shape of its config.json ({first}, ...): it was saved from another network; "
+                "choose a folder or repository that has them"
             )
         log.info("%s runs on %s in %s", type(model).__name__, torch_device, self.precision)
         network: torch.nn.Module = model.eval().to(torch_device)

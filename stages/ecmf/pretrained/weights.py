@@ -1,7 +1,7 @@
-"""Find and verify weights of a repository at a revision, or of a folder, and hash their content.
+"""Find, verify and hash the weights of a repository at a revision, or of a folder.
 
-Only safetensors are read. A repository is downloaded once; later its cached snapshot is used,
-without a request to the hub.
+Only safetensors are read. A repository is downloaded once; then its cached snapshot is used without
+a request to the hub.
 """
 
 import functools
@@ -39,19 +39,15 @@ log = logging.getLogger(__name__)
 
 
 class Weights(Section):
-    """Options of the weights, from either a repository or a folder, and of the precision.
+    """Options of the weights, from a repository or a folder, and of the precision.
 
-    In half precision the weights are loaded in it and the network runs under `precision.autocast`.
+    In half precision the weights are converted, and the network runs in `precision.autocast`.
     """
 
     repository: str = Field("", description="Repository of the Hugging Face hub.")
-    revision: str = Field(
-        "main", description="Branch, tag, `refs/pr/1` or, best, commit of the repository."
-    )
-    folder: str = Field("", description="Folder that `save_pretrained` wrote.")
-    sha256: str = Field(
-        "", description="SHA-256 of the folder; leave it out once, the error names it."
-    )
+    revision: str = Field("main", description="Commit (best), branch, tag or `refs/pr/<n>`.")
+    folder: str = Field("", description="Folder written by `save_pretrained`.")
+    sha256: str = Field("", description="SHA-256 of the folder; if empty, the error states it.")
     precision: Precision = Field(
         "float32", description="Precision of the network; features are float16 for float16 only."
     )
@@ -104,7 +100,7 @@ def _snapshot(repository: str, revision: str) -> Path:
     except LocalEntryNotFoundError:
         log.info("downloading %s at %s", repository, revision)
     except HFValidationError as error:
-        raise MissingFileError(f"{repository!r} is no valid repository name: {error}") from error
+        raise MissingFileError(f"{repository!r} is not a repository name: {error}") from error
     try:
         return Path(download())
     except (OSError, httpx.HTTPError) as error:
@@ -115,7 +111,7 @@ def _snapshot(repository: str, revision: str) -> Path:
 
 
 def _missing(folder: Path) -> list[str]:
-    """Return the missing weight files; both usual names if there is none at all."""
+    """Return the missing weight files; both usual names if there are no weight files."""
     if not (folder / SINGLE_FILE).is_file() and not (folder / SHARD_INDEX).is_file():
         return [SINGLE_FILE, SHARD_INDEX]
     return [file.name for file in _files(folder) if not file.is_file()]
@@ -141,8 +137,8 @@ def _safetensors(folder: Path, name: str) -> list[Path]:
         raise MissingFileError(
             f"{name} ({folder}) has no {' and no '.join(missing)}: only safetensors are read. Name "
             "a revision that has them (the hub's own conversion is often `revision: refs/pr/<n>`), "
-            "or load and `save_pretrained` the model where its pickle may be trusted and name that "
-            "`folder`"
+            "or convert the model with `save_pretrained` where its pickle may be trusted and name "
+            "the written `folder`"
         )
     files = _files(folder)
     for file in files:
@@ -151,7 +147,7 @@ def _safetensors(folder: Path, name: str) -> list[Path]:
                 pass
         except safetensors.SafetensorError as error:
             raise MissingFileError(
-                f"{file} is no safetensors file ({error}): delete {file.resolve()} and "
+                f"{file} is not a safetensors file ({error}): delete {file.resolve()} and "
                 "download it again"
             ) from error
     return files

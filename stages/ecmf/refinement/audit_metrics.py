@@ -12,14 +12,14 @@ from ecmf.refinement.base import SourceVotes
 from ecmf.refinement.vote_table import VoteTable
 
 DOUBTING_DECISIONS = ("dropped", "downweighted")
-"""Decisions that leave a label unchanged but trust it less."""
+"""Decisions that keep a label but reduce its weight."""
 
 MIN_SHARED_CLIPS = 2
-"""Clips that two sources must both vote on before their agreement is reported."""
+"""Minimum clips with votes of both sources for reporting their agreement."""
 
 
 def audit(labels: Sequence[Label], table: VoteTable, classes: Sequence[str]) -> dict[str, Any]:
-    """Compute the content of `metrics/labels.json` from the clips that were voted on."""
+    """Compute the content of `metrics/labels.json` from the voted clips."""
     label_of = {label.clip_id: label for label in labels}
     voted = [label_of[clip_id] for clip_id in table.clip_ids]
     given = table.sources["given"]
@@ -57,7 +57,7 @@ def _counts(decisions: Iterable[str]) -> dict[str, int]:
 def _class_report(
     name: str, training: Sequence[Label], before: Sequence[str], added: Sequence[Label]
 ) -> dict[str, Any]:
-    """Count the decisions on clips given as this class, and the clips now trained on as it."""
+    """Count the decisions on clips of a class in the manifest, and the clips of the class now."""
     of_class = [label for label, was in zip(training, before, strict=True) if was == name]
     return {
         "given": len(of_class),
@@ -73,7 +73,7 @@ def _class_report(
 def _source_report(
     source: SourceVotes, voted: Sequence[Label], given: SourceVotes, classes: Sequence[str]
 ) -> dict[str, Any]:
-    """Count the votes of a source, for each decision those for and against it.
+    """Count the votes of a source for and against each decision.
 
     A vote for a label that was dropped or downweighted is against that decision.
     """

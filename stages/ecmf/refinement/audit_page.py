@@ -1,7 +1,7 @@
 """Render the disagreement page: the most uncertain clips with frames, transcript and all votes.
 
-The page needs nothing from the web and holds no script; the same inputs make the same bytes. Texts
-of clips are untrusted and are escaped.
+The page loads nothing from the web and has no script; equal inputs give equal bytes. Texts of clips
+are untrusted and are escaped.
 """
 
 import base64
@@ -49,20 +49,20 @@ def most_uncertain_clips(
 ) -> list[UncertainClip]:
     """Return the `count` clips with the most uncertain votes, the most uncertain first.
 
-    Uncertainty is the entropy of the mean of all votes on a clip. A clip with a single vote is left
+    Uncertainty is the entropy of the mean of all votes on a clip. Clips with a single vote are left
     out.
     """
     clip_of = {clip.clip_id: clip for clip in clips}
     label_of = {label.clip_id: label for label in labels}
     uncertain = []
     for row, clip_id in enumerate(clip_ids):
-        votes = {name: one.probs[row] for name, one in sources.items() if one.has_vote[row]}
+        votes = {name: s.probs[row] for name, s in sources.items() if s.has_vote[row]}
         if len(votes) < 2:
             continue
         mean = np.mean(list(votes.values()), axis=0)
         entropy = float(-(mean * np.log(np.maximum(mean, 1e-12))).sum())
         uncertain.append(UncertainClip(clip_of[clip_id], label_of[clip_id], votes, entropy))
-    return sorted(uncertain, key=lambda one: (-round(one.entropy, 9), one.clip.clip_id))[:count]
+    return sorted(uncertain, key=lambda u: (-round(u.entropy, 9), u.clip.clip_id))[:count]
 
 
 def render_page(

@@ -1,4 +1,4 @@
-"""Votes of label sources, and the interface of the rules that combine them (weak supervision)."""
+"""Define votes of label sources, and the interface of rules that combine them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,19 +13,19 @@ from ecmf.probabilities import Probabilities, normalise
 SourceKind = Literal["given", "annotators", "out_of_fold", "llm", "tables", "text_cues", "trusted"]
 """Origin of votes.
 
-`out_of_fold` is a model that was trained on no clip of the predicted clip's group, `tables` a csv
-file of the user's, `trusted` labels of a few clips that are known to be right.
+`given` are the labels of the manifest, `out_of_fold` a model that was not trained on the group of
+the predicted clip, `tables` a csv file of the user, `trusted` verified labels of some clips.
 """
 
 FUSION = "fusion"
-"""Name of the source that is a model of all branches; the other models are named after theirs."""
+"""Name of the fusion model among the sources; classifiers are named after their features."""
 
 SOURCE_KINDS: frozenset[SourceKind] = frozenset(get_args(SourceKind))
 
 
 @dataclass(frozen=True)
 class SourceVotes:
-    """Class probabilities that one source assigns to each clip; a row of zeros is no vote.
+    """Class probabilities of each clip by one source; a row of zeros is no vote.
 
     `provenance` describes the source, for `sources.json`.
     """
@@ -48,23 +48,23 @@ class SourceVotes:
 class Refiner(Protocol):
     """Combine the votes of all sources into one posterior per clip.
 
-    The clips are those of the training split and, where pseudo-labels are wanted, unlabelled ones,
-    on which `given` does not vote. `decision_rules` turns the posteriors into labels.
+    The clips are those of the training split and, for pseudo-labels, unlabelled clips, on which
+    `given` has no vote. `decision_rules` turns the posteriors into labels.
     """
 
     source_kinds: frozenset[SourceKind]
-    """Kinds of sources the refiner uses with its options; votes of other kinds are not computed."""
+    """Kinds of sources that the refiner uses; votes of other kinds are not computed."""
 
     def __call__(self, votes: Mapping[str, SourceVotes], classes: Sequence[str]) -> Probabilities:
-        """Return class probabilities (clips, classes). The source `given` is always there.
+        """Return class probabilities (clips, classes); `votes` always has the source `given`.
 
-        After a row of zeros a given label stands, and an unlabelled clip stays unlabelled.
+        A row of zeros leaves the label unchanged, or an unlabelled clip unlabelled.
         """
         ...
 
 
 def independent_sources(votes: Mapping[str, SourceVotes]) -> dict[str, SourceVotes]:
-    """Return the sources whose votes may be counted, without `trusted`, and all models as one.
+    """Return the sources without `trusted`, and with all models combined into one.
 
     Models are trained on the same labels and partly on the same features, so their votes are not
     independent.
@@ -86,7 +86,7 @@ def out_of_fold_models(votes: Mapping[str, SourceVotes]) -> dict[str, SourceVote
 
 
 def combine_models(models: Mapping[str, SourceVotes]) -> Probabilities:
-    """Return the probabilities of the fusion, or where it has no vote the mean of the others."""
+    """Return the probabilities of the fusion, or where it has no vote, the mean of the others."""
     mean = normalise(np.asarray(sum(source.probs for source in models.values())))
     if FUSION not in models:
         return mean

@@ -1,4 +1,4 @@
-"""Decide how a clip enters training, from its given label and the posterior of its votes."""
+"""Decide on the label and weight of a clip by its label in the manifest and its posterior."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ecmf.params import Disagreement
 from ecmf.probabilities import Probabilities
 
 ROUNDING = 1e-9
-"""Sums of the same weights in another order differ by less."""
+"""Posteriors that differ by less, e.g. from the order of a sum, are equal."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ def decide(
     """Apply the label policy to every clip.
 
     Args:
-        given: The given labels, one-hot (clips, classes).
+        given: The labels of the manifest, one-hot (clips, classes).
         posterior: Class probabilities from a refiner, (clips, classes).
         classes: Names of the classes.
-        disagreement: Policy for a clip with another class more probable than its label.
-        min_confidence: Probability that class needs, or the label stands.
+        disagreement: Policy for a clip with a class more probable than its label.
+        min_confidence: Minimum probability of that class; below it, the label is kept.
     """
     return [
         _decide(*rows, classes, disagreement, min_confidence)
@@ -60,7 +60,7 @@ def _decide(
     if not posterior.any():
         return Decision(label, 1.0, "kept", "nothing else is believed")
     reason = f"{classes[winner]} {posterior[winner]:.2f}"
-    if posterior[own] >= posterior[winner] - ROUNDING:  # the given label wins a tie
+    if posterior[own] >= posterior[winner] - ROUNDING:  # the label wins a tie
         return Decision(label, 1.0, "kept", f"{classes[own]} {posterior[own]:.2f}")
     reason += f" against {classes[own]} {posterior[own]:.2f}"
     if posterior[winner] < min_confidence:

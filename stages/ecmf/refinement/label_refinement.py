@@ -1,4 +1,4 @@
-"""Refine the labels of a corpus: collect votes, decide on given labels, add pseudo-labels."""
+"""Refine the labels of a corpus: collect votes, decide on labels, add pseudo-labels."""
 
 import logging
 from collections import Counter
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 class SelfTrainingRound:
     """One round of self-training.
 
-    `added` counts the pseudo-labelled clips in training. `waf` is the out-of-fold score on the
-    training split, against its refined labels. A round is `accepted` if that improved.
+    `added` is the number of pseudo-labelled clips in training. `waf` is the out-of-fold score on
+    the training split, against its refined labels. A round is `accepted` if `waf` improved.
     """
 
     added: int
@@ -58,8 +58,8 @@ class RefinedLabels:
 class LabelRefinement:
     """Refine the labels of the training split, and pseudo-label unlabelled clips.
 
-    A corpus without test split is scored by cross-validation over its training split. There models
-    do not vote and no clip gets a pseudo-label, because either would leak labels of test clips.
+    A corpus without a test split is scored by cross-validation over its training split: there
+    votes of models and pseudo-labels would leak labels of test clips, so there are none.
     """
 
     clips: Sequence[Clip]
@@ -70,7 +70,7 @@ class LabelRefinement:
 
     @cached_property
     def train(self) -> Indices:
-        """Positions of the clips whose labels are decided on."""
+        """Positions of the training clips."""
         return self._positions("train")
 
     @cached_property
@@ -80,19 +80,19 @@ class LabelRefinement:
 
     @cached_property
     def voted_clips(self) -> Indices:
-        """Positions of all clips that are voted on, in the order of the votes."""
+        """Positions of all voted clips, in the order of the votes."""
         return np.concatenate([self.train, self.unlabelled])
 
     @cached_property
     def predictor(self) -> OutOfFoldPredictor:
-        """The models that vote."""
+        """The out-of-fold models."""
         return OutOfFoldPredictor(
             self.features, self.clips, self.classes, self.train, self.unlabelled, self.params
         )
 
     @cached_property
     def refiner(self) -> Refiner:
-        """The chosen plugin of `refiners/` with its options."""
+        """The plugin of `refiners/`, built with its options."""
         name = self.params.refiner
         options = self.params.options.get(name, {})
         refiner: Refiner = registry.build("refiners", "Refiner", name, options)
@@ -102,11 +102,11 @@ class LabelRefinement:
         """Decide on the training split, then add pseudo-labels if `pseudo_labels.rounds` > 0.
 
         Raises:
-            StoreError: the texts are of other clips than those of the manifest.
+            StoreError: the texts are not of the clips of the manifest.
             ParamsError: no clip would be left to train on, or the corpus has too few groups.
         """
         if [text.clip_id for text in self.texts] != [clip.clip_id for clip in self.clips]:
-            raise StoreError("the texts are of other clips than the manifest: run `dvc repro`")
+            raise StoreError("the texts are not of the clips of the manifest: run `dvc repro`")
         votes = self._collect_votes()
         posterior = self.refiner(votes, self.classes)
         training = decide(
@@ -131,7 +131,7 @@ class LabelRefinement:
             votes |= {
                 name: self._replace_unlabelled(votes[name], model)
                 for name, model in models.items()
-                if name in votes  # a branch without any row is no source
+                if name in votes  # features without any row are not a source
             }
         row = {int(clip): number for number, clip in enumerate(self.voted_clips)}
         labels = [
@@ -145,7 +145,7 @@ class LabelRefinement:
     # --- votes --------------------------------------------------------------------------------
 
     def _collect_votes(self) -> dict[str, SourceVotes]:
-        """Collect the votes the refiner uses; a source without any vote is left out."""
+        """Collect the votes that the refiner uses, without sources that have none."""
         kinds = self._source_kinds
         clips = [self.clips[i] for i in self.voted_clips]
         texts = [self.texts[i] for i in self.voted_clips]
@@ -198,9 +198,9 @@ class LabelRefinement:
             return False
         if "out_of_fold" not in self.refiner.source_kinds:
             raise ParamsError(
-                f"refine_labels.refiner {self.params.refiner!r} with its options uses no model, so "
-                "nothing can pseudo-label clips: choose another (with `disagreement: keep` it "
-                "changes no label), or set pseudo_labels.rounds to 0"
+                f"refine_labels.refiner {self.params.refiner!r} with its options uses no model to "
+                "pseudo-label clips: choose another (with `disagreement: keep` it changes no "
+                "label), or set pseudo_labels.rounds to 0"
             )
         if not self._has_test:
             log.info("no test split: no pseudo-labels, training clips are tested in folds")
@@ -217,7 +217,7 @@ class LabelRefinement:
         """Add pseudo-labels in rounds, while the models improve on the training split.
 
         Returns:
-            Clip -> its pseudo-label, the rounds, and the models that these pseudo-labels are of.
+            Pseudo-labels by clip, the rounds, and the models that predicted these pseudo-labels.
         """
         truth = np.array([np.argmax(training[i].soft) for i in self.train])
         counted = np.array([training[i].weight > 0 for i in self.train])
@@ -262,7 +262,7 @@ class LabelRefinement:
     # --- labels -------------------------------------------------------------------------------
 
     def _targets(self, decisions: Mapping[int, Decision]) -> Targets:
-        """Return the training targets: the decisions, and the given labels of all other clips."""
+        """Return the training targets: the decisions, or else the manifest's training labels."""
         soft = np.zeros((len(self.clips), len(self.classes)), "float32")
         weight = np.zeros(len(self.clips), "float32")
         given = [self.clips[i].label for i in self.train]
@@ -293,7 +293,7 @@ class LabelRefinement:
 def _votes_as_text(
     votes: Mapping[str, SourceVotes], row: int | None, classes: Sequence[str]
 ) -> str:
-    """List the top class of each source with a vote on this clip, as `name=class; …`."""
+    """List the top class of each source with a vote on a clip, as `name=class; …`."""
     if row is None:
         return ""
     return "; ".join(
@@ -309,7 +309,7 @@ def _effective_targets(decisions: Mapping[int, Decision]) -> dict[int, object]:
 
 
 def _apply_trusted(decisions: list[Decision], trusted: Probabilities) -> list[Decision]:
-    """Replace decisions on clips whose label is known by that label."""
+    """Replace decisions on clips with a trusted label by that label."""
     return [
         Decision(tuple(label.tolist()), 1.0, "trusted", "known for sure") if label.any() else voted
         for voted, label in zip(decisions, trusted, strict=False)

@@ -1,6 +1,6 @@
-"""Votes of annotators, csv files, sentence polarity and language models.
+"""Read the votes of annotators, csv files, sentence polarity and language models.
 
-Votes of models that are trained here come from `out_of_fold`.
+Votes of models trained in this stage are computed by `out_of_fold`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,13 +34,13 @@ CLASS_POLARITY: Mapping[str, float] = {
     "fear": -0.5,
     "disgust": -0.5,
 }
-"""Expected polarity of a sentence spoken with each emotion, on VADER's scale of -1 to 1. Ours."""
+"""Our estimate of the mean polarity of sentences with each emotion, on VADER's scale of -1 to 1."""
 
 POLARITY_SPREAD = 0.5
-"""Standard deviation around it: wide, because words are weak evidence of an emotion."""
+"""Standard deviation of the polarity: large, because words are weak evidence of an emotion."""
 
 MIN_POLARITY = 0.05
-"""VADER's own bound, below which a sentence is neither positive nor negative: no vote."""
+"""VADER's threshold below which a sentence is neutral; such a sentence has no vote."""
 
 
 def one_hot_labels(labels: Sequence[str], classes: Sequence[str]) -> NDArray[np.float64]:
@@ -62,7 +62,7 @@ def annotator_votes(clips: Sequence[Clip], classes: Sequence[str]) -> dict[str, 
 
 
 def llm_votes(records: Sequence[EnrichedText], classes: Sequence[str]) -> SourceVotes:
-    """Return the class probabilities from the provider of `enrich_text`, which sees no label."""
+    """Return the class probabilities from the provider of `enrich_text`."""
     probs = [[record.probabilities.get(name, 0.0) for name in classes] for record in records]
     models = {
         (record.provider, record.model, record.prompt_version)
@@ -77,50 +77,49 @@ def llm_votes(records: Sequence[EnrichedText], classes: Sequence[str]) -> Source
 def table_votes(
     path: Path, provenance: Mapping[str, Any], clip_ids: Sequence[str], classes: Sequence[str]
 ) -> SourceVotes:
-    """Read the votes in a csv of the user's, e.g. another model's predictions.
+    """Read the votes in a csv file of the user, e.g. another model's predictions.
 
-    It has a column `clip_id` and either `label` or one `probability_<class>` per class, as
-    `metrics/predictions.csv` has. A clip that the csv lacks gets no vote; further clips in it are
-    ignored.
+    It has a column `clip_id` and either `label` or, like `metrics/predictions.csv`, one
+    `probability_<class>` per class. Missing clips get no vote; other clips are ignored.
 
     Raises:
         CorpusError: a column is missing, a clip is listed twice, a class is unknown, or a
-            probability is not a number from 0 to 1. The message lists every fault.
+            probability is not a number from 0 to 1. The message lists every error.
     """
     columns = [f"probability_{name}" for name in classes]
 
-    def header_faults(header: Sequence[str]) -> list[str]:
-        faults = [] if "clip_id" in header else ["no column clip_id"]
+    def header_errors(header: Sequence[str]) -> list[str]:
+        errors = [] if "clip_id" in header else ["no column clip_id"]
         missing = [name for name in columns if name not in header]
         if missing and ("label" not in header or len(missing) < len(columns)):
-            faults.append(
+            errors.append(
                 f"no column {', '.join(missing)}: add one such column per class, or a column label"
             )
-        return faults
+        return errors
 
-    rows = read_csv(path, header_faults)
-    faults = []
+    rows = read_csv(path, header_errors)
+    errors = []
     probs: dict[str, list[float]] = {}
     for row in rows:
         clip_id = row["clip_id"]
         if clip_id in probs:
-            faults.append(f"clip {clip_id!r} is listed twice")
+            errors.append(f"clip {clip_id!r} is listed twice")
         if columns[0] in row:
             cells = [row[column] or "0" for column in columns]
             if not all(is_number(cell) and 0 <= float(cell) <= 1 for cell in cells):
-                faults.append(f"clip {clip_id!r}: a probability is not a number from 0 to 1")
+                errors.append(f"clip {clip_id!r}: a probability is not a number from 0 to 1")
                 continue
             probs[clip_id] = [float(cell) for cell in cells]
         else:
             label = row["label"]
             if label and label not in classes:
-                faults.append(
+                errors.append(
                     f"clip {clip_id!r}: unknown label {label!r}, the classes are "
                     f"{', '.join(classes)}.{did_you_mean(label, classes)}"
                 )
             probs[clip_id] = [float(label == name) for name in classes]
-    if faults:
-        raise CorpusError("\n  ".join([f"{path}: {len(faults)} faults", *faults]))
+    if errors:
+        raise CorpusError("\n  ".join([f"{path}: {len(errors)} errors", *errors]))
     no_vote = [0.0] * len(classes)
     votes = np.array([probs.get(clip_id, no_vote) for clip_id in clip_ids])
     return SourceVotes("tables", normalise(votes.reshape(-1, len(classes))), provenance)

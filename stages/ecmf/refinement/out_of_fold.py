@@ -1,10 +1,9 @@
-"""Out-of-fold label predictions: no model predicts a labelled clip of a group it was trained on.
+"""Predict labels out of fold: no model predicts a labelled clip of a group it was trained on.
 
-A classifier per source of features, and a fusion of all of them, are trained on all folds of the
-training split but one and predict that one; the folds are cut by group. Unlabelled clips get the
-mean of the models of all folds; in later rounds of self-training this includes models trained on
-their own pseudo-labels. Predictions are cached by all that determines them, so that an interrupted
-run can resume.
+A classifier per source of features, and a fusion of all, are trained on all folds (by group) of the
+training split but one, and predict that fold. The prediction of an unlabelled clip is the mean over
+the models of all folds; in later rounds of self-training, these include models trained on its own
+pseudo-label. Predictions are cached, so that an interrupted run can resume.
 """
 
 import functools
@@ -40,10 +39,10 @@ from ecmf.training.targets import Targets
 from ecmf.training.trainer import fit, predict
 
 REGULARISATION = 0.01
-"""Inverse strength C of the classifiers: few clips, some of them labelled wrongly."""
+"""Inverse regularisation C of the classifiers: strong, for few clips with noisy labels."""
 
 PACKAGES = ("numpy", "scikit-learn", "scipy", "torch")
-"""Packages whose versions change the last bits of a prediction."""
+"""Packages whose versions affect the last bits of a prediction."""
 
 TRAINING: Mapping[str, object] = {
     "folds": 1,
@@ -54,15 +53,15 @@ TRAINING: Mapping[str, object] = {
     "learning_rate": 3e-3,
     "weight_decay": 0.5,
 }
-"""Training parameters of the fusion, the defaults of `train_fusion`. They are fixed here because
-the votes must not change with every experiment on the training."""
+"""Training parameters of the fusion, the defaults of `train_fusion`. They are fixed, so that votes
+do not change with every experiment on the training."""
 
 
 @dataclass(frozen=True)
 class FoldTask:
     """Training and prediction of one model in one fold, by positions of clips in the manifest.
 
-    `validation` is for early stopping; it is empty for a classifier, which needs none.
+    `validation` is for early stopping; it is empty for a classifier.
     """
 
     model: str
@@ -73,10 +72,7 @@ class FoldTask:
 
 @dataclass(frozen=True)
 class OutOfFoldPredictor:
-    """Train models in folds of `train` and predict `train` and `unlabelled`.
-
-    It is sent to worker processes.
-    """
+    """Train models in folds of `train` and predict `train` and `unlabelled`; picklable."""
 
     paths: Mapping[str, Path]
     clips: Sequence[Clip]
@@ -137,7 +133,7 @@ class OutOfFoldPredictor:
         }
 
     def _tasks(self, targets: Targets) -> Iterator[FoldTask]:
-        """List all trainings; pseudo-labelled clips are trained on, but never validated on."""
+        """Yield all trainings; pseudo-labelled clips are never used for validation."""
         train = self.train[targets.weight[self.train] > 0]
         added = self.unlabelled[targets.weight[self.unlabelled] > 0]
         excluded = self.train[targets.weight[self.train] <= 0]
@@ -173,17 +169,17 @@ class OutOfFoldPredictor:
                 yield clips[rest], clips[held_out]
 
     def _of_groups(self, clips: Indices, others: Indices) -> Indices:
-        """Select the clips that share a group with one of `others`."""
+        """Select the clips that share a group with `others`."""
         groups = {self.clips[i].group for i in others}
         return np.array([i for i in clips if self.clips[i].group in groups], "int64")
 
     def _apart(self, clips: Indices, others: Indices) -> Indices:
-        """Select the clips that share no group with any of `others`."""
+        """Select the clips that share no group with `others`."""
         groups = {self.clips[i].group for i in others}
         return np.array([i for i in clips if self.clips[i].group not in groups], "int64")
 
     def _input(self, number: int, task: FoldTask, targets: Targets) -> ClipInput:
-        """Key a task by its clips and their targets."""
+        """Wrap a task as an input whose key is the hash of its clips and their targets."""
         learned = np.concatenate([task.train, task.validation])
         key = result_cache.hash_json(
             task.model,
@@ -214,7 +210,7 @@ class OutOfFoldPredictor:
 
 @dataclass(frozen=True)
 class FoldRunner:
-    """Run tasks in a worker process, which reads the features once."""
+    """Run tasks in a worker process; the features are read once per process."""
 
     predictor: OutOfFoldPredictor
     targets: Targets
@@ -240,7 +236,7 @@ class FoldRunner:
         return Dataset(list(self.sources.values()), torch.device(device.requested()))
 
     def __call__(self, task: FoldTask) -> Result:
-        """Train and predict; one row of class probabilities per predicted clip."""
+        """Train a model and return a row of class probabilities per predicted clip."""
         run = self._fusion if task.model == FUSION else self._classifier
         return (Rows(run(task), np.arange(len(task.predicted), dtype="float64")),)
 
@@ -262,7 +258,7 @@ class FoldRunner:
         weight, present = self.targets.weight[train], source.present[task.predicted]
         if len(set(labels.tolist())) < 2 or not present.any():
             return probs
-        with threadpool_limits(1):  # the last bits depend on the threads
+        with threadpool_limits(1):  # the last bits depend on the number of threads
             classifier = make_pipeline(
                 StandardScaler(), LogisticRegression(C=REGULARISATION, max_iter=1000)
             )

@@ -1,9 +1,8 @@
-"""Select the unlabelled clips that join training, and their pseudo-labels.
+"""Select unlabelled clips to train on, and their pseudo-labels.
 
-As the teams of MER2024 and MER2025 do it: only confident predictions, with a threshold per class.
-Probabilities are first scaled to the class prior of the training split, and a cap keeps each class
-near its prior: without this correction, self-training amplifies the classes that the model already
-over-predicts.
+As by teams of MER2024 and MER2025, only confident predictions are selected, with a threshold per
+class. Probabilities are first scaled to the class prior of the training split, and a cap keeps each
+class near its prior: otherwise self-training amplifies the classes that the model over-predicts.
 """
 
 from collections.abc import Sequence
@@ -44,7 +43,7 @@ class PseudoLabelSelector:
         """Select from the posteriors (clips, classes); a row of zeros is never selected.
 
         Returns:
-            Row -> its pseudo-label, by class and then by falling probability.
+            Pseudo-labels by row, ordered by class and then by falling probability.
         """
         params = self.params
         known = np.flatnonzero(posterior.any(axis=1))

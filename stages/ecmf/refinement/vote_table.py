@@ -1,6 +1,6 @@
 """Read and write the votes of every source: `data/votes.csv` and `data/sources.json`.
 
-The csv has one line per clip and source with a vote, and its probability of each class. The JSON
+The csv has one line per clip and source with a vote, with a probability per class. The JSON
 describes the sources and the rounds of self-training.
 """
 
@@ -52,7 +52,7 @@ def write_votes(table: VoteTable, classes: Sequence[str], votes: Path, sources: 
 
 
 def read_votes(votes: Path, sources: Path) -> VoteTable:
-    """Read both files; raises MissingFileError where one is missing."""
+    """Read both files; raises MissingFileError if one is missing."""
     for path in (votes, sources):
         if not path.is_file():
             raise MissingFileError(f"no votes {path}: run `dvc repro refine_labels`")

@@ -1,7 +1,6 @@
-"""Change or add a label only where all named sources agree.
+"""Change or add a label only if all named sources agree.
 
-As the runner-up of MER2025 labelled its unlabelled clips, where the baseline and a large model
-agree.
+The runner-up of MER2025 labelled unlabelled clips by agreement of the baseline and a large model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,20 +16,18 @@ from ecmf.registry import did_you_mean
 
 
 class Options(Section):
-    """Sources that have to agree."""
+    """Sources that must agree."""
 
     sources: tuple[str, ...] = Field(
-        ("fusion", "llm"),
-        min_length=1,
-        description="Sources as listed in sources.json, e.g. fusion, llm, audio/librosa.",
+        ("fusion", "llm"), min_length=1, description="Names of sources as in sources.json."
     )
 
 
 class Refiner:
-    """Return the agreed class; a clip without a vote of each named source has no posterior."""
+    """Return the agreed class; without a vote of each named source a clip has no posterior."""
 
     def __init__(self, options: Options) -> None:
-        """Take the names; models are trained only if one of them is named."""
+        """Set the names; models are trained only if a model is named."""
         self._names = options.sources
         models = any(name == FUSION or "/" in name for name in self._names)
         self.source_kinds: frozenset[SourceKind] = (

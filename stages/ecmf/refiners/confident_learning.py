@@ -1,7 +1,7 @@
 """Replace labels that out-of-fold models contradict, by the rates at which classes are confused.
 
 Northcutt, Jiang & Chuang 2021, "Confident Learning" (arXiv 1911.00068), by the package cleanlab. It
-uses the given labels and the models alone.
+uses only the labels of the manifest and the models.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,16 +27,15 @@ class Options(Section):
         "predicted_neq_given",
         "low_normalized_margin",
         "low_self_confidence",
-    ] = Field("prune_by_noise_rate", description="cleanlab's rule for which labels are issues.")
+    ] = Field("prune_by_noise_rate", description="Rule of cleanlab that finds label issues.")
 
 
 class Refiner:
-    """Follow the models where cleanlab finds an issue with the given label, else the label."""
+    """Replace labels in which cleanlab finds an issue by the models' probabilities."""
 
     source_kinds: ClassVar[frozenset[SourceKind]] = frozenset({"out_of_fold"})
 
     def __init__(self, options: Options) -> None:
-        """Take the options."""
         self._options = options
 
     def __call__(self, votes: Mapping[str, SourceVotes], classes: Sequence[str]) -> Probabilities:
@@ -48,7 +47,7 @@ class Refiner:
             return posterior
         predicted = combine_models(models)
         clips = np.flatnonzero(given.has_vote & predicted.any(axis=1))
-        # cleanlab needs every class among the labels, so classes without any label are left out
+        # cleanlab needs a label of every class, so classes without one are left out
         present = sorted(set(given.top_class[clips].tolist()))
         if len(present) > 1:
             issues = find_label_issues(

@@ -1,7 +1,7 @@
 """Estimate a confusion matrix per source and the posterior of each clip by EM.
 
 Dawid & Skene 1979, "Maximum likelihood estimation of observer error-rates using the EM algorithm",
-with a Dirichlet prior, so that a source with few votes is not taken for certain.
+with a Dirichlet prior, so that a source with few votes is not certain.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,17 +24,13 @@ EPS = 1e-10
 class Options(Section):
     """Options of the EM algorithm.
 
-    Models are trained on the given labels, while the method takes all sources for independent: if
-    only models vote beside the given labels, the posterior follows the models.
+    The method assumes independent sources, but models are trained on the manifest's labels: if only
+    these two vote, the posterior follows the models.
     """
 
     iterations: int = Field(100, ge=1, description="Maximum number of EM steps.")
-    tolerance: float = Field(
-        1e-6, gt=0, description="Largest change of a posterior at which EM stops."
-    )
-    smoothing: float = Field(
-        0.1, ge=0, description="Clips added to every cell of a source's confusion matrix."
-    )
+    tolerance: float = Field(1e-6, gt=0, description="EM stops at a smaller change of posteriors.")
+    smoothing: float = Field(0.1, ge=0, description="Clips added to cells of confusion matrices.")
     models: bool = Field(False, description="Whether out-of-fold models vote, as one source.")
 
 
@@ -42,7 +38,6 @@ class Refiner:
     """Return the posterior of each clip under the Dawid-Skene model."""
 
     def __init__(self, options: Options) -> None:
-        """Take the options."""
         self._options = options
         self.source_kinds: frozenset[SourceKind] = INDEPENDENT | (
             {"out_of_fold"} if options.models else set()
@@ -68,10 +63,10 @@ def fit(
     """Run EM from the majority of the votes.
 
     Args:
-        votes: (sources, clips), index of a class each, or -1 for no vote.
+        votes: Class indices (sources, clips), -1 for no vote.
         classes: Number of classes.
         iterations: Maximum number of steps.
-        tolerance: Largest change of a posterior at which it stops.
+        tolerance: EM stops if no posterior changes by more than this.
         smoothing: Clips added to every cell of a confusion matrix.
 
     Returns:

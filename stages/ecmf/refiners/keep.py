@@ -1,4 +1,4 @@
-"""Keep the labels as they were given."""
+"""Keep the labels of the manifest."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -13,13 +13,13 @@ class Options(Section):
 
 
 class Refiner:
-    """Return the given labels."""
+    """Return the labels of the manifest."""
 
     source_kinds: ClassVar[frozenset[SourceKind]] = frozenset()
 
     def __init__(self, options: Options) -> None:
-        """Take no options."""
+        """Ignore the options."""
 
     def __call__(self, votes: Mapping[str, SourceVotes], classes: Sequence[str]) -> Probabilities:
-        """Return the given labels, one-hot."""
+        """Return the labels, one-hot."""
         return votes["given"].probs

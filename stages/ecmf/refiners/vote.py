@@ -1,7 +1,7 @@
 """Combine all sources by a weighted vote.
 
-Multi-source labelling is one of ECMF's contributions (arXiv 2508.05991, abstract). Its sources and
-weights are not stated there; these are ours.
+Multi-source labelling is a contribution of ECMF (arXiv 2508.05991, abstract). The paper does not
+state its sources and weights; these are ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,23 +15,22 @@ from ecmf.probabilities import Probabilities, normalise
 from ecmf.refinement.base import SOURCE_KINDS, SourceVotes, independent_sources
 
 MIN_COMPARED_CLIPS = 10
-"""Clips a source must be compared on before its weight is estimated."""
+"""Minimum clips for estimating the weight of a source."""
 
 
 class Options(Section):
     """Weight of each source of a kind; all models together are one source.
 
-    `weights: agreement` multiplies the weight of a source by `log(a (K - 1) / (1 - a))` of K
-    classes, the weight of an independent voter who is right with probability `a` (Nitzan & Paroush
-    1982), or by 0 where that is negative. `a` is estimated on the clips of `refine_labels.trusted`;
-    without them on those where more than half of all other votes agree.
+    `weights: agreement` multiplies the weight of a source by `log(a (K - 1) / (1 - a))` for K
+    classes, the weight of an independent voter of accuracy `a` (Nitzan & Paroush 1982), or by 0 if
+    that is negative. `a` is estimated on the clips of `refine_labels.trusted`, or without them on
+    clips for which more than half of all other votes agree.
     """
 
     weights: Literal["set", "agreement"] = Field(
-        "set",
-        description="set: the weights below. agreement: times the measured accuracy's weight.",
+        "set", description="`set`: weights below; `agreement`: these times an accuracy's weight."
     )
-    given: float = Field(1.0, ge=0, description="Weight of the given labels.")
+    given: float = Field(1.0, ge=0, description="Weight of the manifest's labels.")
     annotators: float = Field(1.0, ge=0, description="Weight of each annotator.")
     out_of_fold: float = Field(1.0, ge=0, description="Weight of all models together.")
     llm: float = Field(1.0, ge=0, description="Weight of the provider of enrich_text.")
@@ -43,12 +42,12 @@ class Refiner:
     """Return the weighted mean of the votes."""
 
     def __init__(self, options: Options) -> None:
-        """Take the weights; sources of weight 0 are not computed."""
+        """Set the weights; sources of weight 0 are not computed."""
         self._options = options
         self.source_kinds = frozenset(kind for kind in SOURCE_KINDS if getattr(options, kind, 1.0))
 
     def __call__(self, votes: Mapping[str, SourceVotes], classes: Sequence[str]) -> Probabilities:
-        """Return the fraction of the votes for each class."""
+        """Return the weighted fraction of votes for each class."""
         sources = independent_sources(votes)
         weights = {name: getattr(self._options, source.kind) for name, source in sources.items()}
         if self._options.weights == "agreement":
@@ -64,7 +63,7 @@ def _source_weights(
     trusted: SourceVotes | None,
     classes: int,
 ) -> dict[str, float]:
-    """Estimate the weight of each source from its accuracy on trusted clips."""
+    """Estimate the weight of each source from its accuracy, see `Options`."""
     total = sum(weights[name] * source.probs for name, source in sources.items())
     estimated = {}
     for name, source in sources.items():

@@ -14,8 +14,8 @@ def read_csv(
     """Read a csv file into one dictionary per line; skip blank lines and strip every field.
 
     Raises:
-        CorpusError: it is not a UTF-8 csv file, `header_errors` returns errors for its columns, a
-            column appears twice, or a line has too many or too few fields; lists all errors.
+        CorpusError: the file is not csv in UTF-8, `header_errors` returns errors, a column appears
+            twice, or a line has too many or too few fields; lists all errors.
     """
     try:
         # Spreadsheets begin a UTF-8 file with a byte order mark.
@@ -46,7 +46,7 @@ def read_csv_files(
     """Read csv files of `folder`; `columns` maps a file name to the columns it must have.
 
     Raises:
-        CorpusError: `read_csv` raised it for a file; lists all errors of all files.
+        CorpusError: as `read_csv`; lists all errors of all files.
     """
     tables, reports = {}, []
     for name, required in columns.items():

@@ -42,9 +42,9 @@ def write_csv(path: Path, lines: Iterable[Iterable[object]]) -> None:
 
 
 def sha256(*paths: Path) -> str:
-    """Return the SHA-256 of the files, one after the other, as 64 hexadecimal digits.
+    """Return one SHA-256 of all files in turn, as 64 hexadecimal digits.
 
-    Of a folder every file is hashed in the order of their names: name, length and bytes.
+    A folder is hashed file by file, sorted by name: name, length and bytes of each.
     """
     digest = hashlib.sha256()
     for path in paths:
@@ -68,8 +68,8 @@ def _update(digest: "hashlib._Hash", path: Path) -> None:
 def verify_sha256(path: str, expected: str, remedy: str) -> Path:
     """Return the file or folder at `path` if its SHA-256 is `expected`.
 
-    `params.yaml` names a file from outside the pipeline together with its SHA-256, so that the
-    parameters determine the content, and a changed file is never used in place of the old one.
+    `params.yaml` names an external file together with its SHA-256, so that the parameters determine
+    its content, and a changed file is never used by mistake.
 
     Raises:
         MissingFileError: the file is absent (the message ends in `remedy`), or its hash differs.
@@ -80,7 +80,7 @@ def verify_sha256(path: str, expected: str, remedy: str) -> Path:
     actual = sha256(file)
     if actual != expected:
         raise MissingFileError(
-            f"{path!r} has sha256 {actual}, expected {expected or 'none'}: if this is the file you "
-            f"mean, set sha256: {actual}"
+            f"{path!r} has sha256 {actual}, expected {expected or 'none'}: if this is the right "
+            f"file, set sha256: {actual}"
         )
     return file

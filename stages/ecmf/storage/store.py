@@ -4,8 +4,8 @@
     starts     (clips + 1,)     clip i has the rows starts[i] to starts[i + 1]
     clip_ids   (clips,)
     times      (rows,)          seconds from the start of the clip; absent where rows have a `rate`
-    columns/…  (rows, …)        further data of each row, e.g. the box of a face
-    facts/…    (clips,)         further numbers of each clip, e.g. its declared duration
+    columns/…  (rows, …)        other data of each row, e.g. the box of a face
+    facts/…    (clips,)         other numbers of each clip, e.g. its declared duration
     states     (clips,)         whole, empty, flagged or failed
     reasons    (clips,)         why a clip is empty, flagged or failed
     digests    (clips,)         sha256 of the clip's rows and times
@@ -13,8 +13,8 @@
 Images are stored as JPEG: `values` is then the concatenated bytes of all images, and
 `pictures (rows + 1,)` holds the offset of each. The root attribute `provenance` is JSON.
 
-A clip may have no row: a video in which no face was found is an empty clip, not a missing one. The
-same content gives the same bytes, and checksums (fletcher32) detect damaged ones.
+A clip without a row, e.g. a video without a face, is empty, not missing. The same content gives the
+same bytes, and checksums (fletcher32) detect damage.
 """
 
 import json
@@ -40,8 +40,8 @@ STATES: tuple[State, ...] = get_args(State)
 class Layout:
     """Type of a row: an array of `shape` and `dtype`, or a JPEG image.
 
-    `rate` is the rows per second of evenly spaced rows (a waveform), which have no stored times.
-    `columns` maps further float32 arrays per row to their shapes.
+    `rate` is the number of rows per second of evenly spaced rows (a waveform), whose times are not
+    stored. `columns` maps the names of other float32 arrays to their shapes per row.
     """
 
     shape: tuple[int, ...] = ()
@@ -79,13 +79,13 @@ class Rows:
 
 
 Result = tuple[Rows, ...]
-"""Result of a stage for one clip: rows for each of the stores it writes."""
+"""Result of a stage for one clip: the rows for each store it writes."""
 
 
 def no_rows(
     layout: Layout, state: State, reason: str, facts: Mapping[str, float] | None = None
 ) -> Rows:
-    """Build the `Rows` of a clip without any row."""
+    """Build the `Rows` of a clip that has none."""
     columns = {name: np.empty((0, *shape), "float32") for name, shape in layout.columns.items()}
     values: NDArray[Any] | list[bytes] = (
         [] if layout.jpeg else np.empty((0, *layout.shape), layout.dtype)
@@ -104,7 +104,7 @@ class Store(Mapping[str, Rows]):
     def __init__(self, path: Path) -> None:
         """Open `path`; rows are read on access."""
         if not path.is_file():
-            raise MissingFileError(f"no store {path}: run `dvc repro` to make it")
+            raise MissingFileError(f"no store {path}: run `dvc repro` to create it")
         self._path = path
         try:
             self._file = h5py.File(path)
@@ -177,7 +177,7 @@ class Store(Mapping[str, Rows]):
 
     @cached_property
     def _reasons(self) -> list[str]:
-        """Read on first use: texts of variable length are slow to read, and training needs none."""
+        """Read on first use: strings are slow to read, and training does not need them."""
         try:
             return [reason.decode() for reason in self._encoded_reasons[()]]
         except OSError as error:
@@ -192,7 +192,7 @@ class Store(Mapping[str, Rows]):
         return int(self._starts[clip + 1] - self._starts[clip])
 
     def digest(self, clip_id: str) -> str:
-        """Return the sha256 of the clip's rows and times."""
+        """Return the SHA-256 of the clip's rows and times."""
         return bytes(self._digests[self._index[clip_id]]).decode()
 
     def __iter__(self) -> Iterator[str]:

@@ -82,7 +82,7 @@ class StoreWriter:
             values.append(rows.facts.get(name, np.nan))
 
     def _check_values(self, clip_id: str, rows: Rows) -> list[NDArray[Any]]:
-        """Return the checked values as a list of arrays: concatenating them would cost a copy."""
+        """Return the checked values as a list of arrays; concatenating them would cost a copy."""
         if isinstance(rows.values, list):
             if not self._layout.jpeg:
                 raise StoreError(f"clip {clip_id!r}: rows are JPEG files, not arrays")
@@ -139,7 +139,7 @@ class StoreWriter:
             self._write(f"facts/{name}", np.asarray(values, "float64"))
 
     def _write(self, name: str, array: NDArray[Any]) -> None:
-        """Write an array as one chunk with a checksum; HDF5 has none for an empty array."""
+        """Write an array as one chunk with a checksum; HDF5 allows none for an empty array."""
         checksum = {"chunks": array.shape, "fletcher32": True} if len(array) else {}
         self._file.create_dataset(name, data=array, **checksum)
 

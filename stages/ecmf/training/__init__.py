@@ -1,4 +1,4 @@
-"""Train fusion models: folds, seeds, batches, optimizers, early stopping, one run or many by vmap.
+"""Train fusion models on given folds and seeds: batches, optimizers, early stopping, vmap.
 
-The models are in `fusion`; their training labels are made in `refinement`.
+The models are in `fusion`, the folds in `data`; training labels are refined in `refinement`.
 """

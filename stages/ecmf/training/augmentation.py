@@ -13,7 +13,7 @@ from ecmf.fusion.base import Batch, SourceShape, Target
 def mixup(
     batch: Batch, target: Target, weight: Tensor, alpha: float, rng: np.random.Generator
 ) -> tuple[Batch, Target, Tensor]:
-    """Mix each clip with another of the batch, label and weight too (mixup, arXiv 1710.09412)."""
+    """Mix rows, label and weight of each clip with another's of the batch (arXiv 1710.09412)."""
     if not alpha:
         return batch, target, weight
     fraction, partner = draw_mixup(len(weight), alpha, rng)
@@ -28,9 +28,9 @@ def draw_mixup(clips: int, alpha: float, rng: np.random.Generator) -> tuple[floa
 def apply_mixup(
     batch: Batch, target: Target, weight: Tensor, fraction: float | Tensor, partner: Tensor
 ) -> tuple[Batch, Target, Tensor]:
-    """Move each clip towards the one at `partner` (clips,), by one `fraction` for the whole batch.
+    """Move each clip towards the clip at `partner` (clips,) by `fraction`, equal for all clips.
 
-    A row that only one of the two clips has stays as it is.
+    A row that only one of the two clips has is not changed.
     """
     rows = {}
     for name, values in batch.rows.items():
@@ -42,7 +42,7 @@ def apply_mixup(
 
 
 def modality_dropout(batch: Batch, probability: float, sources: Sequence[SourceShape]) -> Batch:
-    """Hide each of `sources` of each clip with this probability, but never all that a clip has."""
+    """Hide each of `sources` of a clip with this probability, but never all that the clip has."""
     if not probability:
         return batch
     masks = {source.name: batch.masks[source.name] for source in sources}

@@ -1,4 +1,4 @@
-"""Draw batches of one size, in random order, of clips of about the same length."""
+"""Draw batches of equal size and of clips of similar length, in random order."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ import numpy as np
 from ecmf.data.splits import Indices
 
 BATCHES_PER_BUCKET = 8
-"""Batches that are drawn together and then cut by length: more save padding and mix less."""
+"""Batches that are drawn together and then cut by length: more batches save padding, mix less."""
 
 
 def count_batches(clips: int, batch_size: int) -> int:
-    """Return how many batches of at most `batch_size` clips there are."""
+    """Count the batches of at most `batch_size` clips."""
     return -(-clips // batch_size)
 
 
@@ -20,9 +20,9 @@ def draw_batches(
 ) -> Sequence[Indices]:
     """Cut `clips` into batches of at most `batch_size`, whose sizes differ by at most one clip.
 
-    The clips are shuffled, drawn into buckets, and sorted within each bucket by `lengths`, the row
-    count of each clip of the corpus: a batch is padded to its longest clip. The batches come in
-    random order.
+    The clips are shuffled, divided into buckets, and sorted within each bucket by `lengths` (rows
+    of each clip of the corpus), since a batch is padded to its longest clip. The order of the
+    batches is random.
     """
     order = rng.permutation(clips)
     batches: list[Indices] = []

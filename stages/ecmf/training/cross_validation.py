@@ -1,11 +1,11 @@
-"""Train a model on all folds with all seeds, in parallel; an interrupted training resumes.
+"""Train models on all folds with all seeds, in parallel; an interrupted training resumes.
 
-Each finished run is cached under the hash of all its inputs, parameters and code, so that reading
-it gives the bytes that training again would give (on a GPU perhaps not, see `trainer`).
+Each finished run is cached under the hash of its inputs, parameters and code; training again would
+give the same bytes (on a GPU not always, see `trainer`).
 
-There are as many processes as cores, with one thread each: more threads would change the last bits
-with the machine. The features are read once, and mapped by all processes. On a GPU one process
-trains groups of runs with vmap instead (`vmap_trainer`); `ECMF_VMAP` set to 0 or 1 overrides this.
+Each core has a process with one thread, since the number of threads affects the last bits. The
+features are read once, and mapped by all processes. On a GPU one process trains groups of runs with
+vmap instead (`vmap_trainer`); `ECMF_VMAP` set to 0 or 1 overrides this.
 """
 
 import hashlib
@@ -53,23 +53,23 @@ CHECKPOINT_SECONDS = 7 * 24 * 3600
 """Age at which cached trainings are deleted."""
 
 HISTORY = "history"
-"""Metadata key of a cached weight file that holds the epochs of its training."""
+"""Metadata key of the epochs in a cached weight file."""
 
 
 class FoldRun(NamedTuple):
-    """One training: a fold with a seed."""
+    """One training run: a fold with a seed."""
 
     seed: int
     fold: Fold
 
     @property
     def name(self) -> str:
-        """Return the name of the run in files and tables."""
+        """Name of the run in files and tables."""
         return f"seed{self.seed}-{self.fold.name}"
 
 
 class TrainedRun(NamedTuple):
-    """A finished training of one ensemble member: its weights on disk, and its epochs."""
+    """A finished run of one ensemble member: its weights on disk, and its epochs."""
 
     member: str
     run: FoldRun
@@ -78,14 +78,14 @@ class TrainedRun(NamedTuple):
 
     @property
     def best(self) -> Epoch:
-        """Return the epoch of the weights: the best by validation, or the last without any."""
+        """The epoch of the weights: the best on validation clips, or the last without them."""
         if self.history[-1].validation_waf is None:
             return self.history[-1]
         return max(self.history, key=lambda epoch: (epoch.validation_waf, -epoch.epoch))
 
 
 def plan_runs(clips: Sequence[Clip], params: TrainFusion) -> list[FoldRun]:
-    """List all trainings of a model. Folds follow from the seed alone, so all models share them."""
+    """List all runs of a model. Folds depend only on the seed, so all models share them."""
     return [
         FoldRun(seed, fold)
         for seed in params.seeds
@@ -94,7 +94,7 @@ def plan_runs(clips: Sequence[Clip], params: TrainFusion) -> list[FoldRun]:
 
 
 def paths_of_branches(paths: dict[str, Path], params: TrainFusion) -> dict[str, Path]:
-    """Return the stores of the chosen branches, by source; ParamsError if there is none."""
+    """Return the stores of `params.branches`, by source; raises ParamsError if there is none."""
     chosen = {
         name: path for name, path in paths.items() if name.partition("/")[0] in params.branches
     }
@@ -106,14 +106,14 @@ def paths_of_branches(paths: dict[str, Path], params: TrainFusion) -> dict[str, 
 def read_sources(
     paths: dict[str, Path], clips: Sequence[Clip], params: TrainFusion
 ) -> list[Source]:
-    """Read the features of the chosen branches, standardised per speaker if set."""
+    """Read the features of `params.branches`, standardised per speaker if set."""
     sources = load_sources(paths_of_branches(paths, params), [clip.clip_id for clip in clips])
     if params.standardise != "speaker":
         return sources
     if anonymous := [clip.clip_id for clip in clips if not clip.speaker]:
         raise ParamsError(
             f"train_fusion.standardise is 'speaker', but {len(anonymous)} clips have no speaker, "
-            f"{anonymous[0]!r} for one: set it to corpus"
+            f"e.g. {anonymous[0]!r}: set it to corpus"
         )
     return [standardise_per_speaker(source, [clip.speaker for clip in clips]) for source in sources]
 
@@ -130,12 +130,12 @@ class RunTrainer:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """Return the features on the device."""
+        """The features, on the device."""
         log.info("training on %s", device.requested())
         return Dataset(self.sources, torch.device(device.requested()))
 
     def __call__(self, runs: Sequence[FoldRun]) -> list[TrainedRun]:
-        """Train the runs, or read them from the cache if all of them are there."""
+        """Train the runs, or read them if all are cached."""
         weights = [self.folder / f"{run.name}.safetensors" for run in runs]
         if not all(path.is_file() for path in weights):
             for path, fitted in zip(weights, self._fit(runs), strict=True):
@@ -151,7 +151,7 @@ class RunTrainer:
         ]
 
     def batches(self, run: FoldRun) -> int:
-        """Return how many batches an epoch of the run has."""
+        """Count the batches of an epoch."""
         train = self._fold(run).train
         return count_batches(int((self.targets.weight[train] > 0).sum()), self.params.batch_size)
 
@@ -168,10 +168,7 @@ class RunTrainer:
 def train_all(
     paths: dict[str, Path], clips: Sequence[Clip], targets: Targets, params: TrainFusion
 ) -> Iterator[TrainedRun]:
-    """Train every ensemble member, and yield its trainings in the order of `plan_runs`.
-
-    The features are read once for all members.
-    """
+    """Train every ensemble member, and yield its runs in the order of `plan_runs`."""
     cache = result_cache.root_folder() / "train_fusion"
     _prune_checkpoints(cache)
     inputs = inputs_hash(paths, clips, targets)
@@ -195,7 +192,7 @@ def train_all(
 def _in_order(
     runs: Sequence[FoldRun], results: Iterator[list[TrainedRun] | Failure], member: str
 ) -> Iterator[TrainedRun]:
-    """Yield the trainings in the order of `runs`, and show the progress."""
+    """Yield the trained runs in the order of `runs`, and show the progress."""
     pending = [run.name for run in runs]
     finished: dict[str, TrainedRun] = {}
     with tqdm(total=len(runs), desc=f"train {member}", unit="run", disable=None) as progress:
@@ -212,7 +209,7 @@ def _in_order(
 
 
 def _vmap_groups(runs: Sequence[FoldRun], trainer: RunTrainer) -> list[list[FoldRun]]:
-    """Group the runs that are trained together, whatever is in the cache already."""
+    """Group the runs that are trained together, regardless of the cache."""
     batches = [trainer.batches(run) for run in runs]
     max_size = vmap_trainer.max_group_size(trainer.sources, trainer.params.batch_size)
     groups = vmap_trainer.group_runs(batches, max_size)
@@ -225,7 +222,7 @@ def _history(weights: Path) -> list[Epoch]:
 
 
 def _prune_checkpoints(folder: Path) -> None:
-    """Delete trainings that no process has written to for a week; others may be in use."""
+    """Delete trainings not written to for a week; others may be in use."""
     for old in folder.iterdir() if folder.is_dir() else ():
         if time.time() - old.stat().st_mtime > CHECKPOINT_SECONDS:
             shutil.rmtree(old, ignore_errors=True)
@@ -246,7 +243,7 @@ def load_model(
 
 
 def inputs_hash(paths: dict[str, Path], clips: Sequence[Clip], targets: Targets) -> str:
-    """Hash what all trainings share: features, clips, targets, versions, device."""
+    """Hash the common inputs of all trainings: features, clips, targets, versions, device."""
     return hash_json(
         [(clip.clip_id, clip.speaker, clip.group, clip.split, clip.label) for clip in clips],
         list(paths),

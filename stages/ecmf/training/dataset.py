@@ -1,4 +1,4 @@
-"""Hold the features of all clips as tensors, and cut padded batches out of them."""
+"""Hold the features of all clips as tensors, and build padded batches."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ from ecmf.fusion.base import Batch, SourceShape
 
 
 class Dataset:
-    """The sources on one device, ragged; each batch is padded to its own longest clip.
+    """The ragged sources on one device; each batch is padded to its longest clip.
 
-    `lengths` (clips,) counts each clip's rows over all sources.
+    `lengths` (clips,) is the number of rows of each clip in all sources.
     """
 
     def __init__(self, sources: Sequence[Source], device: torch.device) -> None:
-        """Move the features to `device` once."""
+        """Move the features to `device`."""
         self.shapes = [SourceShape(source.name, source.dim) for source in sources]
         self.device = device
         self._values = [torch.from_numpy(source.values).to(device) for source in sources]
@@ -30,7 +30,7 @@ class Dataset:
         """Return the rows and masks of the clips at these positions, in their order.
 
         Padding rows hold arbitrary values; `Model` zeroes them after standardisation. `clips` is a
-        CPU tensor and the lengths are known on the CPU, so that a GPU is never waited for.
+        CPU tensor and lengths are on the CPU, so that the CPU never waits for a GPU.
         """
         index, positions = clips.to(self.device), clips.numpy()
         rows, masks = {}, {}
@@ -41,7 +41,7 @@ class Dataset:
             steps = torch.arange(max(1, int(lengths[positions].max())), device=self.device)
             row = first[:, None] + steps
             masks[shape.name] = row < end[:, None]
-            # Padding repeats some real row; an empty source has none.
+            # Padding repeats a real row; an empty source has none.
             rows[shape.name] = (
                 values.index_select(0, row.flatten().clamp_(max=len(values) - 1))
                 if len(values)
@@ -52,7 +52,7 @@ class Dataset:
     def moments(self, clips: Indices) -> list[tuple[Tensor, Tensor]]:
         """Return mean and standard deviation, (dim,) each, of every source over these clips.
 
-        A source without a row in them gets 0 and 1.
+        They are 0 and 1 for a source without a row.
         """
         moments = []
         for shape, values, starts in zip(self.shapes, self._values, self._starts, strict=True):

@@ -7,7 +7,7 @@ from ecmf.errors import ParamsError
 
 
 class Epoch(NamedTuple):
-    """One epoch of a training; without validation clips, `validation_waf` is None."""
+    """One epoch of a training; `validation_waf` is None without validation clips."""
 
     epoch: int
     train_loss: float
@@ -23,7 +23,7 @@ class EarlyStopping:
         self._best, self._best_epoch = -1.0, 0
 
     def update(self, loss: float, score: float | None) -> bool:
-        """Append an epoch, and return whether its score is the best so far (None never is).
+        """Append an epoch, and return whether its score is the best so far (False for None).
 
         Raises:
             ParamsError: the loss is not finite.

@@ -1,4 +1,4 @@
-"""Wrap a fusion model with the standardisation of its inputs, to be trained and saved as one."""
+"""Wrap a fusion model and the standardisation of its inputs in one module."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ class Model(nn.Module):
             self.register_buffer(f"deviation_{number}", torch.ones(source.dim))
 
     def set_scale(self, moments: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Set mean and standard deviation of each source, in the order of the sources."""
+        """Set mean and standard deviation of each source, in order."""
         for number, (mean, deviation) in enumerate(moments):
             self.get_buffer(f"mean_{number}").copy_(mean)
             self.get_buffer(f"deviation_{number}").copy_(deviation)

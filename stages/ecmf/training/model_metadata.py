@@ -17,7 +17,7 @@ FILE_NAME = "card.yaml"
 
 
 class SourceMetadata(Section):
-    """A source of features: the width of its rows and the provenance of its store."""
+    """A source: the width of its rows and the provenance of its store."""
 
     name: str
     dim: int
@@ -25,10 +25,10 @@ class SourceMetadata(Section):
 
 
 class RunMetadata(Section):
-    """One training: its fold, validation and test groups, and best epoch.
+    """One training run: its fold, validation and test groups, and best epoch.
 
-    `valence_clips` counts the training clips of known valence. Where it is 0, the valence that a
-    model predicts is meaningless.
+    `valence_clips` is the number of training clips with a known valence. If it is 0, the predicted
+    valence is meaningless.
     """
 
     name: str
@@ -43,7 +43,7 @@ class RunMetadata(Section):
 
 
 class MemberMetadata(Section):
-    """One ensemble member: its number of trained parameters, and its trainings."""
+    """One ensemble member: its number of trained parameters, and its runs."""
 
     name: str
     parameters: int
@@ -51,7 +51,7 @@ class MemberMetadata(Section):
 
 
 class ModelMetadata(Section):
-    """All that is needed to rebuild the models, and to know which clips they were trained on."""
+    """Everything needed to rebuild the models and to identify their training clips."""
 
     classes: list[str]
     training: TrainFusion
@@ -59,10 +59,10 @@ class ModelMetadata(Section):
     members: list[MemberMetadata]
 
     def check_sources(self, sources: Sequence[Source]) -> None:
-        """Check that the features are of the same encoders as those the model was trained on.
+        """Check that the features have the provenance of those the model was trained on.
 
         Raises:
-            StoreError: they are not; names the source and what differs.
+            StoreError: they have not; names the source and the difference.
         """
         trained = ", ".join(source.name for source in self.sources)
         current = ", ".join(source.name for source in sources)
@@ -82,7 +82,7 @@ class ModelMetadata(Section):
 
 
 def weights_path(folder: Path, member: str, run: str) -> Path:
-    """Return the path of the weights of a training."""
+    """Return the path of the weights of a run."""
     return folder / member / f"{run}.safetensors"
 
 
@@ -98,7 +98,7 @@ def read_metadata(folder: Path) -> ModelMetadata:
     """Read the metadata of the models in `folder`.
 
     Raises:
-        MissingFileError: there is none.
+        MissingFileError: there is no such file.
         StoreError: it was written by another version of ecmf.
     """
     path = folder / FILE_NAME

@@ -36,7 +36,7 @@ def make_schedule(
 
 
 def make_weight_ema(model: Model, params: TrainFusion) -> AveragedModel | None:
-    """Build the exponential moving average of the weights; None if it is off."""
+    """Build the exponential moving average of the weights, or None if it is off."""
     if not params.weight_ema:
         return None
     average = get_ema_multi_avg_fn(params.weight_ema)  # type: ignore[no-untyped-call]

@@ -18,10 +18,7 @@ def pretrain(
     rng: np.random.Generator,
     params: TrainFusion,
 ) -> list[float]:
-    """Train the model's pretext task on `clips`, and return the mean loss of each of its epochs.
-
-    Without a pretext task nothing happens, and the list is empty.
-    """
+    """Train the model's pretext task, if any, on `clips`; return the mean loss of each epoch."""
     pretext = model.fusion.pretext()
     if pretext is None:
         return []

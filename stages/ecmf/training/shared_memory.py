@@ -1,7 +1,7 @@
-"""Share the features between worker processes: one copy in memory, however many trainings run.
+"""Share one copy of the features in memory between worker processes.
 
-The values go to an unnamed file, which every process maps: the system holds its pages once, copies
-them only on write, and frees them with the last process, even a killed one.
+The values are written to an unnamed file that every process maps: the system holds its pages once,
+copies them only on write, and frees them with the last process, even if it is killed.
 """
 
 import os
@@ -19,18 +19,18 @@ from ecmf.data.features import Source
 
 @dataclass(frozen=True)
 class SharedSource(Source):
-    """A source that is pickled as the path of its mapped values instead of the values."""
+    """A source that is pickled with the path of its mapped values instead of the values."""
 
     path: str
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle all but the values."""
+        """Pickle everything except the values."""
         return _map, (self.name, self.path, self.starts, self.provenance)
 
 
 @contextmanager
 def share_memory(sources: Sequence[Source], folder: Path) -> Iterator[list[Source]]:
-    """Yield the same sources, backed by unnamed files in `folder` that other processes can map."""
+    """Yield the sources, backed by unnamed files in `folder` that other processes can map."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
         mapped: list[Source] = []

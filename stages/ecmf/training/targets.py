@@ -25,19 +25,19 @@ class Targets:
     valence: NDArray[np.float32] | None = None
 
     def valence_or_nan(self) -> NDArray[np.float32]:
-        """Return the valence of each clip, (clips,); all NaN without any."""
+        """Return the valence of each clip, (clips,); NaN where unknown."""
         if self.valence is None:
             return np.full(len(self.weight), np.nan, "float32")
         return self.valence
 
     def valence_clips(self, clips: Indices) -> int:
-        """Count the clips among `clips` that are trained on and whose valence is known."""
+        """Count the clips of `clips` that are trained on and whose valence is known."""
         known = ~np.isnan(self.valence_or_nan()[clips])
         return int((known & (self.weight[clips] > 0)).sum())
 
 
 def read_targets(labels: Path, clips: Sequence[Clip], classes: Sequence[str]) -> Targets:
-    """Read label and weight of every clip, and the valence of the train and val splits alone."""
+    """Read label and weight of every clip, and the valence of only the train and val splits."""
     refined = read_labels(labels, [clip.clip_id for clip in clips], classes)
     return Targets(
         np.array([label.soft for label in refined], "float32"),

@@ -1,8 +1,8 @@
 """Fit one fusion model: one fold, one seed, one thread.
 
-The same seed gives the same weights on one machine, whatever else runs beside it. On a GPU this
-does not hold for models that use `gather` (egmf, emma, jmt, mult, qieemo, and semmim around one of
-them): its gradients are summed in any order there. aimdit was seen to differ too.
+The same seed gives the same weights on one machine, except on a GPU for models that use `gather`
+(egmf, emma, jmt, mult, qieemo, semmim with one of these): there its gradients are summed in any
+order. aimdit was also found to differ.
 """
 
 import copy
@@ -40,10 +40,9 @@ from ecmf.training.targets import Targets
 CLIPS_PER_PREDICTION = 512
 
 THREADS = 1
-"""Threads of one training on any machine: their number decides the last bits of a sum.
+"""Threads of one training on any machine: their number affects the last bits of a sum.
 
-As many trainings run in parallel as there are cores (`cross_validation`), one core each.
-"""
+Each core runs one training (`cross_validation`)."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class TrainState:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The model of the best epoch, or of the last without validation clips, and all epochs."""
+    """The model of the best epoch (without validation clips: of the last), and all epochs."""
 
     model: Model
     history: Sequence[Epoch]
@@ -71,7 +70,7 @@ class Fitted:
 class Prediction(NamedTuple):
     """Probabilities (clips, classes), source weights (clips, sources) and valence (clips,).
 
-    Weights and valence are None where the model does not predict them.
+    Weights and valence are None if the model does not predict them.
     """
 
     probabilities: NDArray[np.float32]
@@ -87,7 +86,7 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
     fold without validation clips is trained for all epochs.
 
     Raises:
-        ParamsError: no training or no validation clip of the fold has a weight, or the training
+        ParamsError: no training or validation clip of the fold has a weight, or the training
             diverged.
     """
     torch.set_num_threads(THREADS)
@@ -140,7 +139,7 @@ def setup(
     """Build the model of a fold and a seed, and select its clips and their weights.
 
     Raises:
-        ParamsError: no training or no validation clip of the fold has a weight.
+        ParamsError: no training or validation clip of the fold has a weight.
     """
     train = fold.train[targets.weight[fold.train] > 0]
     validation = fold.validation[targets.weight[fold.validation] > 0]
@@ -169,7 +168,7 @@ def compute_loss(
 ) -> Tensor:
     """Return the mean loss of a batch, weighted by `weight` (clips,): a scalar.
 
-    Modality dropout may hide `droppable` sources.
+    Only `droppable` sources are subject to modality dropout.
     """
     uniform = torch.full_like(target.class_probs, 1 / target.class_probs.shape[-1])
     target = target._replace(class_probs=target.class_probs.lerp(uniform, params.label_smoothing))

@@ -1,6 +1,6 @@
-"""Draw the batches of several runs side by side, each by its own random generator.
+"""Draw the batches of several runs in parallel, each with its own random generator.
 
-All runs have the same number of batches, but a batch may have one clip less than another run's.
+All runs have the same number of batches; the sizes of their batches differ by at most one clip.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,13 +19,13 @@ from ecmf.training.trainer import TrainState
 
 
 class VmapStep(NamedTuple):
-    """One batch of every run, padded to one size.
+    """One batch of every run, padded to a common size.
 
     Attributes:
-        clips: Positions of the clips, (runs, size), on the CPU, where the batch is cut.
+        clips: Positions of the clips, (runs, size), on the CPU.
         real: False for padding, (runs, size).
         fraction: Mixup fraction of each run, (runs,).
-        partner: Mixup partner of each clip, as a position in its own batch, (runs, size).
+        partner: Mixup partner of each clip, as a position in its batch, (runs, size).
     """
 
     clips: Indices
@@ -37,7 +37,7 @@ class VmapStep(NamedTuple):
 def draw_steps(
     states: Sequence[TrainState], dataset: Dataset, params: TrainFusion
 ) -> Iterator[VmapStep]:
-    """Draw one epoch of every run, in the order in which `fit` draws.
+    """Draw one epoch of every run, with the draws in the order of `fit`.
 
     Raises:
         ValueError: the runs have different numbers of batches.
@@ -64,7 +64,7 @@ def draw_steps(
 
 
 def pad_clips(clips: Sequence[Indices], device: torch.device) -> tuple[Indices, Tensor]:
-    """Pad lists of clips to one array (runs, longest), and return its mask of real entries."""
+    """Pad lists of clips to an array (runs, longest), and return it with its mask."""
     longest = max(map(len, clips))
     table = np.stack([np.pad(own, (0, longest - len(own))) for own in clips])
     real = np.arange(longest) < np.array([len(own) for own in clips])[:, None]

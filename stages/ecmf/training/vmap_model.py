@@ -1,7 +1,7 @@
 """Compute losses and predictions of several models of one shape at once, with torch.func.vmap.
 
-Every tensor has an additional first dimension: the runs. Batches of unequal length are padded with
-clips that have no source and weight 0.
+Every tensor has an additional first dimension, the runs. Batches are padded to equal length with
+clips without sources and of weight 0.
 """
 
 import copy
@@ -86,7 +86,7 @@ class VmapLoss:
 
 @contextmanager
 def _plain_attention() -> Iterator[None]:
-    """Compute attention by matrix products and a softmax: vmap does not support fused kernels."""
+    """Compute attention by matrix products and softmax; vmap does not support fused kernels."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -98,7 +98,7 @@ def _plain_attention() -> Iterator[None]:
 
 @torch.inference_mode()
 def predict_logits(module: Model, dataset: Dataset, clips: Indices, real: Tensor) -> Tensor:
-    """Return the logits of each run's own clips, (runs, clips, classes)."""
+    """Return the logits of each run's clips, (runs, clips, classes)."""
 
     def one_run(state: Tensors, rows: Tensors, masks: Tensors) -> Tensor:
         output: Output = functional_call(module, state, (Batch(rows, masks),))
@@ -111,7 +111,7 @@ def predict_logits(module: Model, dataset: Dataset, clips: Indices, real: Tensor
 
 
 def predict_classes(module: Model, dataset: Dataset, clips: Indices, real: Tensor) -> Indices:
-    """Return the predicted class of each run's own clips, (runs, clips)."""
+    """Return the predicted class of each run's clips, (runs, clips)."""
     size = max(1, CLIPS_PER_PREDICTION // len(clips))
     parts = [np.s_[:, first : first + size] for first in range(0, clips.shape[1], size)]
     classes = [
@@ -121,7 +121,7 @@ def predict_classes(module: Model, dataset: Dataset, clips: Indices, real: Tenso
 
 
 def _rows(dataset: Dataset, clips: Indices, real: Tensor) -> tuple[Tensors, Tensors]:
-    """Return rows (runs, clips, steps, dim) and masks of the clips; padding has no source."""
+    """Return rows (runs, clips, steps, dim) and masks of the clips; padding is masked."""
     batch = dataset.batch(torch.from_numpy(clips.ravel()))
     rows = {
         name: values.view(*clips.shape, *values.shape[1:]) for name, values in batch.rows.items()
@@ -133,7 +133,7 @@ def _rows(dataset: Dataset, clips: Indices, real: Tensor) -> tuple[Tensors, Tens
 
 
 def clip_gradients(module: nn.Module, max_norm: float) -> None:
-    """Clip each run's gradient norm to `max_norm`, as `clip_grad_norm_` does; 0 is no limit."""
+    """Clip each run's gradient norm to `max_norm` like `clip_grad_norm_`; 0 is no limit."""
     if not max_norm:
         return
     gradients = [each.grad for each in module.parameters() if each.grad is not None]

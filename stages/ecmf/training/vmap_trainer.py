@@ -1,16 +1,15 @@
 """Train several folds and seeds of one fusion model as one program, with torch.func.vmap.
 
-On a GPU a small model leaves most of the chip idle: many of them side by side are to cost little
-more than one. Each run has its own clips, weights, mixup, clipped gradients, averaged weights and
-early stopping; the learning rate schedule is shared, which is why only runs with the same number of
-batches are grouped.
+A small model leaves most of a GPU idle, so training many at once costs little more than one. Each
+run has its own clips, weights, mixup, gradient clipping, weight EMA and early stopping; the
+learning rate schedule is shared, so only runs with the same number of batches are grouped.
 
-A group does what `trainer.fit` does run by run, but not to the last bit: sums are taken in another
-order, and the runs of a group share one stream of dropout. The result of a run therefore depends on
-the other runs of its group, and a group is trained as a whole or not at all. A batch is padded to
-the longest clip of all its runs, which must not change an output. One difference remains: where no
-clip of a batch has a second step, the pooling has no gradient, and `fit` leaves its weights as they
-are; under vmap they decay if another run has longer clips.
+A group equals runs of `trainer.fit` except for the last bits: sums are taken in another order, and
+the runs share one random stream for dropout. A result therefore depends on the other runs of its
+group, and a group is always trained as a whole. A batch is padded to the longest clip of all its
+runs, which must not change an output. One difference remains: if no clip of a run's batch has a
+second step, the pooling has no gradient, and `fit` does not change its weights; with vmap they
+decay if another run has longer clips.
 """
 
 import copy
@@ -47,7 +46,7 @@ from ecmf.training.vmap_model import (
 )
 
 BYTES_PER_GROUP = 1 << 29
-"""Limit of the features of one step of all runs; their activations take about ten times that."""
+"""Limit of the features of one step of all runs; activations take about ten times as much."""
 
 TOLERANCE = 1e-3
 """Largest difference, absolute plus relative, of a model's logits with and without vmap."""
@@ -56,7 +55,7 @@ log = logging.getLogger(__name__)
 
 
 def enabled() -> bool:
-    """Return whether to train with vmap: `ECMF_VMAP` (0 or 1), by default on a GPU alone.
+    """Return whether to train with vmap: `ECMF_VMAP` (0 or 1), by default only on a GPU.
 
     Raises:
         UserError: `ECMF_VMAP` has another value.
@@ -65,22 +64,19 @@ def enabled() -> bool:
     if value not in ("", "0", "1"):
         raise UserError(
             f"ECMF_VMAP is {value!r}: set it to 1 to train folds and seeds together with vmap, to "
-            "0 to train them one at a time, or unset it to do what is faster on the device"
+            "0 to train them one at a time, or unset it for the faster on this device"
         )
     return value == "1" or (not value and device.requested() != "cpu")
 
 
 def max_group_size(sources: Sequence[Source], batch_size: int) -> int:
-    """Return how many runs fit into one group if every clip of a batch is the longest one."""
+    """Return how many runs fit into a group if every clip of a batch is as long as the longest."""
     numbers = sum(source.dim * int(np.diff(source.starts).max(initial=1)) for source in sources)
     return max(1, BYTES_PER_GROUP // (4 * numbers * batch_size))
 
 
 def group_runs(batches: Sequence[int], max_size: int) -> list[list[int]]:
-    """Group runs with the same number of `batches` (runs,), at most `max_size` to a group.
-
-    Returns the positions of the runs of each group.
-    """
+    """Group the positions of runs with the same number of `batches` (runs,), up to `max_size`."""
     groups: list[list[int]] = []
     for count in dict.fromkeys(batches):
         equal = [run for run, own in enumerate(batches) if own == count]
@@ -96,7 +92,7 @@ def fit_vmap(
     seeds: Sequence[int],
     params: TrainFusion,
 ) -> list[Fitted]:
-    """Train one model per pair of fold and seed, as `trainer.fit` does one.
+    """Train one model per pair of fold and seed, like `trainer.fit`.
 
     A model with a pretext task, or one that vmap does not support, is trained one run at a time.
     """
@@ -140,11 +136,11 @@ def fit_vmap(
             score = weighted_f1(truth[run], own) if len(own) else None
             if stopping[run].update(total / len(state.train), score):
                 best[run] = _state_of_run(evaluated, run)
-        if all(one.should_stop for one in stopping):
+        if all(each.should_stop for each in stopping):
             break
     for run, state in enumerate(states):
         state.model.load_state_dict(best.get(run) or _state_of_run(evaluated, run))
-    return [Fitted(state.model, one.history) for state, one in zip(states, stopping, strict=True)]
+    return [Fitted(state.model, s.history) for state, s in zip(states, stopping, strict=True)]
 
 
 def _state_of_run(module: Model, run: int) -> Mapping[str, Tensor]:
@@ -173,7 +169,7 @@ def _why_not_vmappable(
                 model.eval()(dataset.batch(torch.from_numpy(clips))).logits
                 for model, clips in zip(models, step.clips, strict=True)
             ]
-    except Exception as error:  # a fault of the model itself comes up again without vmap
+    except Exception as error:  # an error of the model itself occurs again without vmap
         if device.is_out_of_memory(error):
             raise
         return f"vmap failed ({type(error).__name__}: {str(error).partition(chr(10))[0]})"

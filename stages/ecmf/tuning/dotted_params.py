@@ -1,7 +1,7 @@
-"""Read and replace values of `train_fusion` by dotted keys, as sweeps and presets use them.
+"""Read and replace values of `train_fusion` by dotted keys.
 
-Parameters that select the clips, the sources or the model are excluded: the scores of trials that
-differ in them could not be compared.
+Parameters that select the clips, the sources or the model are excluded: scores of trials that
+differ in them would not be comparable.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ FIXED = ("model", "branches", "standardise", "folds", "outer_folds", "seeds")
 
 
 def current_values(params: TrainFusion) -> Values:
-    """Return every key that can be swept, with its current value, those of the model included."""
+    """Return the current values of all keys that can be swept, including the model's options."""
     options = registry.check_options("fusion", params.model, params.options.get(params.model, {}))
     fields = {name: value for name, value in params.model_dump().items() if name not in FIXED}
     fields |= {

@@ -1,9 +1,9 @@
 """Score parameters of `train_fusion` by the validation WAF of their trainings.
 
-The labels of the test clips are removed first (`hide_test_labels`); where a corpus has no test
-split, the first test fold becomes one. The score of a training is the validation WAF of its best
-epoch, which `train_fusion` would report too. The scores of each training are cached under the hash
-of all its inputs: a search that was killed draws the same trials again, and finds them trained.
+The labels of test clips are removed first (`hide_test_labels`); if a corpus has no test split, the
+first test fold is used. The score of a training is the validation WAF of its best epoch, as in
+`train_fusion`. Scores are cached under the hash of all inputs of the training: a resumed search
+draws the same trials again, and reads their scores.
 """
 
 import json
@@ -35,7 +35,7 @@ from ecmf.tuning.dotted_params import Values, with_values
 class Waf(NamedTuple):
     """WAF of one training, or the mean of several, on its validation fold and on the `val` split.
 
-    No training of the search uses the `val` split; `val_split` is None where there is none left.
+    No training of the search uses the `val` split. `val_split` is None if there is none.
     """
 
     validation: float
@@ -47,7 +47,7 @@ def hide_test_labels(
 ) -> tuple[list[Clip], Targets]:
     """Remove all labels of the test split or, without one, of the first test fold of `seed`.
 
-    That fold is then the test split, and the training split that of the first outer fold.
+    That fold becomes the test split; all other labelled clips become the training split.
     """
     is_test = np.array([clip.split == "test" for clip in clips])
     if not is_test.any():
@@ -65,7 +65,7 @@ def hide_test_labels(
 
 
 class Objective:
-    """Train and score parameters on clips, labels and features that all trials share."""
+    """Train and score parameters on the same clips, labels and features."""
 
     def __init__(
         self, paths: dict[str, Path], clips: Sequence[Clip], targets: Targets, params: TrainFusion
@@ -74,7 +74,7 @@ class Objective:
         if params.folds < 1:
             raise ParamsError(
                 f"train_fusion.folds is {params.folds}: a sweep needs validation folds; set 2 or "
-                "more, or 1 where the corpus has a validation split"
+                "more, or 1 if the corpus has a validation split"
             )
         self.clips, self.targets, self.params = clips, targets, params
         self.dataset = Dataset(read_sources(paths, clips, params), torch.device(device.requested()))
@@ -90,7 +90,7 @@ class Objective:
         )
 
     def folds(self, seed: int) -> list[Fold]:
-        """Return the folds of one seed; with a test split there is one outer fold."""
+        """Return the folds of one seed."""
         params = self.params
         return make_folds(self.clips, params.folds, params.outer_folds, seed)
 
@@ -134,7 +134,7 @@ def compare_on_fresh_seeds(
 ) -> tuple[list[Waf], list[Waf]]:
     """Train the unchanged parameters, and those with `values`, on the same fresh seeds.
 
-    The folds of each seed are new, and the same for both, so that the scores are paired.
+    Both are trained on the same folds of each seed, so that the scores are paired.
     """
     both = (objective.params, with_values(objective.params, values))
     scores: tuple[list[Waf], list[Waf]] = ([], [])

@@ -29,7 +29,7 @@ Scores = NDArray[np.float64]
 
 
 def write_trials(trials: Sequence[Trial], path: Path) -> None:
-    """Write one row per trial; an invalid one has no score."""
+    """Write one row per trial; an invalid trial has no score."""
     rows = [["trial", "state", "folds", "validation_waf", *trials[0].values, "reason"]]
     for trial in trials:
         score = f"{trial.score:.6f}" if trial.by_fold else ""
@@ -40,7 +40,7 @@ def write_trials(trials: Sequence[Trial], path: Path) -> None:
 
 
 def draw_trials(trials: Sequence[Trial], space: Space, path: Path) -> None:
-    """Plot the score by trial with the best so far, and the score by each parameter's value."""
+    """Plot the score and the best score so far by trial, and the score by each parameter."""
     scored = [trial for trial in trials if trial.by_fold]
     plot_rows = -(-len(space) // COLUMNS)
     figure = Figure(figsize=(3 * COLUMNS, 2.6 * (plot_rows + 1)), layout="constrained")
@@ -69,7 +69,7 @@ def draw_trials(trials: Sequence[Trial], space: Space, path: Path) -> None:
 
 
 def comparison_table(unchanged: Sequence[Waf], swept: Sequence[Waf], seeds: Sequence[int]) -> str:
-    """Format the scores of both and their paired difference, of the `val` split too if it is left.
+    """Format the scores of both and their paired difference on the folds and, if any, `val` split.
 
     The intervals are Student's over the seeds: the variance of folds and weights, not of clips.
     """

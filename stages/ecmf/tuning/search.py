@@ -1,7 +1,7 @@
 """Search a space of training parameters with TPE, scored by the mean over the validation folds.
 
-The same seed draws the same trials, whatever is cached: a search that was killed ends as it would
-have ended, and one of more trials continues one of fewer.
+The same seed draws the same trials: a resumed search ends with the same result, and a longer search
+continues a shorter one.
 """
 
 import logging
@@ -37,7 +37,7 @@ class Trial:
 
     @property
     def score(self) -> float:
-        """Return the mean over its folds."""
+        """The mean over its folds."""
         return fmean(self.by_fold)
 
 
@@ -71,12 +71,12 @@ def search(objective: Objective, space: Space, trials: int, seed: int) -> list[T
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial:
-    """Return the best of the trials that were trained on all folds, the first of equals."""
+    """Return the best trial trained on all folds, the first of equals."""
     complete = [trial for trial in trials if trial.state == "complete"]
     if not complete:
         raise ParamsError(
             f"none of the {len(trials)} trials could be trained: {trials[0].reason}. Search other "
-            "values, or more of those that must agree"
+            "values, or vary fewer keys that constrain each other"
         )
     return max(complete, key=lambda trial: (trial.score, -trial.number))
 
@@ -97,7 +97,7 @@ def _run_trial(objective: Objective, study: optuna.Study, space: Space, seed: in
     folds = objective.folds(seed)
     for fold in folds:
         by_fold.append(objective.train(params, fold, seed).validation)
-        # The pruner compares the best report of a trial: a first, easy fold is not reported alone.
+        # The pruner compares the best report of a trial, so an easy first fold is not reported.
         if FOLDS_BEFORE_PRUNING <= len(by_fold) < len(folds):
             drawn.report(fmean(by_fold), len(by_fold))
             if drawn.should_prune():

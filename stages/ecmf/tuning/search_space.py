@@ -2,9 +2,9 @@
 
     learning_rate=log:1e-4:1e-2       log-uniform
     modality_dropout=0:0.5            uniform
-    options.ecmf.width=64,128,256     one of these
+    options.ecmf.width=64,128,256     uniform over these values
 
-Integers are drawn where the parameter is an integer.
+Values of an integer parameter are integers.
 """
 
 import math
@@ -39,14 +39,14 @@ MODEL_DEFAULTS = {"width": "32,64,128,256", "dropout": "0.1:0.6"}
 WORDS: Values = {"true": True, "false": False, "null": None}
 LOG = "log:"
 DIGITS = 3
-"""Significant digits of a drawn number; more would suggest a precision that there is not."""
+"""Significant digits of a drawn number; more would suggest a false precision."""
 
 
 def read_space(arguments: Sequence[str], params: TrainFusion, written: Mapping[str, Any]) -> Space:
-    """Parse every `KEY=RANGE`; without any, return the defaults for the chosen model.
+    """Parse every `KEY=RANGE`; without any, return the defaults for the model.
 
-    `written` is the section `train_fusion` of params.yaml: the preset that a sweep writes can only
-    change keys that are there.
+    `written` is the section `train_fusion` of params.yaml: the preset written by a sweep can change
+    only its keys.
 
     Raises:
         ParamsError: a key is unknown, fixed or not in the file, or a range is not valid.
@@ -67,7 +67,7 @@ def read_space(arguments: Sequence[str], params: TrainFusion, written: Mapping[s
                 f"--space {argument!r}: write KEY=RANGE, e.g. learning_rate=log:1e-4:1e-2"
             )
         if key in space:
-            raise ParamsError(f"--space {key} is given twice: keep one")
+            raise ParamsError(f"--space {key} appears twice: keep one")
         _check_key(key, params, current)
         if not _is_written(key, written, current):
             raise ParamsError(
@@ -80,7 +80,7 @@ def read_space(arguments: Sequence[str], params: TrainFusion, written: Mapping[s
 
 
 def round_values(drawn: Mapping[str, Value], space: Space) -> Values:
-    """Round numbers drawn from a range to `DIGITS` significant digits; choices stay as given."""
+    """Round numbers drawn from a range to `DIGITS` significant digits, but not choices."""
     return {
         key: float(f"{value:.{DIGITS}g}")
         if isinstance(value, float) and isinstance(space[key], FloatDistribution)
@@ -126,7 +126,7 @@ def _distribution(key: str, text: str, current: Value) -> BaseDistribution:
         choices = [_value(word.strip(), current) for word in text.split(",")]
         if len(set(choices)) < max(2, len(choices)):
             raise ParamsError(
-                f"--space {key}={text}: give a range, low:high, or two or more different values"
+                f"--space {key}={text}: write a range, low:high, or two or more different values"
             )
         return CategoricalDistribution(choices)
     low, _, high = text.removeprefix(LOG).partition(":")
@@ -141,20 +141,20 @@ def _distribution(key: str, text: str, current: Value) -> BaseDistribution:
         return FloatDistribution(float(low), float(high), log=text.startswith(LOG))
     except ValueError as error:
         raise ParamsError(
-            f"--space {key}={text}: {error}. Write low:high or log:low:high, as the value has "
-            f"{current} now"
+            f"--space {key}={text}: {error}. Write low:high or log:low:high; the current value is "
+            f"{current}"
         ) from error
 
 
 def _is_integer(low: str, high: str, current: Value) -> bool:
-    """Return whether a range is of integers: as the current value is, else as it is written."""
+    """Return whether a range is of integers, by the current value, or else by its spelling."""
     if current is None:
         return low.isdigit() and high.isdigit()
     return isinstance(current, int)
 
 
 def _value(word: str, current: Value) -> Value:
-    """Parse one value, as the type of the current one if possible."""
+    """Parse one value, with the type of the current value if possible."""
     if word in WORDS:
         return WORDS[word]
     for kind in (float,) if isinstance(current, float) else (int, float):
@@ -166,7 +166,7 @@ def _value(word: str, current: Value) -> Value:
 
 
 def _check_bounds(key: str, distribution: BaseDistribution, params: TrainFusion) -> None:
-    """Check that the bounds are valid by themselves; combinations are checked trial by trial."""
+    """Check that each bound is valid; combinations are checked in each trial."""
     if isinstance(distribution, CategoricalDistribution):
         bounds: Sequence[Any] = distribution.choices
     elif isinstance(distribution, (IntDistribution, FloatDistribution)):
@@ -176,6 +176,6 @@ def _check_bounds(key: str, distribution: BaseDistribution, params: TrainFusion)
             with_values(params, {key: value})
         except ParamsError as error:
             cause = error.__cause__
-            # A combination of fields that is not valid has no location.
+            # An invalid combination of fields has no location.
             if not isinstance(cause, ValidationError) or any(e["loc"] for e in cause.errors()):
                 raise ParamsError(f"--space {key}: {error}") from error
