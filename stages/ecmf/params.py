@@ -128,7 +128,7 @@ class MakeSample(Section):
     val_actors: int = Field(4, ge=1, le=500, description="Actors of the validation split.")
     test_actors: int = Field(4, ge=1, le=500, description="Actors of the test split.")
     unlabelled_actors: int = Field(8, ge=0, le=500, description="Actors of the unlabelled split.")
-    clips_per_actor: int = Field(15, ge=1, le=1000, description="Best a multiple of 3 (balanced).")
+    clips_per_actor: int = Field(15, ge=1, le=1000, description="A multiple of 3 is balanced.")
     clips_per_unlabelled_actor: int = Field(6, ge=1, le=1000, description="Clips per such actor.")
     label_noise: Fraction = Field(0.20, description="Fraction of wrong training labels.")
     annotator_errors: tuple[Fraction, ...] = Field((0.15, 0.25, 0.35), description="Error rates.")
@@ -173,7 +173,7 @@ class CropFaces(Section):
     options: Options = Field(default_factory=dict, description="Options per detector.")
     margin: float = Field(0.2, ge=0, description="Margin on each side, as a fraction of the box.")
     crop_pixels: int = Field(112, ge=8, description="Side of the square crop in pixels.")
-    minimum_confidence: float | None = Field(None, description="null is the detector's default.")
+    minimum_confidence: float | None = Field(None, description="Of a face; null: its default.")
     jpeg_quality: JpegQuality = 95
     error_budget: ErrorBudget = 0.01
 
@@ -241,7 +241,7 @@ class PseudoLabels(Section):
 
     rounds: int = Field(0, ge=0, description="Rounds of self-training; 0 adds no clip.")
     threshold: Fraction = Field(0.8, description="Minimum probability of an added clip's class.")
-    thresholds: dict[str, Fraction] = Field(default_factory=dict, description="Same, per class.")
+    thresholds: dict[str, Fraction] = Field(default_factory=dict, description="Threshold by class.")
     class_prior: Literal["none", "training"] = Field(
         "training", description="`training` first rescales probabilities to its class shares."
     )
@@ -276,7 +276,7 @@ class RefineLabels(Section):
     folds: int = Field(5, ge=2, description="Folds, by group, of the out-of-fold models.")
     seed: int = Field(0, description="Seed of the out-of-fold models and their folds.")
     fusion: Annotated[str, plugin_of("fusion")] = Field("ecmf", description="Fusion that votes.")
-    tables: dict[TableName, Table] = Field(default_factory=dict, description="External votes.")
+    tables: dict[TableName, Table] = Field(default_factory=dict, description="Csv files by name.")
     trusted: Table | None = Field(None, description="Csv file of training clips' certain labels.")
     pseudo_labels: PseudoLabels = Field(default_factory=lambda: PseudoLabels.model_validate({}))
 
@@ -392,9 +392,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _view_context_has_lines(self) -> Self:
-        readers = [
-            key for key, choice in self.encode_text.encoders.items() if choice.view == "context"
-        ]
+        readers = [key for key, e in self.encode_text.encoders.items() if e.view == "context"]
         if readers and not self.enrich_text.context_lines:
             raise ValueError(
                 f"encode_text.encoders.{readers[0]} has view 'context', but "

@@ -1,6 +1,6 @@
 """Hash the code that determines a result: a module, and every module of this project it imports.
 
-Comments, docstrings and formatting are ignored. The hash is part of the key of every cache: of
+Comments, docstrings, descriptions of options and formatting are ignored. The hash is part of the key of every cache: of
 results per clip, of trainings and of trials.
 """
 
@@ -88,9 +88,11 @@ def _loads_by_name(file: Path) -> bool:
 
 
 def _syntax_tree(file: Path) -> str:
-    """Dump the syntax tree of a file without its docstrings."""
+    """Dump the syntax tree of a file without its docstrings and descriptions."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            node.keywords = [word for word in node.keywords if word.arg != "description"]
         body = getattr(node, "body", None)
         if isinstance(body, list):  # not of a lambda
             node.body = [line for line in body if not _is_docstring(line)]  # type: ignore[attr-defined]

@@ -64,7 +64,7 @@ def enabled() -> bool:
     if value not in ("", "0", "1"):
         raise UserError(
             f"ECMF_VMAP is {value!r}: set it to 1 to train folds and seeds together with vmap, to "
-            "0 to train them one at a time, or unset it for the faster on this device"
+            "0 to train them one at a time, or unset it for the faster choice on the device"
         )
     return value == "1" or (not value and device.requested() != "cpu")
 
