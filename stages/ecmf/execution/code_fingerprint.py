@@ -1,7 +1,7 @@
 """Hash the code that determines a result: a module, and every module of this project it imports.
 
-Comments, docstrings, descriptions of options and formatting are ignored. The hash is part of the key of every cache: of
-results per clip, of trainings and of trials.
+Comments, docstrings, descriptions of options and formatting are ignored. The hash is part of the
+key of every cache: of results per clip, of trainings and of trials.
 """
 
 import ast
