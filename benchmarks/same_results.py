@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Run:
-    """All that decides the results of a run, besides the environment."""
+    """A commit, a corpus and changed parameters: they and the environment decide the results."""
 
     commit: str
     corpus: str

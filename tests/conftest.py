@@ -13,7 +13,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 os.environ["PYTHONPATH"] = str(ROOT / "stages")  # for programs that tests start
 
-LONGEST_FIRST = ("pipeline/test_pipeline_run.py",)
+LONGEST_FIRST = (
+    "pipeline/test_pipeline_run.py",
+    "fusion/test_fusion.py",
+    "training/test_vmap_trainer.py",
+    "evaluation/test_ensembling.py",
+    "tuning/test_sweep.py",
+)
 """Files that take minutes: started last, one of them would run alone at the end."""
 
 

@@ -307,7 +307,7 @@ def index_by_hand(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def untracked() -> list[str]:
-    """What `git add --all` would take."""
+    """List the files that `git add --all` would take."""
     command = ["git", "ls-files", "--others", "--exclude-standard"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
 

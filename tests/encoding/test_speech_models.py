@@ -282,7 +282,7 @@ def test_clips_of_nearly_the_same_length_share_a_batch(encoder: Make, name: str)
 
 @pytest.mark.parametrize("name", PADDED)
 def test_every_chunk_of_a_batch_with_a_mask_is_padded(encoder: Make, name: str) -> None:
-    """Where nothing is masked transformers drops the mask, and the last bits are others."""
+    """Without masked steps transformers drops the mask, which changes the last bits."""
     network, sound = encoder(name), voice(33_000)
     for steps in range(5, 103):
         (chunk,) = network.split(Audio("a", sound[: 320 * steps + 90]))

@@ -30,6 +30,7 @@ def frames(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_node_halfway_gives_the_bytes_of_one_machine(
     frames, tmp_path, monkeypatch
 ):

@@ -20,6 +20,8 @@ from ecmf.training.targets import Targets
 from ecmf.training.trainer import fit, predict
 
 MODELS = registry.names("fusion")
+SLOW = ("aimdit", "dualkanba", "jmt", "mult")
+"""Models whose 200 steps take ten times those of the others."""
 DEVICE = torch.device(device.torch_device())
 """ECMF_DEVICE=cuda runs all of these tests on a GPU."""
 
@@ -206,7 +208,10 @@ def with_dropout(name, rate):
     return {"dropout": rate} if "dropout" in fields else {}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in MODELS],
+)
 def test_a_model_can_overfit_sixteen_clips(name, dataset):
     model = build(name, with_dropout(name, 0.0), dataset.shapes, CLASSES, seed=1).to(DEVICE)
     torch.manual_seed(0)

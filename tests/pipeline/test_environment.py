@@ -1,4 +1,4 @@
-"""What is installed is what the project says, and nothing overwrites anything else."""
+"""The installed packages are those of the lock files, and none overwrites another."""
 
 import importlib.metadata
 import shutil

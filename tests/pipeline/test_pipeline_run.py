@@ -164,6 +164,7 @@ def test_one_encoder_less_is_no_longer_read(clean):
     assert not any(source["name"].startswith("frame/") for source in card["sources"])
 
 
+@pytest.mark.slow
 def test_a_changed_encoder_file_reruns_that_encoder_and_what_follows(clean):
     file = clean.folder / "stages/ecmf/encoders/image/motion.py"
     doubled = (
@@ -178,6 +179,7 @@ def test_a_changed_encoder_file_reruns_that_encoder_and_what_follows(clean):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_another_corpus_runs_through_every_stage(clean):
     """Voices alone: no video, so no frame and no face, and no test split."""
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""What the README tells people to type exists, and its example works."""
+"""The commands of the README exist, and its example works."""
 
 import re
 from pathlib import Path
