@@ -36,6 +36,7 @@ def stage(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_jobs_of_an_array_fill_the_cache_and_the_last_call_puts_together(stage):
     call = ("librosa", "audio.h5", "out.h5")
     for number, count in ((1, 2), (2, 3)):

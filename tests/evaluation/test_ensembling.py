@@ -191,6 +191,7 @@ def test_the_weights_and_class_factors_of_every_outer_fold_are_reported(joined):
     assert "test WAF of each member alone: ecmf" in scores.table(report)
 
 
+@pytest.mark.slow
 def test_fitted_weights_give_the_same_files_whatever_the_number_of_workers(
     joined, tmp_path, monkeypatch
 ):

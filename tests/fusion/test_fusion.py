@@ -20,8 +20,8 @@ from ecmf.training.targets import Targets
 from ecmf.training.trainer import fit, predict
 
 MODELS = registry.names("fusion")
-SLOW = ("aimdit", "dualkanba", "jmt", "mult")
-"""Models whose 200 steps take ten times those of the others."""
+SLOW = ("aimdit", "cfn_sr", "dualkanba", "egmf", "jmt", "mdat", "mult")
+"""Models whose 200 steps take several times those of the others."""
 DEVICE = torch.device(device.torch_device())
 """ECMF_DEVICE=cuda runs all of these tests on a GPU."""
 

@@ -27,6 +27,8 @@ from ecmf.training.targets import Targets
 from ecmf.training.trainer import fit, predict
 
 MODELS = registry.names("fusion")
+SLOW = ("aimdit", "dualkanba", "jmt", "mult")
+"""Models whose steps take several times those of the others."""
 WHERE = torch.device(device.torch_device())
 """With ECMF_DEVICE=cuda, all tests of this file run on a GPU."""
 
@@ -174,7 +176,10 @@ def test_every_parameter_has_the_same_effect_under_vmap(change, data, caplog):
 
 
 @exact
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in MODELS],
+)
 def test_half_precision_has_the_same_effect_under_vmap_but_for_rounding(
     model, data_of_all_branches, caplog
 ):
