@@ -281,7 +281,7 @@ def test_another_set_of_sources_is_refused_by_name(trained):
 
 def test_speakers_must_be_known_to_standardise_by_them(tmp_path):
     corpus = make_corpus(tmp_path, change=lambda clip: type(clip)(**{**vars(clip), "speaker": ""}))
-    with pytest.raises(ParamsError, match="91 clips have no speaker, e.g. 's0_0'"):
+    with pytest.raises(ParamsError, match=r"91 clips have no speaker, e\.g\. 's0_0'"):
         train(corpus, tmp_path, PARAMS.model_copy(update={"standardise": "speaker"}))
 
 
