@@ -131,7 +131,6 @@ def test_another_fusion_trains_and_scores_only_and_the_difference_is_shown(clean
     assert re.search(r"evaluation\.json\s+test\.waf\s+[\d.]+\s+[\d.]+", difference)
 
 
-@pytest.mark.slow
 def test_one_encoder_more_encodes_only_that_one(clean):
     new = "+encode_audio.encoders.windows={encoder: librosa, window_seconds: 1.0, hop_seconds: 0.5}"
     output = clean.dvc("exp", "run", "-S", new)
@@ -165,7 +164,6 @@ def test_one_encoder_less_is_no_longer_read(clean):
     assert not any(source["name"].startswith("frame/") for source in card["sources"])
 
 
-@pytest.mark.slow
 def test_a_changed_encoder_file_reruns_that_encoder_and_what_follows(clean):
     file = clean.folder / "stages/ecmf/encoders/image/motion.py"
     doubled = (
