@@ -1,6 +1,8 @@
 import click
 import pytest
+from click.testing import CliRunner
 
+from ecmf.cli.command import INTERRUPTED, Command
 from ecmf.cli.main import COMMANDS, main
 
 
@@ -8,3 +10,11 @@ from ecmf.cli.main import COMMANDS, main
 def test_the_help_of_every_subcommand_shows_its_example_unwrapped(name):
     command = main.get_command(click.Context(main), name)
     assert "\n\n  Example:\n    " in command.get_help(click.Context(command, info_name=name))
+
+
+def test_ctrl_c_ends_a_command_with_the_exit_code_of_an_interrupted_program():
+    def interrupted():
+        raise KeyboardInterrupt
+
+    command = Command("sweep", callback=interrupted)
+    assert CliRunner().invoke(command).exit_code == INTERRUPTED

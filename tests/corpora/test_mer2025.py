@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from command import run_ecmf
 from filming import film, number_of, tone
 
 from decode_video import decode_video
@@ -298,12 +299,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def index_by_hand(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ecmf", "index", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_ecmf("index", *arguments)
 
 
 def untracked() -> list[str]:

@@ -3,10 +3,10 @@
 import hashlib
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command import run_ecmf
 
 from ecmf.data.corpus_index import collect_clips
 from ecmf.data.manifest import Clip, read_manifest, write_manifest
@@ -152,12 +152,7 @@ def test_an_unknown_corpus_gets_a_suggestion(project: Path) -> None:
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ecmf", "index", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_ecmf("index", *arguments)
 
 
 def test_the_command_writes_the_manifest_and_prints_a_summary(folder: Path) -> None:

@@ -1,11 +1,10 @@
 """Submission files of MER2025, and the errors for which they would be refused."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from command import run_ecmf
 from corpus import CLASSES, make_corpus
 from tables import read_table
 from trainings import PARAMS, evaluate, train
@@ -182,10 +181,7 @@ def test_errors_for_missing_files_name_the_command_that_creates_them(predicted, 
 
 
 def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "ecmf", "submit", *arguments],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return run_ecmf("submit", *arguments)
 
 
 def test_the_command_writes_and_checks(predicted, tmp_path):

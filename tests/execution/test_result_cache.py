@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import run_ecmf
 
 from ecmf.errors import UserError
 from ecmf.execution import result_cache
@@ -317,12 +318,7 @@ def test_the_metadata_of_a_pack_is_plain_json():
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "ecmf", "cache", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_ecmf("cache", *arguments)
 
 
 def test_the_command_lists_verifies_and_prunes():

@@ -7,13 +7,12 @@ import json
 import logging
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import run_ecmf
 from injections import INJECTIONS
 from llm_double import (
     CLASSES,
@@ -142,12 +141,9 @@ def test_the_cache_lists_and_verifies_conversations(server: FakeServer) -> None:
     enrich(MANY)
 
     def command(name: str) -> str:
-        return subprocess.run(
-            [sys.executable, "-m", "ecmf", "cache", name],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        done = run_ecmf("cache", name)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     assert "40 clips" in command("list")
     assert 'days ago  openai {"longest_answer": 512, "model": "fake", "seed": 0}' in command("list")

@@ -6,6 +6,9 @@ import click
 
 from ecmf.errors import UserError
 
+INTERRUPTED = 130
+"""Exit code of a program ended by Ctrl-C."""
+
 
 class Command(click.Command):
     """A subcommand that returns text; a UserError is one line on stderr and exit code 1."""
@@ -17,6 +20,8 @@ class Command(click.Command):
         except UserError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(1)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
         if text is not None:
             click.echo(text)
         return None

@@ -7,12 +7,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ecmf.cli.command import INTERRUPTED
 from ecmf.errors import UserError
 from ecmf.execution.shard import Shard
 from ecmf.params import Params, load_params
-
-INTERRUPTED = 130
-"""Exit code of a program ended by Ctrl-C."""
 
 
 def main(stage: Callable[..., None]) -> None:

@@ -7,7 +7,6 @@ test split, the first outer fold is held out in its place. The other outer folds
 evaluation then contain clips of the search, a small bias that `ecmf index --hold-out` avoids.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,5 +116,4 @@ def command(space: Sequence[str], trials: int, seed: int, fresh: int, preset: Pa
       ecmf sweep --space learning_rate=log:1e-4:1e-2 --trials 40
       dvc exp run $(ecmf preset swept)
     """  # noqa: D301
-    logging.getLogger().setLevel(logging.INFO)
     return sweep_fusion(list(space), trials, seed, fresh, preset)
