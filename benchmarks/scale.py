@@ -27,13 +27,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 
 import soundfile
 
-from crop_faces import build_recipe as cropping_recipe
 from crop_faces import crop_faces
-from decode_video import build_recipe as decoding_recipe
 from decode_video import decode_video
+from ecmf.cropping.crop_recipe import build_recipe as cropping_recipe
 from ecmf.data.enriched_text import EnrichedText, write_texts
 from ecmf.data.manifest import Clip, write_manifest
 from ecmf.decoding.clip_decoder import content_key
+from ecmf.decoding.decode_recipe import build_recipe as decoding_recipe
 from ecmf.encoding.store_encoder import (
     AUDIO,
     IMAGES,
@@ -129,7 +129,7 @@ def add_a_clip(folder: Path, count: int) -> None:
     frames, audio, faces = (folder / f"{name}.h5" for name in ("frames", "audio", "faces"))
     with measure("decode_video"):
         decode_video(folder / "manifest.csv", frames, audio, DecodeVideo())
-    fill(cropping_recipe(CropFaces())[0], digests(frames)[:-1], cropped)
+    fill(cropping_recipe(CropFaces(), Path("faces.h5"))[0], digests(frames)[:-1], cropped)
     with measure("crop_faces"):
         crop_faces(frames, faces, CropFaces())
     for name, configured, store in (

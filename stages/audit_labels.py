@@ -1,6 +1,5 @@
 """Report how the labels were refined, as numbers and as a page of the most uncertain clips."""
 
-import json
 from pathlib import Path
 
 from ecmf.cli import stage
@@ -10,7 +9,7 @@ from ecmf.params import AuditLabels
 from ecmf.refinement.audit_metrics import audit
 from ecmf.refinement.audit_page import most_uncertain_clips, render_page
 from ecmf.refinement.vote_table import read_votes
-from ecmf.storage.files import write_text
+from ecmf.storage.files import write_json, write_text
 from ecmf.storage.store import Store
 
 
@@ -29,7 +28,7 @@ def audit_labels(
     classes = classes_of(manifest, clips)
     refined = read_labels(labels, [clip.clip_id for clip in clips], classes)
     table = read_votes(votes, sources_json)
-    write_text(report, json.dumps(audit(refined, table, classes), indent=1) + "\n")
+    write_json(report, audit(refined, table, classes), indent=1)
     uncertain = most_uncertain_clips(clips, refined, table.clip_ids, table.sources, params.clips)
     with Store(frames) as store:
         write_text(page, render_page(uncertain, classes, store, params.frames))

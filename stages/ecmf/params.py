@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -50,6 +50,19 @@ def _file_name(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
         raise ValueError(f"{name!r} becomes a file name: use lower-case letters, digits and _")
     return name
+
+
+class PluginSection(Section):
+    """A section that chooses a plugin, and holds `options` by the name of the plugin."""
+
+    plugin_key: ClassVar[str]
+    """Key of the chosen plugin's name."""
+
+    @property
+    def chosen_options(self) -> Mapping[str, Any]:
+        """Options written for the chosen plugin; all others have their defaults."""
+        options: Options = getattr(self, "options")  # noqa: B009 (declared in the subclasses)
+        return options.get(getattr(self, self.plugin_key), {})
 
 
 SourceName = Annotated[str, AfterValidator(_file_name)]
@@ -154,8 +167,10 @@ class MakeSample(Section):
         return self
 
 
-class DecodeVideo(Section):
+class DecodeVideo(PluginSection):
     """Parameters of decoding a file into frames and a waveform."""
+
+    plugin_key = "decoder"
 
     decoder: Annotated[str, plugin_of("decoders")] = Field("decord", description="Video decoder.")
     options: Options = Field(default_factory=dict, description="Options per decoder.")
@@ -166,8 +181,10 @@ class DecodeVideo(Section):
     error_budget: ErrorBudget = 0.01
 
 
-class CropFaces(Section):
+class CropFaces(PluginSection):
     """Parameters of detecting and cropping the face of a frame."""
+
+    plugin_key = "detector"
 
     detector: Annotated[str, plugin_of("detectors")] = Field("dlib_hog", description="Detector.")
     options: Options = Field(default_factory=dict, description="Options per detector.")
@@ -206,8 +223,10 @@ class EncodeText(Section):
     error_budget: ErrorBudget = 0.01
 
 
-class EnrichText(Section):
+class EnrichText(PluginSection):
     """Parameters of adding emotional cues to a transcript."""
+
+    plugin_key = "provider"
 
     provider: Annotated[str, plugin_of("llms")] = Field("lexicon", description="Provider.")
     options: Options = Field(default_factory=dict, description="Options per provider.")
@@ -264,8 +283,10 @@ removes the clip from training.
 """
 
 
-class RefineLabels(Section):
+class RefineLabels(PluginSection):
     """Parameters of refining the labels of the training split."""
+
+    plugin_key = "refiner"
 
     refiner: Annotated[str, plugin_of("refiners")] = Field("vote", description="Voting rule.")
     options: Options = Field(default_factory=dict, description="Options per refiner.")
@@ -285,9 +306,12 @@ Branch = Literal["frame", "face", "audio", "text"]
 BRANCHES: tuple[Branch, ...] = ("frame", "face", "audio", "text")
 
 
-class TrainFusion(Section):
+class TrainFusion(PluginSection):
     """The fusion model, and its training."""
 
+    plugin_key = "model"
+
+    task: Annotated[str, plugin_of("tasks")] = Field("single_label", description="Task.")
     model: Annotated[str, plugin_of("fusion")] = Field("ecmf", description="Fusion model.")
     ensemble: tuple[Annotated[str, plugin_of("fusion")], ...] = Field(
         (), description="Further models of an ensemble, trained on the same folds and seeds."
@@ -326,8 +350,9 @@ class TrainFusion(Section):
         return self.model, *self.ensemble
 
     def of_member(self, name: str) -> Self:
-        """Return the parameters of one model, independent of the rest of the ensemble."""
-        return self.model_copy(update={"model": name, "ensemble": ()})
+        """Return the parameters of one model, without those of any other model."""
+        options = {name: self.options[name]} if name in self.options else {}
+        return self.model_copy(update={"model": name, "ensemble": (), "options": options})
 
     @model_validator(mode="after")
     def _no_model_twice(self) -> Self:

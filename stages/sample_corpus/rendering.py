@@ -1,13 +1,16 @@
-"""Render the planned clips of one actor, the unit of work of a process."""
+"""Render the planned clips; those of one actor are the unit of work of a process."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
+from ecmf.execution import process_pool
 from ecmf.params import MakeSample, VoiceName
 from sample_corpus.actors import sample_voice
 from sample_corpus.animation import animate, mouth_opening
@@ -29,6 +32,22 @@ class RenderJob:
     voice: VoiceName
     folder: Path
     params: MakeSample
+
+
+def render_clips(
+    clips: Sequence[PlannedClip], voice: VoiceName, folder: Path, params: MakeSample
+) -> None:
+    """Render all clips into `folder`, actor by actor in parallel processes."""
+    jobs = [
+        RenderJob(tuple(of_actor), voice, folder, params)
+        for _, of_actor in groupby(clips, key=lambda clip: clip.actor)
+    ]
+    with tqdm(total=len(clips), desc="make_sample", unit="clip", disable=None) as progress:
+        results = process_pool.run(render_actor, jobs, workers=process_pool.worker_count())
+        for job, result in zip(jobs, results, strict=True):
+            if isinstance(result, process_pool.Failure):
+                raise RuntimeError(f"cannot render {job.clips[0].speaker}: {result.reason}")
+            progress.update(result)
 
 
 def render_actor(job: RenderJob) -> int:

@@ -18,6 +18,7 @@ from ecmf import registry
 from ecmf.data.enriched_text import EnrichedText, Utterance, compose, read_texts, write_texts
 from ecmf.data.manifest import Clip, write_manifest
 from ecmf.enrichment.base import EnrichmentInput
+from ecmf.enrichment.dialogue_context import preceding_utterances
 from ecmf.enrichment.nonverbal_cues import (
     describe_face,
     describe_voice,
@@ -30,7 +31,7 @@ from ecmf.params import EnrichText
 from ecmf.storage import files
 from ecmf.storage.store import Layout, Rows, no_rows
 from ecmf.storage.store_writer import StoreWriter
-from enrich_text import enrich_text, preceding_utterances
+from enrich_text import enrich_text
 
 STAGES = Path(__file__).parents[2] / "stages"
 PROVIDERS = registry.names("llms")

@@ -49,8 +49,8 @@ class FaceCropper:
     @property
     def detector(self) -> Detector:
         """The detector, one per process."""
-        options = self.params.options.get(self.params.detector, {})
-        return _detector(self.params.detector, json.dumps(options, sort_keys=True))
+        options = json.dumps(self.params.chosen_options, sort_keys=True)
+        return _detector(self.params.detector, options)
 
     @property
     def minimum_confidence(self) -> float:

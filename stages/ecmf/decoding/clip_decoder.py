@@ -24,11 +24,12 @@ from ecmf.decoding.base import Decoder
 from ecmf.decoding.demuxer import MediaFile, open_media
 from ecmf.decoding.waveform import RESAMPLER_QUALITY
 from ecmf.errors import ClipError
+from ecmf.execution.result_writer import join_reasons
 from ecmf.media import SAMPLE_RATE, Seconds
 from ecmf.params import DecodeVideo
 from ecmf.storage import files
 from ecmf.storage.jpeg import encode_jpeg
-from ecmf.storage.store import Layout, Rows, State, no_rows
+from ecmf.storage.store import Layout, Rows, no_rows
 
 FRAMES = Layout(jpeg=True)
 AUDIO = Layout(dtype="int16", rate=SAMPLE_RATE)
@@ -52,12 +53,12 @@ class DecodedClip(NamedTuple):
     @property
     def failure(self) -> str:
         """Reason why frames or audio failed, or ""."""
-        return _reasons(self, "failed")
+        return join_reasons(self._asdict(), "failed")
 
     @property
     def flag(self) -> str:
         """Reason why frames or audio are flagged, or ""."""
-        return _reasons(self, "flagged")
+        return join_reasons(self._asdict(), "flagged")
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ class ClipDecoder:
     @property
     def decoder(self) -> Decoder:
         """The plugin of `decoders/`, built with its options."""
-        options = self.params.options.get(self.params.decoder, {})
-        decoder: Decoder = registry.build("decoders", "Decoder", self.params.decoder, options)
+        decoder: Decoder = registry.build(
+            "decoders", "Decoder", self.params.decoder, self.params.chosen_options
+        )
         return decoder
 
     @property
@@ -79,7 +81,7 @@ class ClipDecoder:
         return {
             "stage": "decode_video",
             "decoder": self.params.decoder,
-            "options": self.params.options.get(self.params.decoder, {}),
+            "options": self.params.chosen_options,
             "frames": self.params.frames,
             "longest_side": self.params.longest_side,
             "jpeg_quality": self.params.jpeg_quality,
@@ -93,7 +95,7 @@ class ClipDecoder:
         try:
             _check_content(clip)
         except ClipError as error:
-            return failed_clip(str(error))
+            return _failed_clip(str(error))
         if clip.video and not clip.audio:
             return self._decode(clip.video)
         frames = no_rows(FRAMES, "empty", "the manifest names no video")
@@ -109,7 +111,7 @@ class ClipDecoder:
             with open_media(Path(path), video=video, audio=audio) as media:
                 return DecodedClip(self._frames(media), _audio(media))
         except ClipError as error:
-            return failed_clip(str(error))
+            return _failed_clip(str(error))
 
     def _frames(self, media: MediaFile) -> Rows:
         facts: dict[str, float] = {}
@@ -149,7 +151,7 @@ def content_key(clip: Clip) -> str:
     return f"{content}-{bool(clip.video)}-{bool(clip.audio)}"
 
 
-def failed_clip(reason: str) -> DecodedClip:
+def _failed_clip(reason: str) -> DecodedClip:
     """Return the rows of a clip that could not be decoded at all."""
     return DecodedClip(no_rows(FRAMES, "failed", reason), no_rows(AUDIO, "failed", reason))
 
@@ -195,12 +197,3 @@ def _rows(
 ) -> Rows:
     reason = "; ".join(filter(None, warnings))
     return Rows(values, times, facts=facts, state="flagged" if reason else "whole", reason=reason)
-
-
-def _reasons(decoded: DecodedClip, state: State) -> str:
-    """Join the reasons of frames and audio in a state; a common reason is named once."""
-    parts = {"frames": decoded.frames, "audio": decoded.audio}
-    reasons = {name: rows.reason for name, rows in parts.items() if rows.state == state}
-    if len(set(reasons.values())) == 1 and len(reasons) == 2:
-        return next(iter(reasons.values()))
-    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())

@@ -18,15 +18,14 @@ from ecmf.encoding.network import Network
 from ecmf.errors import CorpusError
 from ecmf.execution import code_fingerprint, device, engine
 from ecmf.execution.engine import Results
-from ecmf.execution.error_budget import check_budget
 from ecmf.execution.process_pool import Failure
 from ecmf.execution.recipe import ClipInput, Load, PoolRecipe, Recipe
+from ecmf.execution.result_writer import OutputStore, ResultWriter
 from ecmf.execution.shard import Shard
 from ecmf.media import Audio, Features, Images, Text
 from ecmf.params import Choice
 from ecmf.storage.jpeg import decode_jpeg
 from ecmf.storage.store import Layout, Result, Rows, Store, no_rows
-from ecmf.storage.store_writer import StoreWriter
 
 WEIGHT_LOCATIONS = frozenset(
     {"folder", "front_end", "model", "path", "repository", "revision", "weights"}
@@ -188,17 +187,10 @@ def encode(
         results = None if shard else _lookup_all(source, configured, clips)
     if results is None:
         return
-    failures: dict[str, str] = {}
-    any_rows = False
-    with StoreWriter(features, layout, {"source": source, **configured.provenance}) as out:
-        for clip_id, result in results:
-            if isinstance(result, Failure):
-                failures[clip_id] = result.reason
-                result = (no_rows(layout, "failed", result.reason),)
-            any_rows = any_rows or bool(len(result[0]))
-            out.append(clip_id, result[0])
-        check_budget(failures, len(clips), budget)
-        if not configured.encoder.reads_media and not any_rows:
+    output = OutputStore(features, layout, {"source": source, **configured.provenance})
+    with ResultWriter(output) as out:
+        out.write(results, budget)
+        if not configured.encoder.reads_media and not out.rows:
             raise CorpusError(
                 f"{source}: the imported features have none of the {len(clips)} clips: their ids "
                 "must be the clip_id of the manifest"

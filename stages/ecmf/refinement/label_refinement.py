@@ -24,7 +24,8 @@ from ecmf.refinement.decision_rules import Decision, decide
 from ecmf.refinement.out_of_fold import OutOfFoldPredictor
 from ecmf.refinement.pseudo_labels import PseudoLabelSelector
 from ecmf.storage.files import verify_sha256
-from ecmf.training.targets import Targets
+from ecmf.training.targets import class_targets
+from ecmf.training.task import Targets
 
 REMEDY = "name the csv in refine_labels, with its sha256"
 
@@ -93,9 +94,9 @@ class LabelRefinement:
     @cached_property
     def refiner(self) -> Refiner:
         """The plugin of `refiners/`, built with its options."""
-        name = self.params.refiner
-        options = self.params.options.get(name, {})
-        refiner: Refiner = registry.build("refiners", "Refiner", name, options)
+        refiner: Refiner = registry.build(
+            "refiners", "Refiner", self.params.refiner, self.params.chosen_options
+        )
         return refiner
 
     def __call__(self) -> RefinedLabels:
@@ -270,7 +271,7 @@ class LabelRefinement:
         weight[self.train] = 1
         for clip, decision in decisions.items():
             soft[clip], weight[clip] = decision.soft, decision.weight
-        return Targets(soft, weight)
+        return class_targets(soft, weight, classes=self.classes)
 
     def _label(self, clip: Clip, decision: Decision | None, text: str) -> Label:
         if decision is None:

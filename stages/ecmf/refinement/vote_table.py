@@ -15,7 +15,7 @@ import numpy as np
 
 from ecmf.errors import MissingFileError
 from ecmf.refinement.base import SourceVotes
-from ecmf.storage.files import write_csv, write_text
+from ecmf.storage.files import write_csv, write_json
 
 COLUMNS = ["clip_id", "source", "kind", "said"]
 PREFIX = "probability_"
@@ -48,7 +48,7 @@ def write_votes(table: VoteTable, classes: Sequence[str], votes: Path, sources: 
         },
         "rounds": table.rounds,
     }
-    write_text(sources, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_json(sources, content, indent=1)
 
 
 def read_votes(votes: Path, sources: Path) -> VoteTable:

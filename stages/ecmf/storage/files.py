@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,11 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` atomically as UTF-8 with Unix line ends."""
     with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: object, indent: int = 2) -> None:
+    """Write `content` atomically as JSON with a final line end."""
+    write_text(path, json.dumps(content, indent=indent, ensure_ascii=False) + "\n")
 
 
 def write_csv(path: Path, lines: Iterable[Iterable[object]]) -> None:

@@ -1,0 +1,57 @@
+"""Enrich the transcripts of the clips of a corpus with one provider."""
+
+from collections.abc import Sequence
+
+from ecmf import registry
+from ecmf.data.enriched_text import EnrichedText
+from ecmf.data.manifest import Clip
+from ecmf.enrichment.base import EnrichmentInput, Provider
+from ecmf.enrichment.clip_cues import ClipCues
+from ecmf.enrichment.dialogue_context import preceding_utterances
+from ecmf.execution.error_budget import check_budget
+from ecmf.params import EnrichText
+
+
+def build_provider(params: EnrichText) -> Provider:
+    """Build the chosen provider; raises ParamsError if its options are wrong."""
+    provider: Provider = registry.build("llms", "Provider", params.provider, params.chosen_options)
+    return provider
+
+
+def enrich_clips(
+    provider: Provider,
+    clips: Sequence[Clip],
+    classes: Sequence[str],
+    cues: ClipCues,
+    params: EnrichText,
+) -> list[EnrichedText]:
+    """Return the enriched text of every clip, with the measures of its voice.
+
+    A clip whose voice could not be measured is flagged.
+
+    Raises:
+        ErrorBudgetError: more clips failed than `params.error_budget` allows.
+    """
+    contexts = preceding_utterances(clips, params.context_lines)
+    inputs = [
+        EnrichmentInput(
+            clip.clip_id,
+            clip.transcript,
+            clip.language,
+            tuple(cues.phrases.get(clip.clip_id, ())),
+            contexts[clip.clip_id],
+        )
+        for clip in clips
+    ]
+    records = provider(inputs, classes)
+    failed = {record.clip_id: record.reason for record in records if record.state == "failed"}
+    check_budget(failed, len(clips), params.error_budget)
+    return [_with_voice(record, cues) for record in records]
+
+
+def _with_voice(record: EnrichedText, cues: ClipCues) -> EnrichedText:
+    changes: dict[str, object] = {"measured": dict(cues.voices.get(record.clip_id, {}))}
+    reason = cues.failures.get(record.clip_id)
+    if reason and record.state != "failed":
+        changes |= {"state": "flagged", "reason": f"its voice: {reason}"}
+    return record.model_copy(update=changes)
