@@ -41,7 +41,7 @@ from ecmf.data.manifest import Clip, classes_of, read_manifest, write_manifest
 from ecmf.metrics import weighted_f1
 from ecmf.params import EncodeText, load_params
 from ecmf.refinement.label_sources import one_hot_labels
-from ecmf.training.targets import Targets
+from ecmf.training.targets import class_targets
 from encode_text import encode_text
 from enrich_text import enrich_text
 
@@ -125,7 +125,7 @@ def main(corpus: str) -> int:
         manifest, features = encode(Path(corpus), Path(folder))
         clips = read_manifest(manifest)
         classes = classes_of(manifest, clips)
-        targets = Targets(
+        targets = class_targets(
             one_hot_labels([clip.label for clip in clips], classes).astype("float32"),
             np.ones(len(clips), "float32"),
         )

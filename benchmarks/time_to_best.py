@@ -37,10 +37,11 @@ from ecmf.data.features import Source
 from ecmf.data.splits import Fold
 from ecmf.fusion.base import Batch
 from ecmf.metrics import weighted_f1
-from ecmf.params import load_params
+from ecmf.params import TrainFusion, load_params
 from ecmf.training.dataset import Dataset
 from ecmf.training.model import build
-from ecmf.training.targets import Targets
+from ecmf.training.targets import class_targets
+from ecmf.training.task import Targets, load_task
 from ecmf.training.trainer import fit
 
 LABELLED, CANDIDATES, CLASSES, BATCH = 7_369, 20_000, 6, 32
@@ -106,7 +107,9 @@ def run_recipe(
     torch.manual_seed(seed)
     shapes = Dataset([Source(name, arrays[name], np.array([0]), {}) for name in SOURCES],
                      torch.device("cpu")).shapes  # fmt: skip
-    model = build("baseline", OPTIONS, shapes, CLASSES, seed).fusion  # without our standardisation
+    task = load_task("single_label", [str(number) for number in range(CLASSES)])
+    params = TrainFusion(model="baseline", options={"baseline": OPTIONS})
+    model = build(task, params, shapes, seed).fusion  # without our standardisation
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-5)
     everything = ArrayDataset(arrays, np.pad(labels, (0, CANDIDATES)))
     unlabelled = np.arange(LABELLED, LABELLED + CANDIDATES)
@@ -144,7 +147,7 @@ def run_ours(
     begin = time.process_time()
     history = fit(dataset, targets, fold, seed, params).history
     seconds = (time.process_time() - begin) / len(history)
-    return seconds, [epoch.validation_waf or 0.0 for epoch in history]
+    return seconds, [epoch.validation_score or 0.0 for epoch in history]
 
 
 def main() -> bool:
@@ -157,7 +160,7 @@ def main() -> bool:
     )
     soft = np.zeros((len(starts) - 1, CLASSES), "float32")
     soft[np.arange(LABELLED), labels] = 1
-    targets = Targets(soft, soft.sum(axis=1))
+    targets = class_targets(soft, soft.sum(axis=1))
     order = np.random.default_rng(1).permutation(LABELLED)
     count = LABELLED // 5
     fold = Fold(0, 0, np.sort(order[count:]), np.sort(order[:count]), order[:0])

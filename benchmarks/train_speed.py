@@ -30,7 +30,7 @@ from ecmf.data.features import Source
 from ecmf.data.splits import Fold
 from ecmf.params import TrainFusion
 from ecmf.training.dataset import Dataset
-from ecmf.training.targets import Targets
+from ecmf.training.targets import class_targets
 from ecmf.training.trainer import fit
 
 CLIPS, CLASSES, BATCH, ROUNDS, EPOCHS = 5_000, 6, 128, 5, 3
@@ -82,7 +82,7 @@ def main() -> bool:
         torch.device("cpu"),
     )
     soft = np.eye(CLASSES, dtype="float32")[rng.integers(0, CLASSES, CLIPS)]
-    targets = Targets(soft, np.ones(CLIPS, "float32"))
+    targets = class_targets(soft, np.ones(CLIPS, "float32"))
     steps = -(-CLIPS // BATCH)
 
     def train(fusion: str, clips: int, epochs: int) -> float:

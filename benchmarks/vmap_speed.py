@@ -26,7 +26,7 @@ from ecmf.data.splits import Fold
 from ecmf.execution import device
 from ecmf.params import TrainFusion
 from ecmf.training.dataset import Dataset
-from ecmf.training.targets import Targets
+from ecmf.training.targets import class_targets
 from ecmf.training.trainer import fit
 from ecmf.training.vmap_trainer import fit_vmap
 
@@ -74,7 +74,7 @@ def main(fusions: list[str]) -> int:
         torch_device,
     )
     soft = np.eye(CLASSES, dtype="float32")[rng.integers(0, CLASSES, CLIPS)]
-    targets = Targets(soft, np.ones(CLIPS, "float32"))
+    targets = class_targets(soft, np.ones(CLIPS, "float32"))
     clips = np.arange(CLIPS)
     folds = [
         Fold(0, fold, np.delete(clips, np.s_[fold::FOLDS]), clips[fold::FOLDS], clips[:0])

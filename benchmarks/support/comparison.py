@@ -24,8 +24,8 @@ from ecmf.metrics import INTERVAL, waf_of_confusion
 from ecmf.params import TrainFusion
 from ecmf.training.cross_validation import load_model, read_sources, train_all
 from ecmf.training.dataset import Dataset
-from ecmf.training.targets import Targets
-from ecmf.training.trainer import predict
+from ecmf.training.prediction import predict
+from ecmf.training.task import Targets
 
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def predictions(
         model = load_model(trained.weights, params, sources, len(classes), device)
         test, seed = trained.run.fold.test, seeds.index(trained.run.seed)
         for dataset, probs in zip(datasets, results, strict=True):
-            probs[seed, test] += predict(model, dataset, test).probabilities
+            probs[seed, test] += predict(model, dataset, test).outputs
     scores = seed_scores(count(results[0], clips, classes))
     log.info("%s: WAF by seed %s", variant.name, scores.round(3).tolist())
     return results

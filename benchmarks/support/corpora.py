@@ -16,7 +16,8 @@ from ecmf.params import Branch, TrainFusion, load_params
 from ecmf.refinement.label_sources import one_hot_labels
 from ecmf.storage.store import Layout, Rows
 from ecmf.storage.store_writer import StoreWriter
-from ecmf.training.targets import Targets
+from ecmf.training.targets import class_targets
+from ecmf.training.task import Targets
 
 SAMPLE = Path("data/manifests/sample.csv")
 
@@ -43,7 +44,7 @@ class Corpus:
         """True labels; clips without one have weight 0."""
         known = np.array([bool(clip.label) for clip in self.clips], "float32")
         labels = [clip.label for clip in self.clips]
-        return Targets(one_hot_labels(labels, self.classes).astype("float32"), known)
+        return class_targets(one_hot_labels(labels, self.classes).astype("float32"), known)
 
     @property
     def branches(self) -> list[str]:

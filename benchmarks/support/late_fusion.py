@@ -18,7 +18,7 @@ MEAN, PRODUCT = "mean of the sources' classifiers", "product of the sources' cla
 def predict_late_fusions(corpus: Corpus) -> dict[str, TestProbabilities]:
     """Combine the probabilities of the classifiers, on the same folds as the fusions."""
     sources = read_sources(dict(corpus.paths), corpus.clips, corpus.training)
-    labels = corpus.targets.class_probs.argmax(axis=1)
+    labels = corpus.targets.values["class_probs"].argmax(axis=1)
     shape = (len(corpus.training.seeds), len(corpus.clips), len(corpus.classes))
     joint = {MEAN: np.zeros(shape), PRODUCT: np.zeros(shape)}
     for run in plan_runs(corpus.clips, corpus.training):

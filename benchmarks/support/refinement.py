@@ -30,8 +30,9 @@ from ecmf.params import RefineLabels, TrainFusion
 from ecmf.refinement.label_refinement import LabelRefinement
 from ecmf.training.cross_validation import read_sources
 from ecmf.training.dataset import Dataset
-from ecmf.training.targets import Targets
-from ecmf.training.trainer import fit, predict
+from ecmf.training.prediction import predict
+from ecmf.training.targets import class_targets
+from ecmf.training.trainer import fit
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Study:
         refined = LabelRefinement(
             clips, self.classes, read_texts(self.texts), self.features, params
         )()
-        targets = Targets(
+        targets = class_targets(
             np.array([label.soft for label in refined.labels], "float32"),
             np.array([label.weight for label in refined.labels], "float32"),
         )
@@ -118,7 +119,7 @@ class Study:
             for fold in make_folds(clips, self.training.folds, 2, seed)[: self.trainings]:
                 fold = with_unlabelled(fold, clips, targets.weight)
                 fitted = fit(self.dataset, targets, fold, seed, self.training)
-                probs += predict(fitted.model, self.dataset, test).probabilities
+                probs += predict(fitted.model, self.dataset, test).outputs
         confusions = np.zeros((len(self.groups), *[len(self.classes)] * 2), "int64")
         for i, clip_probs in zip(test, probs, strict=True):
             truth = self.classes.index(clips[i].label)

@@ -101,7 +101,10 @@ def without_numbers(text: str) -> str:
 
 def compare_results(old: Path, new: Path) -> list[Finding]:
     """Compare all that two checkouts hold below data/, models/ and metrics/."""
-    before, after = find_files(old, result_files.RENAMED_FILES), find_files(new, {})
+    before, after = (
+        find_files(old, result_files.RENAMED_FILES),
+        find_files(new, result_files.DIVIDED_FILES),
+    )
     words = result_files.RENAMED_WORDS
     findings = []
     for name in sorted(before.keys() | after.keys()):

@@ -21,7 +21,14 @@ from safetensors.numpy import load_file
 # Deliberate renamings, old -> new. A file may be a folder; a word is a whole step of the path of a
 # key, dataset or tensor, a whole column name, or a whole text.
 RENAMED_FILES: dict[str, str] = {}
-RENAMED_WORDS: dict[str, str] = {}
+RENAMED_WORDS: dict[str, str] = {
+    "validation_waf": "validation_score",
+    "validation_waf_deviation": "validation_score_deviation",
+    "validation_waf_by_seed": "validation_score_by_seed",
+}
+
+# New files whose content was in another file before: new -> that file.
+DIVIDED_FILES: dict[str, str] = {"metrics/evaluation_details.json": "metrics/evaluation.json"}
 
 FOLDERS = ("data", "models", "metrics")
 NOT_MADE = {"README.md", ".gitignore"}

@@ -1,4 +1,4 @@
-"""Classification metrics of predictions, with bootstrap intervals."""
+"""Metrics of predicted classes, with bootstrap intervals, and of predicted valence."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +12,9 @@ Labels = NDArray[np.int64]
 
 INTERVAL = (2.5, 97.5)
 """Percentiles that bound a 95 % interval."""
+
+MSE_FACTOR = 0.25
+"""Weight of the squared error of valence in the metric of MER2023-MULTI (arXiv 2304.08981)."""
 
 
 def weighted_f1(truth: Labels, predicted: Labels) -> float:
@@ -39,9 +42,9 @@ def compute_metrics(
         "waf": weighted_f1(truth, predicted),
         "waf_low": float(low),
         "waf_high": float(high),
-        "accuracy": float(accuracy_score(truth, predicted)),
-        "uar": float(recall_score(truth, predicted, **average)),
         "macro_f1": float(f1_score(truth, predicted, **average)),
+        "uar": float(recall_score(truth, predicted, **average)),
+        "accuracy": float(accuracy_score(truth, predicted)),
         "f1": {name: float(value) for name, value in zip(classes, per_class, strict=True)},
         "clips": len(truth),
     }
@@ -67,3 +70,26 @@ def waf_of_confusion(cells: NDArray[np.int64]) -> NDArray[np.float64]:
     support, predicted = cells.sum(axis=-1), cells.sum(axis=-2)
     f1 = 2 * hits / np.maximum(support + predicted, 1)
     return np.asarray((f1 * support).sum(axis=-1) / support.sum(axis=-1))
+
+
+def valence_scores(
+    truth: NDArray[np.float32], predicted: NDArray[np.float64], waf: float
+) -> dict[str, Any]:
+    """Compute squared error and Pearson correlation of valence, (clips,) each, as a JSON object.
+
+    Clips with NaN are left out; if none remain, the result is empty. The correlation is None if
+    truth or prediction is constant. `mer2023_combined` is the metric of MER2023-MULTI, with the
+    `waf` over all clips.
+    """
+    known = ~np.isnan(truth) & ~np.isnan(predicted)
+    if not known.any():
+        return {}
+    truth_known, predicted_known = truth[known].astype("float64"), predicted[known]
+    error = float(np.mean((truth_known - predicted_known) ** 2))
+    varies = truth_known.std() > 0 and predicted_known.std() > 0
+    return {
+        "valence_clips": int(known.sum()),
+        "valence_mse": error,
+        "valence_r": float(np.corrcoef(truth_known, predicted_known)[0, 1]) if varies else None,
+        "mer2023_combined": waf - MSE_FACTOR * error,
+    }

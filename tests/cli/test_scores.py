@@ -7,22 +7,61 @@ import pytest
 from ecmf.cli import scores
 from ecmf.errors import MissingFileError
 
-SPLIT = {"waf": 0.9, "waf_low": 0.8, "waf_high": 0.95, "accuracy": 0.9, "uar": 0.9,
-         "macro_f1": 0.9, "clips": 60, "f1": {"sad": 0.75},
-         "waf_by_seed": {"0": 0.911}}  # fmt: skip
-REPORT = {"protocol": "test split", "test": SPLIT, "val": SPLIT}
+SPLIT = {"waf": 0.9, "waf_low": 0.8, "waf_high": 0.95, "macro_f1": 0.87, "uar": 0.88,
+         "accuracy": 0.89, "f1": {"sad": 0.75}, "clips": 60}  # fmt: skip
+REPORT = {"test": SPLIT, "val": {"waf": 0.9}}
+DETAILS = {
+    "protocol": "test split",
+    "test": {"valence_clips": 58, "valence_mse": 0.5, "waf_by_seed": {"0": 0.911}},
+    "val": {name: score for name, score in SPLIT.items() if name != "waf"} | {"clips": 40},
+    "members": {"concat": {"waf": 0.85}, "ecmf": {"waf": 0.86}},
+}
 AUDIT = {"decisions": {"kept": 197, "relabelled": 43}, "added": 12}
 
 
-def test_scores_come_with_the_decisions_on_labels(tmp_path):
-    evaluation, labels = tmp_path / "evaluation.json", tmp_path / "labels.json"
-    evaluation.write_text(json.dumps(REPORT))
-    labels.write_text(json.dumps(AUDIT))
-    printed = scores.scores(evaluation, labels)
-    assert "test   0.900  0.800 to 0.950" in printed and "test F1: sad 0.75" in printed
-    assert "197 kept, 43 relabelled, 12 unlabelled clips added" in printed
+@pytest.fixture
+def reports(tmp_path):
+    paths = [tmp_path / f"{name}.json" for name in ("evaluation", "details", "labels")]
+    for path, content in zip(paths, (REPORT, DETAILS, AUDIT), strict=True):
+        path.write_text(json.dumps(content))
+    return paths
+
+
+def test_scores_come_with_the_decisions_on_labels(reports):
+    lines = scores.scores(*reports).splitlines()
+    assert lines[0].split() == [
+        "WAF", "95", "%", "interval", "macro", "F1", "UAR", "accuracy", "clips"
+    ]  # fmt: skip
+    assert lines[1].split() == [
+        "test",
+        "0.900",
+        "0.800",
+        "to",
+        "0.950",
+        "0.870",
+        "0.880",
+        "0.890",
+        "60",
+    ]
+    assert lines[2].split()[-1] == "40" and "test F1: sad 0.75" in lines
+    assert "test WAF by seed: 0.911 (test split)" in lines
+    assert "test WAF of each member alone: concat 0.850, ecmf 0.860" in lines
+    assert "test, further: valence_clips 58, valence_mse 0.500" in lines
+    assert "197 kept, 43 relabelled, 12 unlabelled clips added" in lines[-1]
+
+
+def test_scores_of_another_task_are_shown_by_their_own_names(reports):
+    scored = {"ccc": 0.61, "ccc_low": 0.5, "ccc_high": 0.7, "mae": 0.4, "clips": 60}
+    reports[0].write_text(json.dumps({"test": scored}))
+    reports[1].write_text(
+        json.dumps({"protocol": "test split", "test": {"ccc_by_seed": {"0": 0.6}}})
+    )
+    lines = scores.scores(*reports).splitlines()
+    assert lines[0].split() == ["ccc", "95", "%", "interval", "mae", "clips"]
+    assert lines[1].split() == ["test", "0.610", "0.500", "to", "0.700", "0.400", "60"]
 
 
 def test_missing_scores_are_an_error_that_names_the_command(tmp_path):
+    absent = tmp_path / "evaluation.json"
     with pytest.raises(MissingFileError, match="run `dvc repro`"):
-        scores.scores(tmp_path / "evaluation.json", tmp_path / "labels.json")
+        scores.scores(absent, absent, absent)

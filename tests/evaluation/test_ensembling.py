@@ -12,19 +12,29 @@ from safetensors.torch import load_file
 from scipy.optimize import minimize
 from tables import read_table
 from torch import nn
-from trainings import PARAMS, evaluate, files_of, model_of, train, train_and_evaluate
+from trainings import (
+    PARAMS,
+    evaluate,
+    files_of,
+    model_of,
+    reports,
+    train,
+    train_and_evaluate,
+)
 
 from ecmf.cli import scores
 from ecmf.errors import CorpusError, ParamsError
-from ecmf.evaluation import prediction
+from ecmf.evaluation import held_out
 from ecmf.evaluation.ensembling import EnsembleWeights, fit_mixture_weights, fit_weights
-from ecmf.evaluation.valence import valence_scores
+from ecmf.evaluation.prediction import Predictor
 from ecmf.fusion import concat
 from ecmf.fusion.base import Output
+from ecmf.metrics import valence_scores
 from ecmf.params import EvaluateFusion, TrainFusion, load_params
 from ecmf.probabilities import apply_prior
 from ecmf.training import cross_validation
 from ecmf.training.model_metadata import read_metadata
+from ecmf.training.targets import class_targets
 
 JOINED = PARAMS.model_copy(update={"ensemble": ("concat",), "epochs": 4, "learning_rate": 0.003})
 FITTED = {"ensemble_weights": "validation", "class_prior": "validation"}
@@ -181,14 +191,14 @@ def test_an_ensemble_of_several_members_has_no_source_weights(tmp_path):
 
 
 def test_the_weights_and_class_factors_of_every_outer_fold_are_reported(joined):
-    _, _, report = joined
+    _, folder, report = joined
     assert list(report["votes"]) == list(report["class_factors"])
     assert list(report["votes"]) == ["seed0-round0", "seed1-round0"]
     for votes in report["votes"].values():
         assert set(votes) == {"ecmf", "concat"} and sum(votes.values()) == pytest.approx(1)
     for factors in report["class_factors"].values():
         assert set(factors) == set(CLASSES) and max(factors.values()) == 1
-    assert "test WAF of each member alone: ecmf" in scores.table(report)
+    assert "test WAF of each member alone: ecmf" in scores.table(*reports(folder))
 
 
 @pytest.mark.slow
@@ -221,22 +231,19 @@ def test_weights_are_fitted_on_no_clip_of_the_test_fold(tmp_path, monkeypatch):
     corpus = make_corpus(tmp_path, test_split=False)
     params = JOINED.model_copy(update={"seeds": (0,), "folds": 2})
     train(corpus, tmp_path, params)
-    metadata = read_metadata(tmp_path / "fusion")
     sources = cross_validation.read_sources(SOURCES.paths(corpus.features), corpus.clips, params)
     planned = cross_validation.plan_runs(corpus.clips, params)
     # Folds are stratified by label: wrong labels would change them.
-    monkeypatch.setattr(prediction, "plan_runs", lambda *args: planned)
+    monkeypatch.setattr(held_out, "plan_runs", lambda *args: planned)
     tested = set(planned[0].fold.test.tolist())
     clips = [
         with_wrong_label(type(clip)(**{**vars(clip), "split": "test"})) if i in tested else clip
         for i, clip in enumerate(corpus.clips)
     ]
     before, after = (
-        prediction.predict_all(
-            tmp_path / "fusion",
-            metadata,
+        held_out.predict_held_out(
+            Predictor(tmp_path / "fusion", sources),
             relabelled,
-            sources,
             EvaluateFusion.model_validate(FITTED),
         ).ensemble_weights
         for relabelled in (corpus.clips, clips)
@@ -258,10 +265,10 @@ def test_without_validation_clips_nothing_can_be_fitted_and_val_is_left_out(key,
         evaluate(corpus, tmp_path, **{key: "validation"})
     report = evaluate(corpus, tmp_path)
     assert "val" not in report and report["test"]["clips"] == 90
-    printed = scores.table(report)
+    printed = scores.table(*reports(tmp_path))
     assert "\ntest " in printed and "\nval " not in printed
     training = json.loads((tmp_path / "training.json").read_text())
-    assert "validation_waf" not in training["members"]["concat"]
+    assert "validation_score" not in training["members"]["concat"]
 
 
 @pytest.mark.parametrize(
@@ -293,9 +300,9 @@ class WithValence(concat.Fusion):
         valence = self.valence(vector).squeeze(1)
         losses = {}
         if target is not None:
-            error = (valence - target.valence.nan_to_num()).square()
-            losses["valence"] = error * ~target.valence.isnan()
-        return Output(self.classifier(self.dropout(vector)), valence=valence, losses=losses)
+            error = (valence - target.values["valence"].nan_to_num()).square()
+            losses["valence"] = error * ~target.values["valence"].isnan()
+        return Output(self.classifier(self.dropout(vector)), None, {"valence": valence}, losses)
 
 
 def with_valence(clip):
@@ -305,7 +312,7 @@ def with_valence(clip):
 def test_a_predicted_valence_is_written_and_scored_where_the_corpus_has_one(tmp_path, monkeypatch):
     monkeypatch.setattr(concat, "Fusion", WithValence)
     params = JOINED.model_copy(update={"seeds": (0,), "epochs": 30, "learning_rate": 0.01})
-    reports, models = {}, {}
+    scored, models = {}, {}
     for name, change in {
         "right": lambda clip: with_valence(clip) if clip.clip_id != "s0_0" else clip,
         "wrong": lambda clip: with_wrong_label(with_valence(clip)),
@@ -315,8 +322,8 @@ def test_a_predicted_valence_is_written_and_scored_where_the_corpus_has_one(tmp_
         folder.mkdir()
         corpus = make_corpus(folder, change=change)
         train(corpus, folder, params)
-        reports[name], models[name] = evaluate(corpus, folder), model_of(folder)
-    test = reports["right"]["test"]
+        scored[name], models[name] = evaluate(corpus, folder), model_of(folder)
+    test = scored["right"]["test"]
     rows = [row for row in read_table(tmp_path / "right/predictions.csv") if row["split"] == "test"]
     known = [row for row in rows if row["clip_id"] != "s0_0"]
     truth = np.array([VALENCE[row["label"]] for row in known])
@@ -326,12 +333,13 @@ def test_a_predicted_valence_is_written_and_scored_where_the_corpus_has_one(tmp_
     assert test["valence_r"] == pytest.approx(np.corrcoef(truth, predicted)[0, 1], abs=1e-5)
     assert test["valence_r"] > 0.8
     assert test["mer2023_combined"] == pytest.approx(test["waf"] - 0.25 * test["valence_mse"])
-    assert "test valence: squared error" in scores.table(reports["right"])
+    printed = scores.table(*reports(tmp_path / "right"))
+    assert f"valence_mse {test['valence_mse']:.3f}" in printed
     assert all(row["valence"] for row in read_table(tmp_path / "right/predictions.csv"))
 
     assert models["right"] == models["wrong"] != models["none"]
-    assert reports["wrong"]["test"]["valence_mse"] > 50
-    assert "valence_mse" not in reports["none"]["test"]
+    assert scored["wrong"]["test"]["valence_mse"] > 50
+    assert "valence_mse" not in scored["none"]["test"]
     assert "valence" not in read_table(tmp_path / "none/predictions.csv")[0]
 
 
@@ -351,7 +359,7 @@ def test_a_model_that_was_trained_on_no_valence_predicts_none(member, tmp_path):
     train(corpus, tmp_path, params)
     report = evaluate(corpus, tmp_path)
     metadata = read_metadata(tmp_path / "fusion")
-    assert [run.valence_clips for run in metadata.members[0].runs] == [0, len(train_clips)]
+    assert [run.targets["valence"] for run in metadata.members[0].runs] == [0, len(train_clips)]
     for clip, row in zip(corpus.clips, read_table(tmp_path / "predictions.csv"), strict=True):
         assert bool(row["valence"]) == (clip.group not in groups)
     assert "valence_mse" not in report["test"]  # no clip has both a predicted and a true one
@@ -390,9 +398,7 @@ def test_another_valence_is_another_key_in_the_cache(tmp_path):
     paths, count = SOURCES.paths(corpus.features), len(corpus.clips)
     soft, weight = np.ones((count, 3), "float32"), np.ones(count, "float32")
     keys = {
-        cross_validation.inputs_hash(
-            paths, corpus.clips, cross_validation.Targets(soft, weight, valence)
-        )
+        cross_validation.inputs_hash(paths, corpus.clips, class_targets(soft, weight, valence))
         for valence in (None, np.zeros(count, "float32"), np.ones(count, "float32"))
     }
     assert len(keys) == 3
@@ -406,7 +412,7 @@ def test_models_are_trained_on_the_valence_of_the_train_and_val_splits_alone(tmp
     )
     train(corpus, tmp_path, PARAMS.model_copy(update={"seeds": (0,), "epochs": 1}))
     for targets in calls:
-        known = ~np.isnan(targets.valence)
+        known = ~np.isnan(targets.values["valence"])
         expected = [clip.split in ("train", "val") for clip in corpus.clips]
         assert known.tolist() == expected
     assert len(calls) == 3

@@ -2,10 +2,8 @@
 
 import pytest
 import torch
-from made_clips import make_batch, make_fusion, make_target
+from made_clips import class_target, make_batch, make_fusion, make_target
 from torch.nn.functional import cross_entropy
-
-from ecmf.fusion.base import Target
 
 STEPS = {
     "face/a": [0, 0, 6, 2, 5, 1, 3, 4],
@@ -13,7 +11,7 @@ STEPS = {
     "text/c": [0, 2, 0, 1, 1, 2, 1, 1],
 }
 CLIPS = 8
-CLASS_PROBS = make_target(CLIPS).class_probs
+CLASS_PROBS = make_target(CLIPS).values["class_probs"]
 
 
 @pytest.fixture
@@ -24,7 +22,7 @@ def batch():
 def total(fusion, batch, target):
     """Return the loss that the training minimises, per clip."""
     output = fusion(batch, target)
-    return cross_entropy(output.logits, target.class_probs, reduction="none") + sum(
+    return cross_entropy(output.logits, target.values["class_probs"], reduction="none") + sum(
         output.losses.values()
     )
 
@@ -37,7 +35,9 @@ def test_the_posteriors_of_the_three_structures_are_averaged(batch):
     posterior = sum(emotion.exp() for emotion, _ in decoded) / 3
     output = fusion(batch)
     assert torch.allclose(output.logits.softmax(dim=1), posterior, atol=1e-6)
-    assert torch.allclose(output.valence, sum(valence for _, valence in decoded) / 3, atol=1e-6)
+    assert torch.allclose(
+        output.dimensions["valence"], sum(valence for _, valence in decoded) / 3, atol=1e-6
+    )
     assert torch.allclose(weights.sum(dim=1), batch.presence().any(dim=1).float())
 
 
@@ -45,10 +45,10 @@ def test_cross_entropy_and_further_losses_sum_to_the_formula_of_the_paper(batch)
     fusion = make_fusion("afg", batch)
     s1, s2 = 0.7, 1.9
     fusion.log_variance.data = 2 * torch.tensor([s1, s2]).log()
-    target = Target(CLASS_PROBS, torch.linspace(-3, 3, CLIPS))
+    target = class_target(CLASS_PROBS, torch.linspace(-3, 3, CLIPS))
     output = fusion(batch)
     emotion = cross_entropy(output.logits, CLASS_PROBS, reduction="none")
-    valence = (output.valence - target.valence) ** 2
+    valence = (output.dimensions["valence"] - target.values["valence"]) ** 2
     expected = emotion / s1**2 + valence / (2 * s2**2) + torch.tensor(s1 * s2).log()
     actual = total(fusion, batch, target)
     assert torch.allclose(actual, expected, atol=1e-5)
@@ -59,12 +59,12 @@ def test_cross_entropy_and_further_losses_sum_to_the_formula_of_the_paper(batch)
 
 def test_the_uncertainties_are_stationary_where_they_equal_the_errors(batch):
     fusion = make_fusion("afg", batch)
-    target = Target(CLASS_PROBS, torch.linspace(-3, 3, CLIPS))
+    target = class_target(CLASS_PROBS, torch.linspace(-3, 3, CLIPS))
     output = fusion(batch)
     squares = torch.stack(
         [
             2 * cross_entropy(output.logits, CLASS_PROBS),
-            (output.valence - target.valence).square().mean(),
+            (output.dimensions["valence"] - target.values["valence"]).square().mean(),
         ]
     )
     for step, sign in ((0.0, 0), (0.5, 1), (-0.5, -1)):
@@ -77,7 +77,7 @@ def test_an_unknown_valence_enters_no_loss_and_no_gradient(batch):
     fusion = make_fusion("afg", batch)
     valence = torch.linspace(-3, 3, CLIPS)
     valence[::2] = torch.nan
-    losses = fusion(batch, Target(CLASS_PROBS, valence)).losses
+    losses = fusion(batch, class_target(CLASS_PROBS, valence)).losses
     assert (losses["valence"][::2] == 0).all() and (losses["valence"][1::2] > 0).all()
     total(fusion, batch, make_target(CLIPS)).sum().backward()
     for name, parameter in fusion.named_parameters():

@@ -30,7 +30,7 @@ def test_one_step_of_training_lets_the_text_change_the_visual_tokens(batch):
     fusion = make_fusion("emma", batch)
     optimiser = torch.optim.SGD(fusion.parameters(), lr=0.1)
     torch.nn.functional.cross_entropy(
-        fusion(batch).logits, make_target(CLIPS).class_probs
+        fusion(batch).logits, make_target(CLIPS).values["class_probs"]
     ).backward()
     optimiser.step()
     first, second = fusion.tokenise(batch)

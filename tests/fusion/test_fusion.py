@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from made_clips import class_target, untrained
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import pad
@@ -12,12 +13,12 @@ from ecmf import registry
 from ecmf.data.features import Source
 from ecmf.data.splits import Fold
 from ecmf.execution import device
-from ecmf.fusion.base import Batch, Target
+from ecmf.fusion.base import Batch
 from ecmf.params import TrainFusion
 from ecmf.training.dataset import Dataset
-from ecmf.training.model import build
-from ecmf.training.targets import Targets
-from ecmf.training.trainer import fit, predict
+from ecmf.training.prediction import predict
+from ecmf.training.targets import class_targets
+from ecmf.training.trainer import fit
 
 MODELS = registry.names("fusion")
 SLOW = ("aimdit", "cfn_sr", "dualkanba", "egmf", "jmt", "mdat", "mult")
@@ -55,7 +56,7 @@ def dataset():
 
 
 def build_model(name, dataset, **options):
-    return build(name, options, dataset.shapes, CLASSES, seed=1).to(DEVICE).eval()
+    return untrained(name, dataset.shapes, options).to(DEVICE).eval()
 
 
 def all_clips():
@@ -66,7 +67,7 @@ def make_target():
     """Classes in turn, and a valence of every second clip."""
     valence = torch.linspace(-2, 2, CLIPS, device=DEVICE)
     valence[::2] = torch.nan
-    return Target(torch.eye(CLASSES, device=DEVICE)[torch.arange(CLIPS) % CLASSES], valence)
+    return class_target(torch.eye(CLASSES, device=DEVICE)[torch.arange(CLIPS) % CLASSES], valence)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -76,8 +77,8 @@ def test_one_row_of_finite_logits_per_clip(name, dataset):
     assert output.logits.isfinite().all()
     if output.weights is not None:
         assert output.weights.shape == (CLIPS, 4)
-    if output.valence is not None:
-        assert output.valence.shape == (CLIPS,) and output.valence.isfinite().all()
+    for values in output.dimensions.values():
+        assert values.shape == (CLIPS,) and values.isfinite().all()
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -111,7 +112,7 @@ def test_padding_values_change_no_output_even_if_they_are_not_zero(name, dataset
     for inputs in (batch, with_noise_in_the_padding(batch)):
         torch.manual_seed(0)  # a loss may draw random numbers
         output = fusion(inputs, make_target())
-        tensors = {"logits": output.logits, "weights": output.weights, "valence": output.valence}
+        tensors = {"logits": output.logits, "weights": output.weights, **output.dimensions}
         outputs.append({**tensors, **output.losses})
     for key, clean in outputs[0].items():
         noisy = outputs[1][key]
@@ -136,7 +137,7 @@ def test_any_number_of_padded_steps_changes_no_logits(name, dataset):
 def test_a_saved_and_loaded_model_gives_the_same_logits(name, dataset, tmp_path):
     model = build_model(name, dataset)
     save_file(model.state_dict(), tmp_path / "model.safetensors")
-    loaded = build(name, {}, dataset.shapes, CLASSES, seed=2).to(DEVICE).eval()
+    loaded = untrained(name, dataset.shapes, seed=2).to(DEVICE).eval()
     loaded.load_state_dict(load_file(tmp_path / "model.safetensors"))
     first, second = (m(dataset.batch(all_clips())).logits for m in (model, loaded))
     assert torch.equal(first, second)
@@ -195,8 +196,8 @@ def test_gradients_reach_every_parameter(name, dataset):
     for name_of_loss, loss in output.losses.items():
         assert loss.shape == (CLIPS,), name_of_loss
     total = output.logits.square().sum() + sum(map(torch.sum, output.losses.values()))
-    if output.valence is not None:
-        total = total + output.valence.square().sum()
+    for values in output.dimensions.values():
+        total = total + values.square().sum()
     total.backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, key
@@ -213,7 +214,7 @@ def with_dropout(name, rate):
     [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in MODELS],
 )
 def test_a_model_can_overfit_sixteen_clips(name, dataset):
-    model = build(name, with_dropout(name, 0.0), dataset.shapes, CLASSES, seed=1).to(DEVICE)
+    model = untrained(name, dataset.shapes, with_dropout(name, 0.0)).to(DEVICE)
     torch.manual_seed(0)
     truth = torch.arange(CLIPS, device=DEVICE) % CLASSES
     known = torch.tensor([clip for clip in range(CLIPS) if clip not in (3,)])
@@ -238,7 +239,7 @@ def test_in_half_precision_a_model_learns_to_separate_the_classes(name):
         starts = np.concatenate([[0], np.cumsum(counts)])
         sources.append(Source(source, rows.astype("float32"), starts, {}))
     dataset = Dataset(sources, DEVICE)
-    targets = Targets(np.eye(CLASSES, dtype="float32")[truth], np.ones(len(truth), "float32"))
+    targets = class_targets(np.eye(CLASSES, dtype="float32")[truth], np.ones(len(truth), "float32"))
     learned, others = np.arange(32), np.arange(32, 64)
     fold = Fold(0, 0, learned, others[:0], others)
     params = TrainFusion(
@@ -257,7 +258,7 @@ def test_in_half_precision_a_model_learns_to_separate_the_classes(name):
         fitted = fit(dataset, targets, fold, 0, params)
     assert computed == {torch.bfloat16}
     assert fitted.history[-1].train_loss < 0.5 * fitted.history[0].train_loss
-    shares = predict(fitted.model, dataset, others).probabilities
+    shares = predict(fitted.model, dataset, others).outputs
     assert np.mean(shares.argmax(axis=1) == truth[others]) > 0.9
 
 
@@ -265,7 +266,7 @@ def test_in_half_precision_a_model_learns_to_separate_the_classes(name):
 def test_the_same_seed_builds_the_same_model(name, dataset):
     batch = dataset.batch(all_clips())
     first, same_seed, other_seed = (
-        build(name, {}, dataset.shapes, CLASSES, seed).to(DEVICE).eval()(batch).logits
+        untrained(name, dataset.shapes, seed=seed).to(DEVICE).eval()(batch).logits
         for seed in (1, 1, 2)
     )
     assert torch.equal(first, same_seed) and not torch.equal(first, other_seed)

@@ -1,9 +1,9 @@
 """JMT: a joint stream beside the sources; cross-attention of every ordered pair of streams."""
 
 import torch
-from made_clips import captured_input, make_batch, make_fusion
+from made_clips import captured_input, class_target, make_batch, make_fusion
 
-from ecmf.fusion.base import Batch, Target
+from ecmf.fusion.base import Batch
 from ecmf.fusion.jmt import concordance_loss
 
 STEPS = {"frame/a": [5, 3, 4], "audio/b": [4, 2, 0], "text/c": [1, 2, 1]}
@@ -53,11 +53,11 @@ def test_the_mean_valence_loss_is_one_minus_the_concordance():
 
 def test_a_clip_without_source_or_valence_has_no_valence_loss():
     batch = make_batch({"frame/a": [2, 3, 0, 1], "audio/b": [1, 0, 0, 2]})
-    target = Target(torch.eye(4), torch.tensor([0.5, torch.nan, 1.0, -1.0]))
+    target = class_target(torch.eye(4), torch.tensor([0.5, torch.nan, 1.0, -1.0]))
     loss = make_fusion("jmt", batch)(batch, target).losses["valence"]
     assert (loss > 0).tolist() == [True, False, False, True]
     without_loss = make_fusion("jmt", batch, valence_loss=0.0)(batch, target)
-    assert without_loss.valence is None and not without_loss.losses
+    assert without_loss.dimensions == {} and not without_loss.losses
 
 
 def test_gradients_reach_every_parameter_of_the_variant_with_self_attention():

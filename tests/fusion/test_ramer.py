@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from made_clips import CLASSES, make_batch, make_fusion
+from made_clips import CLASSES, class_target, make_batch, make_fusion
 
-from ecmf.fusion.base import Target
 from ecmf.fusion.ramer import reverse_gradient
 
 STEPS = {
@@ -14,7 +13,7 @@ STEPS = {
 }
 CLIPS = 8
 NO_SOURCE, ONE_SOURCE = 0, 2
-TARGET = Target(torch.eye(CLASSES)[torch.arange(CLIPS) % 2], torch.full((CLIPS,), torch.nan))
+TARGET = class_target(torch.eye(CLASSES)[torch.arange(CLIPS) % 2])
 
 
 @pytest.fixture

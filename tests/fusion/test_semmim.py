@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from made_clips import CLASSES, make_batch, make_fusion, make_target
+from made_clips import CLASSES, make_batch, make_fusion, make_target, untrained
 
 from ecmf.data.features import Source
 from ecmf.errors import ParamsError
@@ -12,7 +12,6 @@ from ecmf.fusion.layers.masked_modelling import choose_masked_steps
 from ecmf.params import TrainFusion
 from ecmf.training import pretraining
 from ecmf.training.dataset import Dataset
-from ecmf.training.model import build
 
 DIMS = {"face/a": 8, "audio/b": 6, "text/c": 5}
 KINDS = 4
@@ -183,7 +182,7 @@ def test_pretraining_uses_the_precision_of_the_training(precision):
     dataset = Dataset(sources, torch.device("cpu"))
     params = TrainFusion(model="semmim", batch_size=16, precision=precision)
     torch.manual_seed(0)
-    model = build("semmim", {"width": 16, "epochs": 15}, dataset.shapes, CLASSES, seed=1)
+    model = untrained("semmim", dataset.shapes, {"width": 16, "epochs": 15}, CLASSES)
     computed = set()
     for layer in model.modules():
         if isinstance(layer, torch.nn.Linear):

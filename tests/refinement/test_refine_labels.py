@@ -21,7 +21,7 @@ from ecmf.refinement.out_of_fold import OutOfFoldPredictor
 from ecmf.storage.files import sha256
 from ecmf.storage.store import Layout, Store, no_rows
 from ecmf.storage.store_writer import StoreWriter
-from ecmf.training.targets import Targets
+from ecmf.training.targets import class_targets
 from refine_labels import refine_labels
 
 OPTIONS = {"agreement": {"sources": ["face/mine", "audio/mine"]}}
@@ -143,7 +143,7 @@ def test_votes_are_recomputed_when_a_model_wrapped_by_the_fusion_changes(copied_
 
     def code():
         code_fingerprint.hash_modules.cache_clear()
-        nothing = Targets(np.zeros((0, 3), "float32"), np.zeros(0, "float32"))
+        nothing = class_targets(np.zeros((0, 3), "float32"), np.zeros(0, "float32"))
         return predictor._recipe(nothing).identity["code"]
 
     before = code()

@@ -3,7 +3,9 @@
 import torch
 
 from ecmf.fusion.base import Batch, SourceShape, Target
+from ecmf.params import TrainFusion
 from ecmf.training.model import build
+from ecmf.training.task import load_task
 
 CLASSES = 4
 
@@ -35,13 +37,19 @@ def without(batch, name, clips=slice(None)):
 def make_target(clips):
     """Make a target of classes in turn, without valence."""
     classes = torch.arange(clips) % CLASSES
-    return Target(torch.eye(CLASSES)[classes], torch.full((clips,), torch.nan))
+    return class_target(torch.eye(CLASSES)[classes])
 
 
 def make_fusion(name, batch, /, **options):
     """Build the fusion model for the sources of the batch, in evaluation mode."""
     shapes = [SourceShape(key, rows.shape[-1]) for key, rows in batch.rows.items()]
-    return build(name, options, shapes, CLASSES, seed=1).fusion.eval()
+    return untrained(name, shapes, options).fusion.eval()
+
+
+def untrained(name, shapes, options=None, classes=CLASSES, seed=1):
+    """Build an untrained classifier for sources of these shapes."""
+    task = load_task("single_label", [str(number) for number in range(classes)])
+    return build(task, TrainFusion(model=name, options={name: options or {}}), shapes, seed)
 
 
 def captured_input(module, model, *inputs):
@@ -51,3 +59,11 @@ def captured_input(module, model, *inputs):
     model(*inputs)
     handle.remove()
     return captured[0]
+
+
+def class_target(probs, valence=None):
+    """Return the target of a classification: probabilities (clips, classes), valence (clips,)."""
+    if valence is None:
+        valence = torch.full((len(probs),), torch.nan, device=probs.device)
+    task = load_task("single_label", [str(number) for number in range(probs.shape[1])])
+    return Target({"class_probs": probs, "valence": valence}, task)

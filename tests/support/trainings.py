@@ -40,12 +40,20 @@ def train(corpus, folder, params=PARAMS, **refinement):
 
 
 def evaluate(corpus, folder, **params):
+    """Evaluate the models, and return the headline scores together with the details."""
     evaluate_fusion(
         corpus.manifest, corpus.features, folder / "fusion", folder / "evaluation.json",
-        folder / "predictions.csv", folder / "confusion.csv", folder / "confusion.png",
-        EvaluateFusion(bootstrap=50, **params), SOURCES,
+        folder / "evaluation_details.json", folder / "predictions.csv", folder / "confusion.csv",
+        folder / "confusion.png", EvaluateFusion(bootstrap=50, **params), SOURCES,
     )  # fmt: skip
-    return json.loads((folder / "evaluation.json").read_text())
+    headline, details = reports(folder)
+    return details | {split: headline[split] | details[split] for split in headline}
+
+
+def reports(folder):
+    """Read the headline scores and the details of an evaluation."""
+    names = ("evaluation", "evaluation_details")
+    return [json.loads((folder / f"{name}.json").read_text()) for name in names]
 
 
 def files_of(folder):

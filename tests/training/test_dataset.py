@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
+from made_clips import untrained
 
 from ecmf.data.features import Source
 from ecmf.training.dataset import Dataset
-from ecmf.training.model import build
 
 STARTS = {"face/a": [0, 3, 3, 4, 6], "audio/b": [0, 1, 2, 3, 4], "text/c": [0, 0, 0, 0, 0]}
 
@@ -20,7 +20,7 @@ def made():
 
 
 def model_for(dataset):
-    model = build("concat", {}, dataset.shapes, 3, seed=0)
+    model = untrained("concat", dataset.shapes, classes=3)
     model.set_scale(dataset.moments(np.arange(4)))
     return model
 

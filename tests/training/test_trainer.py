@@ -18,8 +18,8 @@ from ecmf.storage.store import Layout, Rows
 from ecmf.storage.store_writer import StoreWriter
 from ecmf.training import cross_validation
 from ecmf.training.model_metadata import read_metadata
-from ecmf.training.targets import Targets
-from ecmf.training.trainer import predict
+from ecmf.training.prediction import predict
+from ecmf.training.targets import class_targets
 
 pytestmark = pytest.mark.usefixtures("one_worker")
 
@@ -37,7 +37,7 @@ def test_it_learns_what_no_source_alone_predicts(trained):
 def test_the_metadata_lists_classes_sources_and_every_run(trained):
     _, folder, _ = trained
     metadata = yaml.safe_load((folder / "fusion/card.yaml").read_text())
-    assert metadata["classes"] == list(CLASSES)
+    assert metadata["outputs"] == list(CLASSES)
     assert [source["name"] for source in metadata["sources"]] == ["face/mine", "audio/mine"]
     assert metadata["sources"][0]["provenance"] == {"encoder": "made"}
     (member,) = metadata["members"]
@@ -100,7 +100,7 @@ def test_every_input_of_a_training_changes_its_key_in_the_cache(trained, tmp_pat
     other = {**paths, "face/mine": tmp_path / "other.h5"}
     other["face/mine"].write_bytes(paths["face/mine"].read_bytes() + b"1")
     targets, others = (
-        Targets(np.eye(3, dtype="float32")[[i]], np.ones(1, "float32")) for i in (0, 1)
+        class_targets(np.eye(3, dtype="float32")[[i]], np.ones(1, "float32")) for i in (0, 1)
     )
     clip = corpus.clips[0]
     moved = [type(clip)(**{**vars(clip), "group": "elsewhere"}), *corpus.clips[1:]]

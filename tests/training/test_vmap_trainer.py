@@ -23,8 +23,9 @@ from ecmf.fusion.layers import dropout
 from ecmf.params import TrainFusion
 from ecmf.training import cross_validation, shared_memory, vmap_trainer
 from ecmf.training.dataset import Dataset
-from ecmf.training.targets import Targets
-from ecmf.training.trainer import fit, predict
+from ecmf.training.prediction import predict
+from ecmf.training.targets import class_targets
+from ecmf.training.trainer import fit
 
 MODELS = registry.names("fusion")
 SLOW = ("aimdit", "dualkanba", "jmt", "mult")
@@ -86,7 +87,7 @@ def data():
     ]
     class_probs = np.eye(3, dtype="float32")[truth]
     weight = rng.uniform(0.5, 1.5, CLIPS).astype("float32")
-    return Dataset(sources, WHERE), Targets(class_probs, weight)
+    return Dataset(sources, WHERE), class_targets(class_probs, weight)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def data_of_all_branches(data):
     """The same clips with all branches, of several steps each: every pooling has a gradient."""
     rng = np.random.default_rng(1)
     dims = {"frame/a": 5, "face/b": 7, "audio/c": 3, "text/d": 4}
-    truth = data[1].class_probs.argmax(axis=1)
+    truth = data[1].values["class_probs"].argmax(axis=1)
     sources = [random_source(name, dim, 3, truth, rng) for name, dim in dims.items()]
     return Dataset(sources, WHERE), data[1]
 
@@ -125,7 +126,7 @@ def assert_alike(together, alone, dataset):
         ours, theirs = np.array(one.history, float), np.array(other.history, float)
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
-        probs = [predict(each.model, dataset, ALL_CLIPS).probabilities for each in (one, other)]
+        probs = [predict(each.model, dataset, ALL_CLIPS).outputs for each in (one, other)]
         np.testing.assert_allclose(*probs, atol=1e-4)
         for (name, mine), yours in zip(
             one.model.state_dict().items(), other.model.state_dict().values(), strict=True
@@ -205,7 +206,7 @@ def test_runs_without_validation_clips_are_trained_for_all_epochs(data):
     folds = [replace(fold, validation=fold.validation[:0]) for fold in FOLDS]
     together, alone = fit_both_ways(data, PARAMS.model_copy(update={"epochs": 5}), folds)
     assert_alike(together, alone, data[0])
-    assert [epoch.validation_waf for epoch in together[0].history] == [None] * 5
+    assert [epoch.validation_score for epoch in together[0].history] == [None] * 5
 
 
 class Watching(concat.Fusion):
@@ -264,7 +265,7 @@ def test_every_model_learns_with_its_dropout_under_vmap_or_logs_why_not(model, d
 def test_with_dropout_vmap_learns_as_well_as_one_run_at_a_time(data):
     params = TrainFusion(model="ecmf", options={"ecmf": {"width": 16}}, epochs=15, batch_size=16)
     together, alone = (
-        np.mean([max(epoch.validation_waf for epoch in one.history) for one in way])
+        np.mean([max(epoch.validation_score for epoch in one.history) for one in way])
         for way in fit_both_ways(data, params)
     )
     assert min(together, alone) > 0.6 and abs(together - alone) < 0.08
@@ -402,7 +403,9 @@ def train_all(corpus, monkeypatch, folder, *, workers=1, vmap="1"):
     classes = sorted({clip.label for clip in clips if clip.label})
     class_probs = np.array([[clip.label == name for name in classes] for clip in clips], "float32")
     weight = np.array([bool(clip.label) for clip in clips], "float32")
-    finished = cross_validation.train_all(paths, clips, Targets(class_probs, weight), OF_A_CORPUS)
+    finished = cross_validation.train_all(
+        paths, clips, class_targets(class_probs, weight), OF_A_CORPUS
+    )
     return [(trained.run.name, trained.weights.read_bytes()) for trained in finished]
 
 

@@ -22,7 +22,7 @@ from ecmf.data.manifest import write_manifest
 from ecmf.data.splits import make_folds
 from ecmf.errors import ParamsError
 from ecmf.params import TrainFusion, load_params
-from ecmf.training.targets import Targets
+from ecmf.training.targets import class_targets
 from ecmf.tuning import objective, report, search, search_space
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +66,7 @@ def write_all(folder, clips):
 
 def targets_of(clips):
     soft = np.array([[clip.label == name for name in CLASSES] for clip in clips], "float32")
-    return Targets(soft, soft.sum(axis=1))
+    return class_targets(soft, soft.sum(axis=1))
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_labels_of_the_test_split_change_nothing(project, monkeypatch, tmp_path)
 
 def test_trials_are_trained_on_the_valence_of_the_train_and_val_splits_alone(project, tmp_path):
     write_all(tmp_path, [replace(clip, valence="0.5") for clip in project])
-    found = sweep._objective(load_params(), 0).targets.valence_or_nan()
+    found = sweep._objective(load_params(), 0).targets.values["valence"]
     learned = [clip.split in ("train", "val") for clip in project]
     assert any(learned) and not all(learned)
     assert (~np.isnan(found)).tolist() == learned
@@ -136,7 +136,7 @@ def test_without_a_test_split_the_first_test_fold_becomes_one(tmp_path):
     held = folds[0].test
     assert len(held) and {hidden[i].split for i in held} == {"test"}
     assert not any(hidden[i].label or hidden[i].annotators for i in held)
-    assert not targets.class_probs[held].any() and not targets.weight[held].any()
+    assert np.isnan(targets.values["class_probs"][held]).all() and not targets.weight[held].any()
     for seed in (5, 6):
         for fold in make_folds(hidden, params.folds, params.outer_folds, seed):
             assert not set(held) & {*fold.train.tolist(), *fold.validation.tolist()}
@@ -201,7 +201,7 @@ def test_the_written_preset_applies_the_best_values(project, tmp_path, monkeypat
     apply_overrides(Path("params.yaml"), preset.overrides("swept", written))
     made = load_params().train_fusion
     complete = [line for line in table() if line["state"] == "complete"]
-    best = max(complete, key=lambda line: float(line["validation_waf"]))
+    best = max(complete, key=lambda line: float(line["validation_score"]))
     assert made.learning_rate == float(best["learning_rate"])
     assert made.epochs == int(best["epochs"])
     assert made.options["ecmf"] == {
@@ -304,7 +304,7 @@ class Scripted:
 
     def train(self, params, fold, seed):
         self.trained[-1].append(fold)
-        return objective.Waf(self.trials[len(self.trained) - 1][fold], None)
+        return objective.ValidationScore(self.trials[len(self.trained) - 1][fold], None)
 
     def why_invalid(self, params):
         return ""
@@ -340,14 +340,15 @@ def test_pruned_trials_of_a_search_are_trained_on_fewer_folds(project):
 
 
 def test_equal_scores_have_no_gain_and_the_interval_is_students():
-    wafs = [objective.Waf(0.8, 0.7), objective.Waf(0.9, 0.6), objective.Waf(0.7, 0.5)]
-    assert "+0.000 validation WAF (+0.000 to +0.000)" in report.describe_gain(wafs, wafs)
-    assert "no significant gain" in report.comparison_table(wafs, wafs, (1, 2, 3))
+    pairs = [(0.8, 0.7), (0.9, 0.6), (0.7, 0.5)]
+    scored = [objective.ValidationScore(*pair) for pair in pairs]
+    assert "+0.000 validation WAF (+0.000 to +0.000)" in report.describe_gain(scored, scored, "waf")
+    assert "no significant gain" in report.comparison_table(scored, scored, (1, 2, 3), "waf")
     scores = np.array([0.8, 0.9, 0.7])
     expected = stats.t.interval(0.95, 2, scores.mean(), stats.sem(scores))
     assert report.interval(scores) == pytest.approx(expected)
-    better = [objective.Waf(waf.validation + 0.05, waf.val_split) for waf in wafs]
-    assert "no significant gain" not in report.comparison_table(wafs, better, (1, 2, 3))
+    better = [objective.ValidationScore(first + 0.05, second) for first, second in pairs]
+    assert "no significant gain" not in report.comparison_table(scored, better, (1, 2, 3), "waf")
 
 
 def test_the_best_values_are_trained_on_seeds_and_folds_that_the_search_did_not_use(project):

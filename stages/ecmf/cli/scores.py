@@ -10,50 +10,77 @@ from ecmf.cli.command import Command
 from ecmf.errors import MissingFileError
 
 EVALUATION = Path("metrics/evaluation.json")
+DETAILS = Path("metrics/evaluation_details.json")
 LABELS = Path("metrics/labels.json")
 
+HEADINGS = {"waf": "WAF", "uar": "UAR", "macro_f1": "macro F1"}
+"""Headings of scores that are abbreviations; others are shown as they are named."""
 
-def table(report: dict[str, Any]) -> str:
-    """Format the report of `evaluate_fusion`."""
-    lines = [f"{'':5} {'WAF':>6}  95 % interval  {'accuracy':>8} {'UAR':>6} {'macro F1':>8}  clips"]
+Report = dict[str, Any]
+
+
+def table(evaluation: Report, details: Report) -> str:
+    """Format the two reports of `evaluate_fusion`."""
+    test = evaluation["test"]
+    main = next(iter(test))
+    others = [name for name, v in test.items() if isinstance(v, float) and not _bounds(name, test)]
+    lines = [_row("", [_heading(name) for name in others], "95 % interval", "clips")]
     for split in ("test", "val"):
-        if split not in report:  # with folds: 0 no clip is held out
-            continue
-        scores = report[split]
-        lines.append(
-            f"{split:5} {scores['waf']:6.3f}  {scores['waf_low']:.3f} to {scores['waf_high']:.3f} "
-            f"{scores['accuracy']:8.3f} {scores['uar']:6.3f} {scores['macro_f1']:8.3f}  "
-            f"{scores['clips']:5d}"
-        )
-    per_class = ", ".join(f"{name} {f1:.2f}" for name, f1 in report["test"]["f1"].items())
-    seeds = " ".join(f"{waf:.3f}" for waf in report["test"]["waf_by_seed"].values())
-    lines += [f"test F1: {per_class}", f"test WAF by seed: {seeds} ({report['protocol']})"]
-    if members := report.get("members"):
-        alone = ", ".join(f"{name} {model['waf']:.3f}" for name, model in members.items())
-        lines.append(f"test WAF of each member alone: {alone}")
-    test = report["test"]
-    if "valence_mse" in test:
-        lines.append(
-            f"test valence: squared error {test['valence_mse']:.3f} on {test['valence_clips']} "
-            f"clips, WAF - 0.25 of it {test['mer2023_combined']:.3f}"
-        )
+        if split in evaluation:  # with folds: 0 no clip is held out for `val`
+            scores = evaluation[split] | details[split]
+            numbers = [f"{scores[name]:.3f}" for name in others]
+            low, high = scores[f"{main}_low"], scores[f"{main}_high"]
+            lines.append(_row(split, numbers, f"{low:.3f} to {high:.3f}", str(scores["clips"])))
+    for name, by_class in test.items():
+        if isinstance(by_class, dict):
+            listed = ", ".join(f"{label} {value:.2f}" for label, value in by_class.items())
+            lines.append(f"test {_heading(name).upper()}: {listed}")
+    seeds = " ".join(f"{score:.3f}" for score in details["test"][f"{main}_by_seed"].values())
+    lines.append(f"test {_heading(main)} by seed: {seeds} ({details['protocol']})")
+    if members := details.get("members"):
+        alone = ", ".join(f"{name} {scores[main]:.3f}" for name, scores in members.items())
+        lines.append(f"test {_heading(main)} of each member alone: {alone}")
+    if further := {k: v for k, v in details["test"].items() if not isinstance(v, dict)}:
+        shown = ", ".join(f"{name} {_number(value)}" for name, value in further.items())
+        lines.append(f"test, further: {shown}")
     return "\n".join(lines)
 
 
-def decisions(audit: dict[str, Any]) -> str:
+def _bounds(name: str, scores: Report) -> bool:
+    """Return whether a score is a bound of the interval of another."""
+    return name.removesuffix("_low").removesuffix("_high") in scores.keys() - {name}
+
+
+def _heading(name: str) -> str:
+    return HEADINGS.get(name, name)
+
+
+def _row(split: str, numbers: list[str], interval: str, clips: str) -> str:
+    first, *rest = numbers
+    return f"{split:5} {first:>6}  {interval:14} {' '.join(f'{n:>8}' for n in rest)}  {clips:>5}"
+
+
+def _number(value: float | None) -> str:
+    return (
+        "unknown" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+    )
+
+
+def decisions(audit: Report) -> str:
     """Summarise the report of `audit_labels` in one line."""
     counts = ", ".join(f"{count} {name}" for name, count in audit["decisions"].items())
     added = f", {audit['added']} unlabelled clips added" if audit["added"] else ""
     return f"training labels: {counts}{added}; why: metrics/doubts.html, data/labels.csv"
 
 
-def scores(evaluation: Path, labels: Path) -> str:
-    """Return the scores in `evaluation`, and the decisions on training labels in `labels`."""
-    for path in (evaluation, labels):
+def scores(evaluation: Path, details: Path, labels: Path) -> str:
+    """Return the scores of the evaluation, and the decisions on training labels in `labels`."""
+    reports = []
+    for path in (evaluation, details, labels):
         if not path.is_file():
             raise MissingFileError(f"no {path}: run `dvc repro`")
-    reports = [json.loads(path.read_text(encoding="utf-8")) for path in (evaluation, labels)]
-    return f"{table(reports[0])}\n{decisions(reports[1])}"
+        reports.append(json.loads(path.read_text(encoding="utf-8")))
+    return f"{table(*reports[:2])}\n{decisions(reports[2])}"
 
 
 @click.command("scores", cls=Command)
@@ -64,4 +91,4 @@ def command() -> str:
     Example:
       ecmf scores
     """  # noqa: D301
-    return scores(EVALUATION, LABELS)
+    return scores(EVALUATION, DETAILS, LABELS)

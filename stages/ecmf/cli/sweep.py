@@ -15,10 +15,10 @@ import click
 import yaml
 
 from ecmf.cli.command import Command
-from ecmf.data.manifest import classes_of, read_manifest
+from ecmf.data.manifest import read_manifest
 from ecmf.errors import ParamsError
 from ecmf.params import Params, load_params
-from ecmf.training.targets import read_targets
+from ecmf.training.task import task_of_corpus
 from ecmf.tuning.objective import Objective, compare_on_fresh_seeds, hide_test_labels
 from ecmf.tuning.report import (
     PRESET_HEADER,
@@ -56,19 +56,20 @@ def sweep_fusion(space: list[str], trials: int, seed: int, fresh: int, preset: P
     draw_trials(finished, distributions, PLOT)
     best = best_trial(finished)
     seeds = range(seed + 1, seed + 1 + fresh)
+    monitor = objective.targets.task.monitor
     unchanged, swept = compare_on_fresh_seeds(objective, best.values, seeds)
     purpose = (
         f"train_fusion with {params.train_fusion.model} on {params.corpus}, the best of {trials} "
-        f"trials; on {fresh} fresh seeds {describe_gain(unchanged, swept)}."
+        f"trials; on {fresh} fresh seeds {describe_gain(unchanged, swept, monitor)}."
     )
     write_preset(best.values, purpose, preset)
     states = Counter(trial.state for trial in finished)
     return "\n".join(
         [
             "trials: " + ", ".join(f"{count} {state}" for state, count in states.items()),
-            f"best: trial {best.number}, WAF {best.score:.3f} on the folds of the search: "
-            + ", ".join(f"{key} {value}" for key, value in best.values.items()),
-            comparison_table(unchanged, swept, seeds),
+            f"best: trial {best.number}, {monitor.upper()} {best.score:.3f} on the folds of the "
+            "search: " + ", ".join(f"{key} {value}" for key, value in best.values.items()),
+            comparison_table(unchanged, swept, seeds, monitor),
             f"written: {TABLE}, {PLOT}, {preset}",
         ]
     )
@@ -77,7 +78,8 @@ def sweep_fusion(space: list[str], trials: int, seed: int, fresh: int, preset: P
 def _objective(params: Params, seed: int) -> Objective:
     manifest = MANIFESTS / f"{params.corpus}.csv"
     clips = read_manifest(manifest)
-    targets = read_targets(LABELS, clips, classes_of(manifest, clips))
+    task = task_of_corpus(params.train_fusion.task, manifest, clips)
+    targets = task.read_targets(LABELS, clips)
     clips, targets = hide_test_labels(clips, targets, params.train_fusion, seed)
     return Objective(params.sources.paths(FEATURES), clips, targets, params.train_fusion)
 

@@ -24,13 +24,13 @@ class EnsembleWeights:
     factors: Factors | None
 
     def __call__(self, members: Sequence[Probabilities]) -> Probabilities:
-        """Combine the members' probabilities, (clips, classes) each; rows of NaN stay NaN."""
+        """Combine the members' predictions, (…, clips, outputs) each; rows of NaN stay NaN."""
         joint: Probabilities = np.sum(
             [weight * probs for weight, probs in zip(self.weights, members, strict=True)], axis=0
         )
         if self.factors is None:
             return joint
-        known = ~np.isnan(joint).any(axis=1)
+        known = ~np.isnan(joint).any(axis=-1)
         joint[known] = apply_prior(joint[known], self.factors)
         return joint
 

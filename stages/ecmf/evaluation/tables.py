@@ -1,16 +1,16 @@
 """Write the predictions of every clip, and the confusion matrix for `dvc plots`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from ecmf.data.manifest import Clip
+from ecmf.evaluation.prediction import Predictor
 from ecmf.storage.files import atomic_write, write_csv
+from ecmf.training.task import Prediction, Values
 
 PREDICTED, SOURCES = "predicted", "sources"
 """Columns of `metrics/predictions.csv` that `ecmf submit` reads."""
@@ -19,64 +19,62 @@ DARK = 0.5
 """Fraction of a row above which a cell is dark enough for white text."""
 
 
-@dataclass(frozen=True)
-class PredictionTable:
-    """Predictions of every clip, in manifest order; NaN if there are none.
-
-    Attributes:
-        probabilities: (clips, classes).
-        weights: Weight of each source, (clips, sources).
-        valence: (clips,).
-        present: Whether each clip has each source, (clips, sources).
-    """
-
-    probabilities: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    valence: NDArray[np.float64]
-    present: NDArray[np.bool_]
-
-
 def write_predictions(
-    clips: Sequence[Clip],
-    classes: Sequence[str],
-    sources: Sequence[str],
-    prediction: PredictionTable,
-    path: Path,
+    clips: Sequence[Clip], predictor: Predictor, prediction: Prediction, path: Path
 ) -> None:
-    """Write one row per clip: predicted class, class probabilities, and weight of each source.
+    """Write one row per clip: decision, prediction for each output, and weight of each source.
 
-    NaN is an empty cell; the column of the valence is absent if all are NaN. Column `sources` is
-    the number of sources of a clip; all clips with 0 have the same prediction. A pseudo-labelled
-    clip (`added` in `data/labels.csv`) is predicted by models trained on its pseudo-label.
+    NaN is an empty cell; a dimension without any prediction has no column. Only the sources
+    that a model reads have a column. Column `sources` is the number of them that a clip has; all
+    clips with 0 have the same prediction. A pseudo-labelled clip (`added` in `data/labels.csv`) is
+    predicted by models trained on its pseudo-label.
     """
-    has_valence = not np.isnan(prediction.valence).all()
+    task, sources, read = predictor.task, predictor.sources, predictor.input_sources
+    columns = [number for number, source in enumerate(sources) if source.name in read]
+    present = np.stack([sources[number].present for number in columns]).sum(axis=0)
+    dimensions = {
+        name: values for name, values in prediction.dimensions.items() if not np.isnan(values).all()
+    }
     rows = [
         [
             "clip_id",
             "split",
             "label",
             PREDICTED,
-            *(f"probability_{name}" for name in classes),
-            *(f"weight_{name}" for name in sources),
+            *task.columns,
+            *(f"weight_{sources[number].name}" for number in columns),
             SOURCES,
-            *(["valence"] if has_valence else []),
+            *dimensions,
         ]
     ]
+    known = np.asarray(~np.isnan(prediction.outputs).any(axis=1))
+    decisions = iter(task.decide(prediction.outputs[known]))
     for number, clip in enumerate(clips):
-        probs = prediction.probabilities[number]
         rows.append(
             [
                 clip.clip_id,
                 clip.split,
                 clip.label,
-                "" if np.isnan(probs).any() else classes[int(probs.argmax())],
-                *_cells(probs),
-                *_cells(prediction.weights[number]),
-                str(prediction.present[number].sum()),
-                *(_cells(prediction.valence[[number]]) if has_valence else []),
+                next(decisions) if known[number] else "",
+                *_cells(prediction.outputs[number]),
+                *_cells(prediction.weights[number, columns]),
+                str(present[number]),
+                *_cells(np.array([values[number] for values in dimensions.values()])),
             ]
         )
     write_csv(path, rows)
+
+
+def write_decisions(
+    truth: Sequence[str],
+    predicted: Sequence[str],
+    possible: Sequence[str],
+    table: Path,
+    picture: Path,
+) -> None:
+    """Write the decisions on the test clips: a table for `dvc plots`, and the confusion matrix."""
+    write_confusion(truth, predicted, table)
+    draw_confusion(truth, predicted, possible, picture)
 
 
 def write_confusion(truth: Sequence[str], predicted: Sequence[str], path: Path) -> None:
@@ -113,5 +111,5 @@ def draw_confusion(
         figure.savefig(part, format="png", metadata={"Software": None})
 
 
-def _cells(numbers: NDArray[np.float64]) -> list[str]:
+def _cells(numbers: Values) -> list[str]:
     return ["" if np.isnan(number) else f"{number:.6f}" for number in numbers]

@@ -22,7 +22,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ecmf.config import Section
 from ecmf.fusion import base
@@ -42,11 +41,11 @@ class Options(Section):
 class Decoder(nn.Module):
     """Decode a vector to log-probabilities of the emotions, and from both to the valence."""
 
-    def __init__(self, dim: int, width: int, classes: int, dropout: float) -> None:
+    def __init__(self, dim: int, width: int, outputs: int, dropout: float) -> None:
         super().__init__()
         self.hidden = nn.Sequential(nn.Linear(dim, width), nn.GELU(), Dropout(dropout))
-        self.emotion = nn.Linear(width, classes)
-        self.valence = nn.Linear(width + classes, 1)
+        self.emotion = nn.Linear(width, outputs)
+        self.valence = nn.Linear(width + outputs, 1)
 
     def forward(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Map (clips, dim) to log-probabilities (clips, classes) and valence (clips,)."""
@@ -59,8 +58,8 @@ class Decoder(nn.Module):
 class Fusion(base.Fusion):
     """Gather the sources in three structures, and decode emotion and valence from each."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         width, dropout, count = options.width, options.dropout, len(self.sources)
         self.projection = StepProjection(self.sources, width, dropout)
         self.early = AttentionPooling(width, width)
@@ -68,7 +67,7 @@ class Fusion(base.Fusion):
         self.over_sources = AttentionPooling(width, width)
         self.steps_beside = nn.ModuleList(AttentionPooling(width, width) for _ in self.sources)
         self.decoders = nn.ModuleList(
-            Decoder(dim, width, classes, dropout) for dim in (width, width, width * count)
+            Decoder(dim, width, outputs, dropout) for dim in (width, width, width * count)
         )
         self.log_variance = nn.Parameter(torch.zeros(2))
 
@@ -81,7 +80,7 @@ class Fusion(base.Fusion):
         logits = posteriors.logsumexp(dim=0) - math.log(len(decoded))
         valence = valences.mean(dim=0)
         losses = {} if target is None else self._losses(logits, valence, target)
-        return base.Output(logits, weights, valence, losses)
+        return base.Output(logits, weights, {"valence": valence}, losses)
 
     def gather(self, streams: Streams, present: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return the vectors of the three structures, and the source weights of `hierarchical`."""
@@ -98,9 +97,9 @@ class Fusion(base.Fusion):
     def _losses(self, logits: Tensor, valence: Tensor, target: base.Target) -> dict[str, Tensor]:
         """Return the terms that complete the cross entropy to the paper's loss."""
         log_var_1, log_var_2 = self.log_variance.unbind()  # log s1², log s2²
-        cross_entropy = functional.cross_entropy(logits, target.class_probs, reduction="none")
-        known = ~target.valence.isnan()
-        error = (valence - target.valence.nan_to_num()).square()
+        cross_entropy = target.loss(logits)
+        known = ~target.values["valence"].isnan()
+        error = (valence - target.values["valence"].nan_to_num()).square()
         return {
             "emotion": torch.expm1(-log_var_1) * cross_entropy + log_var_1 / 2,
             "valence": known * (torch.exp(-log_var_2) * error + log_var_2) / 2,

@@ -78,8 +78,8 @@ class Augmentation(nn.Module):
 class Fusion(base.Fusion):
     """Augment each source, then attend to the other sources, then to itself."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         width, dropout, count = options.width, options.dropout, len(self.sources)
         self.steps = options.side**2
         self.projection = StepProjection(self.sources, width, dropout)
@@ -95,7 +95,7 @@ class Fusion(base.Fusion):
         )
         self.norm = nn.LayerNorm(width)
         self.dropout = Dropout(dropout)
-        self.classifier = nn.Linear(width * count, classes)
+        self.classifier = nn.Linear(width * count, outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""

@@ -1,8 +1,8 @@
 """Interface of the fusion models: batch and targets in, logits and losses out."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -43,11 +43,32 @@ class Batch:
         )
 
 
-class Target(NamedTuple):
-    """Training targets: class probabilities (clips, classes), valence (clips,) or NaN."""
+class TaskLoss(Protocol):
+    """The part of a task that a fusion model may use."""
 
-    class_probs: Tensor
-    valence: Tensor
+    def loss(self, outputs: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+        """Return the loss of outputs (clips, …, outputs), of (clips, …)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """Training targets of a batch, for the further losses of a model.
+
+    `values` are tensors (clips, …) by the names that the task gives them. Single-label
+    classification has `class_probs` (clips, classes) and `valence` (clips,), NaN where unknown.
+    """
+
+    values: Mapping[str, Tensor]
+    task: TaskLoss
+
+    def loss(self, outputs: Tensor) -> Tensor:
+        """Return the loss of the task for outputs (clips, …, outputs), of (clips, …)."""
+        return self.task.loss(outputs, self.values)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Target":
+        """Return the targets with `change` applied to every tensor."""
+        return replace(self, values={name: change(part) for name, part in self.values.items()})
 
 
 @dataclass(frozen=True)
@@ -55,16 +76,16 @@ class Output:
     """Predictions of a model for a batch.
 
     Attributes:
-        logits: (clips, classes).
+        logits: (clips, outputs); the task maps them to predictions.
         weights: (clips, sources), the weight of each source, if the model has such weights.
-        valence: (clips,), if the model predicts it.
+        dimensions: Further predictions by the name of their target, (clips,) each, e.g. valence.
         losses: Further terms to minimise, by name, each (clips,). The training weights them clip
-            by clip like its cross entropy.
+            by clip like the loss of the task.
     """
 
     logits: Tensor
     weights: Tensor | None = None
-    valence: Tensor | None = None
+    dimensions: Mapping[str, Tensor] = field(default_factory=dict)
     losses: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -85,18 +106,19 @@ class PretextTask(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Classify clips from their sources. An output never depends on other clips of the batch.
+    """Predict clips from their sources. An output never depends on other clips of the batch.
 
     Each module of the family holds a subclass named `Fusion` and its `Options`. Any subset of the
     sources may be absent from a clip, even all of them. The output depends on `input_sources`
-    alone; any other source only enters a loss, and modality dropout never hides it.
+    alone; any other source only enters a loss, and modality dropout never hides it. `outputs` is
+    the number of logits, e.g. of classes.
     """
 
-    def __init__(self, sources: Sequence[SourceShape], classes: int) -> None:
+    def __init__(self, sources: Sequence[SourceShape], outputs: int) -> None:
         super().__init__()
         self.sources = tuple(sources)
         self.input_sources: Sequence[SourceShape] = self.sources
-        self.classes = classes
+        self.outputs = outputs
 
     def forward(self, batch: Batch, target: Target | None = None) -> Output:
         """Fuse the sources of each clip.

@@ -27,8 +27,8 @@ class Options(Section):
 class Fusion(base.Fusion):
     """Weight the sources by the output of a network over all of them."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         width = options.width
         self.pooling = MeanPooling()
         self.encoders = nn.ModuleList(
@@ -36,7 +36,7 @@ class Fusion(base.Fusion):
         )
         self.attention = _three_layers(width * len(self.sources), width, options.dropout)
         self.weights = nn.Linear(width, len(self.sources))
-        self.classifier = nn.Linear(width, classes)
+        self.classifier = nn.Linear(width, outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""

@@ -50,8 +50,8 @@ class Options(AttentionOptions):
 class Fusion(base.Fusion):
     """Weight the steps of the other sources by the attention of a guiding branch."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         width = options.width
         branches = [source.branch for source in self.sources]
         leading = next((branch for branch in GUIDE_PRIORITY if branch in branches), branches[0])
@@ -64,7 +64,7 @@ class Fusion(base.Fusion):
         self.guide = nn.Linear(width, width, bias=False)
         self.score = nn.Linear(width, 1, bias=False)
         self.dropout = Dropout(options.dropout)
-        self.classifier = nn.Linear(width * (len(self.guided) + len(self.guides)), classes)
+        self.classifier = nn.Linear(width * (len(self.guided) + len(self.guides)), outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""

@@ -24,11 +24,11 @@ class Options(Section):
 class Fusion(base.Fusion):
     """Concatenate the vectors of the sources, without weights."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         self.projection = Projection(self.sources, options.width, options.dropout)
         self.dropout = Dropout(options.dropout)
-        self.classifier = nn.Linear(options.width * len(self.sources), classes)
+        self.classifier = nn.Linear(options.width * len(self.sources), outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""

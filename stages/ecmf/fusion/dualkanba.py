@@ -44,15 +44,15 @@ class Options(AttentionOptions):
 class Fusion(base.Fusion):
     """Encode each source by a former, and mix the sources by a gate per feature."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         width, count = options.width, len(self.sources)
         self.projection = StepProjection(self.sources, width, options.dropout)
         self.formers = nn.ModuleList(Former(options) for _ in self.sources)
         if count > 1:
             self.gate = nn.Linear(width * count, width * count)
         self.dropout = Dropout(options.dropout)
-        self.classifier = nn.Linear(width, classes)
+        self.classifier = nn.Linear(width, outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""

@@ -37,8 +37,8 @@ class Options(AttentionOptions):
 class Fusion(base.Fusion):
     """Fuse the sources by self-attention, and keep their original representations."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         width = options.width
         self.options = options
         self.projection = Projection(self.sources, width, options.dropout)
@@ -51,7 +51,7 @@ class Fusion(base.Fusion):
             self.weighting = AttentionPooling(width, width)
         originals = len(self.sources) if options.keep_original else 0
         self.dropout = Dropout(options.dropout)
-        self.classifier = nn.Linear(width * (1 + originals), classes)
+        self.classifier = nn.Linear(width * (1 + originals), outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""
@@ -69,14 +69,13 @@ class Fusion(base.Fusion):
     def _source_losses(
         self, original: Tensor, present: Tensor, target: base.Target | None
     ) -> dict[str, Tensor]:
-        """Return the mean cross entropy of the classifier for each present `h_m` alone."""
+        """Return the mean loss of the task over the present sources, from each `h_m` alone."""
         options = self.options
         if target is None or not (options.source_loss and options.keep_original):
             return {}
-        weight = self.classifier.weight[:, options.width :].view(self.classes, -1, options.width)
+        weight = self.classifier.weight[:, options.width :].view(self.outputs, -1, options.width)
         logits = torch.einsum("bmd,cmd->bmc", original, weight) + self.classifier.bias
-        loss = -(target.class_probs[:, None] * logits.log_softmax(dim=-1)).sum(dim=-1)
-        return {"source": options.source_loss * mean_where(loss, present)}
+        return {"source": options.source_loss * mean_where(target.loss(logits), present)}
 
     def _attend(self, original: Tensor, present: Tensor) -> Tensor:
         if not self.options.self_attention:

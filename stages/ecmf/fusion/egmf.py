@@ -62,8 +62,8 @@ class LocalExpert(nn.Module):
 class Fusion(base.Fusion):
     """Run three experts on each source, and gate first the experts and then the sources."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         width, dropout = options.width, options.dropout
         self.projection = StepProjection(self.sources, width, dropout)
         # Dropout applies before and after the experts; inside them it would cost time and not help.
@@ -81,7 +81,7 @@ class Fusion(base.Fusion):
             nn.Linear(2 * width, width), nn.Tanh(), nn.Linear(width, 1, bias=False)
         )
         self.dropout = Dropout(dropout)
-        self.classifier = nn.Linear(width * (1 + len(self.sources)), classes)
+        self.classifier = nn.Linear(width * (1 + len(self.sources)), outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""

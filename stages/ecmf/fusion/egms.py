@@ -53,16 +53,16 @@ class Options(AttentionOptions):
 class Fusion(base.Fusion):
     """Encode each view of the text with all other sources, and mix the results by a gate."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
         """Build the layers.
 
         Raises:
             ParamsError: The teacher is no source, lacks a score per class, or is the only source.
         """
-        super().__init__(sources, classes)
+        super().__init__(sources, outputs)
         width = options.width
         self.options = options
-        self.input_sources = _without_teacher(self.sources, classes, options.teacher)
+        self.input_sources = _without_teacher(self.sources, outputs, options.teacher)
         self.views = [source.name for source in self.input_sources if source.branch == "text"]
         self.others = [source.name for source in self.input_sources if source.branch != "text"]
         self.projection = StepProjection(self.input_sources, width, options.dropout)
@@ -73,7 +73,7 @@ class Fusion(base.Fusion):
                 nn.Linear(width * views, width), nn.ReLU(), nn.Linear(width, views)
             )
         self.dropout = Dropout(options.dropout)
-        self.classifier = nn.Linear(width * (len(self.others) + (views > 0)), classes)
+        self.classifier = nn.Linear(width * (len(self.others) + (views > 0)), outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""

@@ -43,8 +43,8 @@ class Options(Section):
 class Fusion(base.Fusion):
     """Mix the tokens of the other sources into those of the visual ones."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         width = options.width
         self.tokens = options.tokens
         visual = [source for source in self.sources if source.branch in VISUAL]
@@ -60,7 +60,7 @@ class Fusion(base.Fusion):
         nn.init.zeros_(self.mixing.bias)
         self.pooling = AttentionPooling(width, width)
         self.dropout = Dropout(options.dropout)
-        self.classifier = nn.Linear(width * len(self.sources), classes)
+        self.classifier = nn.Linear(width * len(self.sources), outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Mix the tokens, and pool those of each source."""

@@ -53,8 +53,8 @@ class Options(AttentionOptions):
 class Fusion(base.Fusion):
     """Attend from every stream to every other, with a joint stream of all sources."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         width, heads, dropout = options.width, options.heads, options.dropout
         count = len(self.sources) + 1
         self.options = options
@@ -69,7 +69,7 @@ class Fusion(base.Fusion):
             self.answers = TransformerLayer(width, heads, dropout)
         self.dropout = Dropout(dropout)
         pairs = count * (count - 1)
-        self.classifier = nn.Linear(width * pairs, classes)
+        self.classifier = nn.Linear(width * pairs, outputs)
         if options.valence_loss:
             self.valence = nn.Linear(width * pairs, 1)
 
@@ -86,10 +86,11 @@ class Fusion(base.Fusion):
         valence = self.valence(fused).squeeze(-1)
         losses = {}
         if target is not None:
-            known = target.valence.isfinite() & present.any(dim=1)
-            loss = concordance_loss(valence, target.valence.nan_to_num(), known)
+            truth = target.values["valence"]
+            known = truth.isfinite() & present.any(dim=1)
+            loss = concordance_loss(valence, truth.nan_to_num(), known)
             losses["valence"] = self.options.valence_loss * loss
-        return base.Output(logits, valence=valence, losses=losses)
+        return base.Output(logits, dimensions={"valence": valence}, losses=losses)
 
     def _encode(self, batch: base.Batch) -> tuple[list[Tensor], Tensor]:
         """Return all streams, (clips, steps, width), the joint one last, and their presence."""

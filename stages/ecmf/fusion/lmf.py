@@ -52,13 +52,13 @@ class LowRankProduct(nn.Module):
 class Fusion(base.Fusion):
     """Fuse the sources by a low-rank product."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         width = options.width
         self.projection = Projection(self.sources, width, options.dropout)
         self.product = LowRankProduct(len(self.sources), width, options.rank, width)
         self.dropout = Dropout(options.dropout)
-        self.classifier = nn.Linear(width, classes)
+        self.classifier = nn.Linear(width, outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""

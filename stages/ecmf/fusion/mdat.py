@@ -72,8 +72,8 @@ class CoAttention(nn.Module):
 class Fusion(base.Fusion):
     """Attend within each source, then between the sources, then over all steps."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         width, dropout = options.width, options.dropout
         self.projection = StepProjection(self.sources, width, dropout)
         self.graphs = nn.ModuleList(GraphEncoder(width) for _ in self.sources)
@@ -83,7 +83,7 @@ class Fusion(base.Fusion):
         self.source = nn.Parameter(torch.randn(len(self.sources), width) / math.sqrt(width))
         self.transformer = Transformer(width, options.heads, options.layers, dropout)
         self.dropout = Dropout(dropout)
-        self.classifier = nn.Linear(width * len(self.sources), classes)
+        self.classifier = nn.Linear(width * len(self.sources), outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""

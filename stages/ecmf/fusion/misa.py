@@ -46,8 +46,8 @@ class Options(AttentionOptions):
 class Fusion(base.Fusion):
     """Split every source into a shared and a private vector, and fuse them by a transformer."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         self.options = options
         width = options.width
         self.projection = Projection(self.sources, width, options.dropout)
@@ -59,7 +59,7 @@ class Fusion(base.Fusion):
             nn.Linear(2 * len(self.sources) * width, width),
             nn.GELU(),
             Dropout(options.dropout),
-            nn.Linear(width, classes),
+            nn.Linear(width, outputs),
         )
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

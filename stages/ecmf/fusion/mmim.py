@@ -57,8 +57,8 @@ class Gaussian(nn.Module):
 class Fusion(base.Fusion):
     """Fuse by a network that is trained to keep mutual information with every source."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         self.options = options
         width = options.width
         self.pairs = list(permutations(range(len(self.sources)), 2))
@@ -73,7 +73,7 @@ class Fusion(base.Fusion):
         self.densities = nn.ModuleList(Gaussian(width) for _ in self.pairs)
         self.predictions = nn.ModuleList(nn.Linear(width, width) for _ in self.sources)
         self.dropout = Dropout(options.dropout)
-        self.classifier = nn.Linear(width, classes)
+        self.classifier = nn.Linear(width, outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""

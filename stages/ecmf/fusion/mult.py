@@ -68,8 +68,8 @@ class LastStep(nn.Module):
 class Fusion(base.Fusion):
     """Attend from each source to each other, then within it, and classify its last step."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         size = (options.heads, options.layers, options.dropout)
         others = len(self.sources) - 1
         self.convolutions = nn.ModuleList(
@@ -81,7 +81,7 @@ class Fusion(base.Fusion):
         joined = options.width * max(others, 1)
         self.temporal = nn.ModuleList(LastStep(joined, *size) for _ in self.sources)
         self.dropout = Dropout(options.dropout)
-        self.classifier = nn.Linear(joined * len(self.sources), classes)
+        self.classifier = nn.Linear(joined * len(self.sources), outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""

@@ -58,8 +58,8 @@ def choose_streams(
 class Fusion(base.Fusion):
     """Fuse content and emotion of speech by cross-attention on one time axis."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         width, dropout = options.width, options.dropout
         self.steps = options.steps
         self.streams = choose_streams(self.sources)
@@ -74,7 +74,7 @@ class Fusion(base.Fusion):
         if self.rest:
             self.beside = Projection(self.rest, width, dropout)
         self.dropout = Dropout(dropout)
-        self.classifier = nn.Linear(width * (1 + len(self.rest)), classes)
+        self.classifier = nn.Linear(width * (1 + len(self.rest)), outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the two streams step by step, and append the other sources."""

@@ -18,6 +18,7 @@ as clips here have no such labels, and the pass over stacked labels, as a clip h
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from pydantic import Field
@@ -82,8 +83,8 @@ class Codes(nn.Module):
 class Fusion(base.Fusion):
     """Encode common and specific codes of the sources, and reconstruct the absent ones."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         width, count = options.width, len(self.sources)
         self.options = options
         self.projection = Projection(self.sources, width, options.dropout)
@@ -91,7 +92,7 @@ class Fusion(base.Fusion):
         if count > 1 and options.adversarial:
             self.discriminator = _two_layers(width, width, count)
         self.dropout = Dropout(options.dropout)
-        self.classifier = nn.Linear(width * (1 + count), classes)
+        self.classifier = nn.Linear(width * (1 + count), outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the reconstructed sources of each clip."""
@@ -118,7 +119,7 @@ class Fusion(base.Fusion):
             info_nce = self._contrastive_loss(vectors, from_others, present)
             losses["contrast"] = options.contrast * info_nce
         if options.shuffle:
-            cross_entropy = self._shuffle_loss(common, filled, present, target.class_probs)
+            cross_entropy = self._shuffle_loss(common, filled, present, target)
             losses["shuffle"] = options.shuffle * cross_entropy
         return base.Output(logits, losses=losses)
 
@@ -146,12 +147,10 @@ class Fusion(base.Fusion):
         return -mean_where(log_probs.diagonal(dim1=1, dim2=2).T, valid)
 
     def _shuffle_loss(
-        self, common: Tensor, filled: Tensor, present: Tensor, probs: Tensor
+        self, common: Tensor, filled: Tensor, present: Tensor, target: base.Target
     ) -> Tensor:
-        """Return the cross entropy of clips with sources of other clips of their label, (clips,).
-
-        `probs` are the class probabilities of the target.
-        """
+        """Return the loss of clips with sources of other clips of their label, (clips,)."""
+        probs = target.values["class_probs"]
         clips, count = present.shape
         tiny = torch.finfo(probs.dtype).tiny
         agreement = (probs @ probs.T).clamp(min=tiny).log().unsqueeze(1)
@@ -165,8 +164,8 @@ class Fusion(base.Fusion):
         mixed = torch.where(real, filled[drawn, source], filled)
         shared = masked_mean(common[drawn, source], present)
         mixed_probs = masked_mean(probs[drawn], present)
-        logits = self._classify(shared, mixed)
-        return functional.cross_entropy(logits, mixed_probs, reduction="none")
+        mixed_target = replace(target, values={**target.values, "class_probs": mixed_probs})
+        return mixed_target.loss(self._classify(shared, mixed))
 
 
 def _two_layers(inputs: int, width: int, outputs: int | None = None) -> nn.Sequential:

@@ -71,8 +71,8 @@ class Options(AttentionOptions):
 class Fusion(base.Fusion):
     """Encode each source by a pretrained encoder, and fuse them by the inner model."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         self.options = options
         width = options.width
         self.encoders = SourceEncoders(
@@ -80,7 +80,7 @@ class Fusion(base.Fusion):
         )
         encoded = [base.SourceShape(source.name, width) for source in self.sources]
         self.member: base.Fusion = registry.load("fusion", options.model).Fusion(
-            encoded, classes, options.inner_options()
+            encoded, outputs, options.inner_options()
         )
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

@@ -73,8 +73,8 @@ class HeterogeneousGraph(nn.Module):
 class Fusion(base.Fusion):
     """Fuse every two sources in a graph, and attend from each source to all graphs."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         width, dropout, count = options.width, options.dropout, len(self.sources)
         self.projection = StepProjection(self.sources, width, dropout)
         self.enhancement = nn.ModuleList(Enhancement(width, dropout) for _ in self.sources)
@@ -82,7 +82,7 @@ class Fusion(base.Fusion):
         self.graphs = nn.ModuleList(HeterogeneousGraph(len(group), width) for group in self.groups)
         self.cross_attention = TransformerLayer(width, options.heads, dropout)
         self.dropout = Dropout(dropout)
-        self.classifier = nn.Linear(width * count, classes)
+        self.classifier = nn.Linear(width * count, outputs)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""

@@ -39,8 +39,8 @@ class Options(Section):
 class Fusion(base.Fusion):
     """Classify the outer product of the sources."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         width = options.width
         narrow = _tensor_width(len(self.sources), options)
         self.projection = Projection(self.sources, width, options.dropout)
@@ -52,7 +52,7 @@ class Fusion(base.Fusion):
             Dropout(options.dropout),
             nn.Linear(width, width),
             nn.ReLU(),
-            nn.Linear(width, classes),
+            nn.Linear(width, outputs),
         )
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:

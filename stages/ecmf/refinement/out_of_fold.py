@@ -35,8 +35,9 @@ from ecmf.storage.files import sha256
 from ecmf.storage.store import Layout, Result, Rows
 from ecmf.training.cross_validation import read_sources
 from ecmf.training.dataset import Dataset
-from ecmf.training.targets import Targets
-from ecmf.training.trainer import fit, predict
+from ecmf.training.prediction import predict
+from ecmf.training.task import Targets
+from ecmf.training.trainer import fit
 
 REGULARISATION = 0.01
 """Inverse regularisation C of the classifiers: strong, for few clips with noisy labels."""
@@ -154,7 +155,7 @@ class OutOfFoldPredictor:
     def _folds(
         self, clips: Indices, targets: Targets, folds: int
     ) -> Iterator[tuple[Indices, Indices]]:
-        labels = targets.class_probs[clips].argmax(axis=1)
+        labels = targets.values["class_probs"][clips].argmax(axis=1)
         groups = [self.clips[i].group for i in clips]
         max_folds = min(len(set(groups)), np.bincount(labels, minlength=1).max())
         if max_folds < folds or folds < 2:
@@ -184,7 +185,7 @@ class OutOfFoldPredictor:
         key = result_cache.hash_json(
             task.model,
             *(part.tolist() for part in (task.train, task.validation, task.predicted)),
-            targets.class_probs[learned].tolist(),
+            targets.values["class_probs"][learned].tolist(),
             targets.weight[learned].tolist(),
         )
         return ClipInput(f"{task.model} {number}", key, lambda: task)
@@ -199,6 +200,7 @@ class OutOfFoldPredictor:
             "device": device.requested().partition(":")[0],
             "code": code_fingerprint.hash_modules(
                 "ecmf.refinement.out_of_fold",
+                f"ecmf.tasks.{self.training.task}",
                 *code_fingerprint.plugin_modules("fusion", self.params.fusion),
             ),
             "versions": {name: version(name) for name in PACKAGES},
@@ -245,7 +247,7 @@ class FoldRunner:
         seed = self.predictor.params.seed
         fold = Fold(0, 0, task.train, task.validation, task.predicted)
         fitted = fit(self.dataset, self.targets, fold, seed, self.predictor.training)
-        probs = predict(fitted.model, self.dataset, task.predicted).probabilities.astype("float64")
+        probs = predict(fitted.model, self.dataset, task.predicted).outputs.astype("float64")
         present = np.any([source.present for source in self.sources.values()], axis=0)
         return np.asarray(probs * present[task.predicted, None])
 
@@ -254,7 +256,7 @@ class FoldRunner:
         source, means = self.sources[task.model], self.means[task.model]
         probs = np.zeros((len(task.predicted), len(self.predictor.classes)))
         train = task.train[source.present[task.train]]
-        labels = self.targets.class_probs[train].argmax(axis=1)
+        labels = self.targets.values["class_probs"][train].argmax(axis=1)
         weight, present = self.targets.weight[train], source.present[task.predicted]
         if len(set(labels.tolist())) < 2 or not present.any():
             return probs

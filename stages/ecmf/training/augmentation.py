@@ -37,7 +37,7 @@ def apply_mixup(
         mask = batch.masks[name]
         both = (mask & mask[partner])[..., None]
         rows[name] = torch.lerp(values, values.index_select(0, partner), fraction * both)
-    mixed = Target(*(part.lerp(part[partner], fraction) for part in target))
+    mixed = target.map(lambda part: part.lerp(part[partner], fraction))
     return Batch(rows, batch.masks), mixed, weight.lerp(weight[partner], fraction)
 
 

@@ -28,6 +28,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from ecmf import registry
 from ecmf.data.features import Source, load_sources, standardise_per_speaker
 from ecmf.data.manifest import Clip
 from ecmf.data.splits import Fold, make_folds, with_unlabelled
@@ -43,7 +44,7 @@ from ecmf.training.dataset import Dataset
 from ecmf.training.early_stopping import Epoch
 from ecmf.training.model import Model, build
 from ecmf.training.shared_memory import share_memory
-from ecmf.training.targets import Targets
+from ecmf.training.task import Targets, Task
 from ecmf.training.trainer import Fitted, fit
 from ecmf.training.vmap_trainer import fit_vmap
 
@@ -79,9 +80,9 @@ class TrainedRun(NamedTuple):
     @property
     def best(self) -> Epoch:
         """The epoch of the weights: the best on validation clips, or the last without them."""
-        if self.history[-1].validation_waf is None:
+        if self.history[-1].validation_score is None:
             return self.history[-1]
-        return max(self.history, key=lambda epoch: (epoch.validation_waf, -epoch.epoch))
+        return max(self.history, key=lambda epoch: (epoch.validation_score, -epoch.epoch))
 
 
 def plan_runs(clips: Sequence[Clip], params: TrainFusion) -> list[FoldRun]:
@@ -201,8 +202,8 @@ def _in_order(
                 raise RuntimeError(f"a training ended without a result: {result.reason}")
             for trained in result:
                 finished[trained.run.name] = trained
-                if trained.best.validation_waf is not None:
-                    progress.set_postfix(validation_waf=f"{trained.best.validation_waf:.3f}")
+                if trained.best.validation_score is not None:
+                    progress.set_postfix(validation=f"{trained.best.validation_score:.3f}")
                 progress.update()
             while pending and pending[0] in finished:
                 yield finished.pop(pending.pop(0))
@@ -229,15 +230,10 @@ def _prune_checkpoints(folder: Path) -> None:
 
 
 def load_model(
-    weights: Path,
-    params: TrainFusion,
-    sources: Sequence[Source],
-    classes: int,
-    device: torch.device,
+    weights: Path, params: TrainFusion, sources: Sequence[Source], task: Task, device: torch.device
 ) -> Model:
     """Build the model, and load its weights."""
-    shapes = Dataset(sources, torch.device("cpu")).shapes
-    model = build(params.model, params.options.get(params.model, {}), shapes, classes, seed=0)
+    model = build(task, params, Dataset(sources, torch.device("cpu")).shapes, seed=0)
     model.load_state_dict(load_file(weights))
     return model.to(device).eval()
 
@@ -247,9 +243,8 @@ def inputs_hash(paths: dict[str, Path], clips: Sequence[Clip], targets: Targets)
     return hash_json(
         [(clip.clip_id, clip.speaker, clip.group, clip.split, clip.label) for clip in clips],
         list(paths),
-        _digest(targets.class_probs),
+        {name: _digest(values) for name, values in targets.values.items()},
         _digest(targets.weight),
-        _digest(targets.valence_or_nan()),
         f"{torch.__version__} {np.__version__} {sklearn.__version__}",
         f"{device.requested()} {'vmap' if vmap_trainer.enabled() else 'single'}",
         sha256(*paths.values()),
@@ -257,13 +252,19 @@ def inputs_hash(paths: dict[str, Path], clips: Sequence[Clip], targets: Targets)
 
 
 def training_hash(inputs: str, params: TrainFusion) -> str:
-    """Hash the inputs, the parameters and the code of the training of one ensemble member."""
+    """Hash the inputs, the parameters and the code of the training of one ensemble member.
+
+    The options of the model count with their defaults, those of other models not at all.
+    """
     code = code_fingerprint.hash_modules(
         "ecmf.training.trainer",
         "ecmf.training.vmap_trainer",
+        f"ecmf.tasks.{params.task}",
         *code_fingerprint.plugin_modules("fusion", params.model),
     )
-    return hash_json(inputs, code, params.model_dump(mode="json"))[:32]
+    options = registry.check_options("fusion", params.model, params.chosen_options)
+    values = {**params.model_dump(mode="json"), "options": options.model_dump(mode="json")}
+    return hash_json(inputs, code, values)[:32]
 
 
 def _digest(array: NDArray[np.float32]) -> str:

@@ -7,11 +7,11 @@ from ecmf.errors import ParamsError
 
 
 class Epoch(NamedTuple):
-    """One epoch of a training; `validation_waf` is None without validation clips."""
+    """One epoch of a training; the score of its task is None without validation clips."""
 
     epoch: int
     train_loss: float
-    validation_waf: float | None
+    validation_score: float | None
 
 
 class EarlyStopping:
@@ -20,7 +20,7 @@ class EarlyStopping:
     def __init__(self, patience: int) -> None:
         self.history: list[Epoch] = []
         self._patience = patience
-        self._best, self._best_epoch = -1.0, 0
+        self._best, self._best_epoch = -math.inf, 0
 
     def update(self, loss: float, score: float | None) -> bool:
         """Append an epoch, and return whether its score is the best so far (False for None).

@@ -1,4 +1,4 @@
-"""Write training loss and validation WAF by epoch, for `dvc plots`."""
+"""Write training loss and validation score by epoch, for `dvc plots`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from ecmf.storage.files import write_csv
 from ecmf.training.early_stopping import Epoch
 
-COLUMNS = ("epoch", "train_loss", "validation_waf", "runs")
+COLUMNS = ("epoch", "train_loss", "validation_score", "runs")
 
 
 def write_curves(histories: Sequence[Sequence[Epoch]], path: Path) -> None:
@@ -17,7 +17,7 @@ def write_curves(histories: Sequence[Sequence[Epoch]], path: Path) -> None:
     for number in range(max(map(len, histories))):
         running = [history[number] for history in histories if number < len(history)]
         loss = np.mean([epoch.train_loss for epoch in running])
-        scores = [epoch.validation_waf for epoch in running if epoch.validation_waf is not None]
-        waf = f"{np.mean(scores):.6f}" if scores else ""
-        rows.append([str(number + 1), f"{loss:.6f}", waf, str(len(running))])
+        scores = [e.validation_score for e in running if e.validation_score is not None]
+        score = f"{np.mean(scores):.6f}" if scores else ""
+        rows.append([str(number + 1), f"{loss:.6f}", score, str(len(running))])
     write_csv(path, rows)

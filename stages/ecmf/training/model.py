@@ -1,22 +1,23 @@
-"""Wrap a fusion model and the standardisation of its inputs in one module."""
+"""Wrap a fusion model, the standardisation of its inputs and its task in one module."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ecmf import registry
 from ecmf.fusion.base import Batch, Fusion, Output, SourceShape, Target
+from ecmf.params import TrainFusion
+from ecmf.training.task import Task
 
 
 class Model(nn.Module):
     """Standardise each source by the training clips' mean and standard deviation, then fuse."""
 
-    def __init__(self, fusion: Fusion) -> None:
+    def __init__(self, fusion: Fusion, task: Task) -> None:
         """Start with mean 0 and standard deviation 1."""
         super().__init__()
-        self.fusion = fusion
+        self.fusion, self.task = fusion, task
         self._names = {source.name: number for number, source in enumerate(fusion.sources)}
         for number, source in enumerate(fusion.sources):
             self.register_buffer(f"mean_{number}", torch.zeros(source.dim))
@@ -46,11 +47,10 @@ class Model(nn.Module):
         return Batch(rows, batch.masks)
 
 
-def build(
-    member: str, options: Mapping[str, Any], sources: Sequence[SourceShape], classes: int, seed: int
-) -> Model:
-    """Build an untrained fusion model; the same seed gives the same weights."""
-    checked = registry.check_options("fusion", member, options)
+def build(task: Task, params: TrainFusion, sources: Sequence[SourceShape], seed: int) -> Model:
+    """Build the untrained fusion model `params.model`; the same seed gives the same weights."""
+    options = registry.check_options("fusion", params.model, params.chosen_options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Model(registry.load("fusion", member).Fusion(sources, classes, checked))
+        fusion = registry.load("fusion", params.model).Fusion(sources, len(task.outputs), options)
+        return Model(fusion, task)

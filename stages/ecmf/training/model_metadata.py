@@ -27,8 +27,8 @@ class SourceMetadata(Section):
 class RunMetadata(Section):
     """One training run: its fold, validation and test groups, and best epoch.
 
-    `valence_clips` is the number of training clips with a known valence. If it is 0, the predicted
-    valence is meaningless.
+    `targets` counts the training clips for which each value of the targets is known. If it is 0,
+    the model's prediction of that value is meaningless.
     """
 
     name: str
@@ -36,8 +36,8 @@ class RunMetadata(Section):
     round: int
     fold: int
     best_epoch: int
-    validation_waf: float | None
-    valence_clips: int
+    validation_score: float | None
+    targets: dict[str, int]
     validation_groups: list[str]
     test_groups: list[str]
 
@@ -51,9 +51,12 @@ class MemberMetadata(Section):
 
 
 class ModelMetadata(Section):
-    """Everything needed to rebuild the models and to identify their training clips."""
+    """Everything needed to rebuild the models and to identify their training clips.
 
-    classes: list[str]
+    `outputs` are the names of the outputs of the task, e.g. the classes.
+    """
+
+    outputs: list[str]
     training: TrainFusion
     sources: list[SourceMetadata]
     members: list[MemberMetadata]

@@ -1,9 +1,9 @@
-"""Build the optimizer, the learning rate schedule and the weight EMA, and take a training step."""
+"""Build the optimizer, the learning rate schedule and the weight EMA of a training."""
 
 from contextlib import AbstractContextManager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -23,15 +23,12 @@ def make_optimizer(module: nn.Module, params: TrainFusion) -> Optimizer:
     )
 
 
-def make_schedule(
-    optimizer: Optimizer, steps: int, params: TrainFusion, epochs: int | None = None
-) -> LRScheduler:
-    """Build the learning rate schedule over the `steps` of each of the epochs."""
-    total = steps * (epochs or params.epochs)
+def make_schedule(optimizer: Optimizer, steps: int, params: TrainFusion) -> LRScheduler:
+    """Build the learning rate schedule over all `steps` of a training."""
     if params.schedule == "one_cycle":
-        return OneCycleLR(optimizer, params.learning_rate, total_steps=total)
+        return OneCycleLR(optimizer, params.learning_rate, total_steps=steps)
     if params.schedule == "cosine":
-        return CosineAnnealingLR(optimizer, total)
+        return CosineAnnealingLR(optimizer, steps)
     return ConstantLR(optimizer, factor=1.0)
 
 
@@ -46,12 +43,3 @@ def make_weight_ema(model: Model, params: TrainFusion) -> AveragedModel | None:
 def autocast(device: torch.device, params: TrainFusion) -> AbstractContextManager[None]:
     """Return the autocast context for computing a loss."""
     return precision.autocast(device.type, getattr(torch, params.precision))
-
-
-def take_step(module: nn.Module, loss: Tensor, optimizer: Optimizer, params: TrainFusion) -> None:
-    """Take one optimizer step on the loss, clipping the norm of all gradients if set."""
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    if params.gradient_clip:
-        nn.utils.clip_grad_norm_(module.parameters(), params.gradient_clip)
-    optimizer.step()

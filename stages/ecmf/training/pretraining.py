@@ -1,14 +1,18 @@
 """Pretrain a fusion model on clips without their labels, if it has a pretext task."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from ecmf.data.splits import Indices
 from ecmf.params import TrainFusion
 from ecmf.training.batch_sampler import count_batches, draw_batches
 from ecmf.training.dataset import Dataset
+from ecmf.training.epochs import train_epochs
 from ecmf.training.model import Model
-from ecmf.training.optimizers import autocast, make_optimizer, make_schedule, take_step
+from ecmf.training.optimizers import autocast
 
 
 def pretrain(
@@ -22,21 +26,19 @@ def pretrain(
     pretext = model.fusion.pretext()
     if pretext is None:
         return []
-    pretext.to(dataset.device).train()
-    optimizer = make_optimizer(pretext, params)
-    schedule = make_schedule(
-        optimizer, count_batches(len(clips), params.batch_size), params, epochs=pretext.epochs
-    )
-    history = []
-    for _ in range(pretext.epochs):
-        total = 0.0
-        for chosen in draw_batches(clips, dataset.lengths, params.batch_size, rng):
-            batch = model.standardise(dataset.batch(torch.from_numpy(chosen)))
-            with autocast(dataset.device, params):
-                loss = pretext(batch).float().mean()
-            take_step(pretext, loss, optimizer, params)
-            schedule.step()
-            pretext.step()
-            total += loss.item() * len(chosen)
-        history.append(total / len(clips))
-    return history
+    pretext.to(dataset.device)
+
+    def draw() -> Iterator[Indices]:
+        yield from draw_batches(clips, dataset.lengths, params.batch_size, rng)
+
+    def loss(chosen: Indices) -> tuple[Tensor, int]:
+        batch = model.standardise(dataset.batch(torch.from_numpy(chosen)))
+        with autocast(dataset.device, params):
+            return pretext(batch).float().mean(), len(chosen)
+
+    batches = count_batches(len(clips), params.batch_size)
+    totals = train_epochs(
+        pretext, draw, loss, params,
+        batches=batches, epochs=pretext.epochs, after_step=pretext.step,
+    )  # fmt: skip
+    return [total.item() / len(clips) for total in totals]

@@ -1,46 +1,45 @@
-"""Read the training targets of all clips from `data/labels.csv` and the manifest."""
+"""Hold training targets on a device, and build those of a classification."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from ecmf.data.label_table import read_labels
-from ecmf.data.manifest import Clip
-from ecmf.data.splits import Indices
-from ecmf.data.valence import training_valence
+from ecmf.fusion.base import Target
+from ecmf.training.task import Targets, load_task
 
 
-@dataclass(frozen=True)
-class Targets:
-    """Soft labels (clips, classes), sample weights (clips,) and valence (clips,) of all clips.
+class TargetTensors:
+    """The targets of all clips on one device, with smoothed values."""
 
-    A clip of weight 0 is not trained on. An unknown valence is NaN.
+    def __init__(self, targets: Targets, device: torch.device, smoothing: float) -> None:
+        self.task = targets.task
+        values = {name: torch.from_numpy(a).to(device) for name, a in targets.values.items()}
+        self._values = self.task.smooth(values, smoothing)
+
+    def batch(self, clips: Tensor) -> Target:
+        """Return the targets of the clips at these positions, (…) on the CPU."""
+        return Target({name: tensor[clips] for name, tensor in self._values.items()}, self.task)
+
+
+def class_targets(
+    class_probs: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    valence: NDArray[np.float32] | None = None,
+    classes: Sequence[str] | None = None,
+) -> Targets:
+    """Return the targets of single-label classification.
+
+    Args:
+        class_probs: Probability of each class, (clips, classes).
+        weight: Sample weights, (clips,).
+        valence: Valence of each clip, (clips,), NaN where unknown.
+        classes: Names of the classes; by default their numbers.
     """
-
-    class_probs: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    valence: NDArray[np.float32] | None = None
-
-    def valence_or_nan(self) -> NDArray[np.float32]:
-        """Return the valence of each clip, (clips,); NaN where unknown."""
-        if self.valence is None:
-            return np.full(len(self.weight), np.nan, "float32")
-        return self.valence
-
-    def valence_clips(self, clips: Indices) -> int:
-        """Count the clips of `clips` that are trained on and whose valence is known."""
-        known = ~np.isnan(self.valence_or_nan()[clips])
-        return int((known & (self.weight[clips] > 0)).sum())
-
-
-def read_targets(labels: Path, clips: Sequence[Clip], classes: Sequence[str]) -> Targets:
-    """Read label and weight of every clip, and the valence of only the train and val splits."""
-    refined = read_labels(labels, [clip.clip_id for clip in clips], classes)
-    return Targets(
-        np.array([label.soft for label in refined], "float32"),
-        np.array([label.weight for label in refined], "float32"),
-        training_valence(clips),
-    )
+    names = classes or [str(number) for number in range(class_probs.shape[1])]
+    if valence is None:
+        valence = np.full(len(weight), np.nan, "float32")
+    values = {"class_probs": class_probs, "valence": valence}
+    return Targets(load_task("single_label", names), values, weight)

@@ -6,43 +6,31 @@ order. aimdit was also found to differ.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from ecmf.data.splits import Fold, Indices
 from ecmf.errors import ParamsError
 from ecmf.execution import device
 from ecmf.fusion.base import Batch, Output, SourceShape, Target
-from ecmf.metrics import weighted_f1
 from ecmf.params import TrainFusion
 from ecmf.training.augmentation import mixup, modality_dropout
 from ecmf.training.batch_sampler import count_batches, draw_batches
 from ecmf.training.dataset import Dataset
 from ecmf.training.early_stopping import EarlyStopping, Epoch
+from ecmf.training.epochs import train_epochs
 from ecmf.training.model import Model, build
-from ecmf.training.optimizers import (
-    autocast,
-    make_optimizer,
-    make_schedule,
-    make_weight_ema,
-    take_step,
-)
+from ecmf.training.optimizers import autocast, make_weight_ema
+from ecmf.training.prediction import THREADS, predict
 from ecmf.training.pretraining import pretrain
-from ecmf.training.targets import Targets
-
-CLIPS_PER_PREDICTION = 512
-
-THREADS = 1
-"""Threads of one training on any machine: their number affects the last bits of a sum.
-
-Each core runs one training (`cross_validation`)."""
+from ecmf.training.targets import TargetTensors
+from ecmf.training.task import Targets
 
 
 @dataclass(frozen=True)
@@ -67,23 +55,12 @@ class Fitted:
     history: Sequence[Epoch]
 
 
-class Prediction(NamedTuple):
-    """Probabilities (clips, classes), source weights (clips, sources) and valence (clips,).
-
-    Weights and valence are None if the model does not predict them.
-    """
-
-    probabilities: NDArray[np.float32]
-    weights: NDArray[np.float32] | None
-    valence: NDArray[np.float32] | None
-
-
 @device.exact_convolutions()
 def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: TrainFusion) -> Fitted:
-    """Train on the fold's training clips with early stopping on its validation WAF.
+    """Train on the fold's training clips with early stopping on the score of its validation clips.
 
-    AdamW, cross entropy against soft labels. The model of the best validation epoch is returned; a
-    fold without validation clips is trained for all epochs.
+    AdamW on the loss of the task. The model of the best validation epoch is returned; a fold
+    without validation clips is trained for all epochs.
 
     Raises:
         ParamsError: no training or validation clip of the fold has a weight, or the training
@@ -95,39 +72,38 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
     model, train, validation, rng = state.model, state.train, state.validation, state.rng
     pretrain(model, dataset, np.concatenate([train, fold.unlabelled]), rng, params)
 
-    optimizer = make_optimizer(model, params)
-    schedule = make_schedule(optimizer, count_batches(len(train), params.batch_size), params)
     weight_ema = make_weight_ema(model, params)
     evaluated = cast(Model, weight_ema.module) if weight_ema else model
-    class_probs = torch.from_numpy(targets.class_probs).to(dataset.device)
-    valence = torch.from_numpy(targets.valence_or_nan()).to(dataset.device)
+    tensors = TargetTensors(targets, dataset.device, params.label_smoothing)
     weight = torch.from_numpy(state.weight).to(dataset.device)
-    truth = targets.class_probs[validation].argmax(axis=1)
+    truth = targets.task.target_truth(targets, validation)
+
+    def draw() -> Iterator[Indices]:
+        yield from draw_batches(train, dataset.lengths, params.batch_size, rng)
+
+    def loss(chosen: Indices) -> tuple[Tensor, int]:
+        clips = torch.from_numpy(chosen)
+        batch, target, clip_weight = mixup(
+            dataset.batch(clips), tensors.batch(clips), weight[clips], params.mixup, rng
+        )
+        droppable = model.fusion.input_sources
+        return compute_loss(model, batch, target, clip_weight, droppable, params), len(clips)
 
     stopping, best_state = EarlyStopping(params.patience), {}
-    while len(stopping.history) < params.epochs and not stopping.should_stop:
-        model.train()
-        total = torch.zeros((), device=dataset.device)
-        for chosen in draw_batches(train, dataset.lengths, params.batch_size, rng):
-            clips = torch.from_numpy(chosen)
-            target = Target(class_probs[clips], valence[clips])
-            batch, target, clip_weight = mixup(
-                dataset.batch(clips), target, weight[clips], params.mixup, rng
-            )
-            loss = compute_loss(
-                model, batch, target, clip_weight, model.fusion.input_sources, params
-            )
-            take_step(model, loss, optimizer, params)
-            schedule.step()
-            if weight_ema:
-                weight_ema.update_parameters(model)
-            total += loss.detach() * len(clips)
+    for total in train_epochs(
+        model, draw, loss, params,
+        batches=count_batches(len(train), params.batch_size),
+        epochs=params.epochs,
+        after_step=lambda: weight_ema.update_parameters(model) if weight_ema else None,
+    ):  # fmt: skip
         score = None
         if len(validation):
-            predicted = predict(evaluated, dataset, validation).probabilities.argmax(axis=1)
-            score = weighted_f1(truth, predicted)
+            predicted = predict(evaluated, dataset, validation).outputs
+            score = targets.task.score(truth, predicted)
         if stopping.update(total.item() / len(train), score):
             best_state = copy.deepcopy(evaluated.state_dict())
+        if stopping.should_stop:
+            break
     if best_state:
         evaluated.load_state_dict(best_state)
     return Fitted(evaluated, stopping.history)
@@ -148,12 +124,13 @@ def setup(
             f"{fold.name} has {len(train)} training and {len(validation)} validation clips left: "
             "all others have weight 0 in the labels. Choose fewer folds, or drop fewer labels"
         )
-    options = params.options.get(params.model, {})
-    model = build(params.model, options, dataset.shapes, targets.class_probs.shape[1], seed)
+    model = build(targets.task, params, dataset.shapes, seed)
     model.to(dataset.device)
     if params.standardise == "corpus":
         model.set_scale(dataset.moments(train))
-    weight = targets.weight * class_weights(targets, train, params.class_weights)
+    weight = targets.weight
+    if params.class_weights:
+        weight = weight * targets.task.balance(targets, train)
     rng = np.random.default_rng([seed, fold.outer_fold, fold.fold])
     return TrainState(model, train, validation, weight, rng)
 
@@ -170,40 +147,7 @@ def compute_loss(
 
     Only `droppable` sources are subject to modality dropout.
     """
-    uniform = torch.full_like(target.class_probs, 1 / target.class_probs.shape[-1])
-    target = target._replace(class_probs=target.class_probs.lerp(uniform, params.label_smoothing))
     with autocast(weight.device, params):
         output = model(modality_dropout(batch, params.modality_dropout, droppable), target)
-    losses = functional.cross_entropy(output.logits.float(), target.class_probs, reduction="none")
-    losses = losses + sum(output.losses.values())
+    losses = target.loss(output.logits.float()) + sum(output.losses.values())
     return (losses * weight).sum() / weight.sum()
-
-
-@device.exact_convolutions()
-@torch.inference_mode()
-def predict(model: Model, dataset: Dataset, clips: Indices) -> Prediction:
-    """Predict the clips at these positions."""
-    torch.set_num_threads(THREADS)
-    model.eval()
-    probabilities, weights, valence = [], [], []
-    for part in torch.split(torch.from_numpy(clips), CLIPS_PER_PREDICTION):
-        output = model(dataset.batch(part))
-        probabilities.append(output.logits.softmax(dim=1).cpu().numpy())
-        if output.weights is not None:
-            weights.append(output.weights.cpu().numpy())
-        if output.valence is not None:
-            valence.append(output.valence.cpu().numpy())
-    return Prediction(
-        np.concatenate(probabilities),
-        np.concatenate(weights) if weights else None,
-        np.concatenate(valence) if valence else None,
-    )
-
-
-def class_weights(targets: Targets, train: Indices, enabled: bool) -> NDArray[np.float32]:
-    """Return a weight per clip that gives every class the same total; ones if not `enabled`."""
-    if not enabled:
-        return np.ones(len(targets.weight), "float32")
-    mass = (targets.class_probs[train] * targets.weight[train, None]).sum(axis=0)
-    per_class = np.where(mass > 0, mass.sum() / np.maximum(mass, 1e-9) / (mass > 0).sum(), 0)
-    return np.asarray(targets.class_probs @ per_class, "float32")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -20,8 +21,10 @@ from ecmf.params import TrainFusion
 from ecmf.training.augmentation import apply_mixup
 from ecmf.training.dataset import Dataset
 from ecmf.training.model import Model
-from ecmf.training.targets import Targets
-from ecmf.training.trainer import CLIPS_PER_PREDICTION, TrainState, compute_loss
+from ecmf.training.prediction import CLIPS_PER_PREDICTION
+from ecmf.training.targets import TargetTensors
+from ecmf.training.task import Targets
+from ecmf.training.trainer import TrainState, compute_loss
 from ecmf.training.vmap_batches import VmapStep
 
 Tensors = dict[str, Tensor]
@@ -47,8 +50,7 @@ class VmapLoss:
         self, states: Sequence[TrainState], dataset: Dataset, targets: Targets, params: TrainFusion
     ) -> None:
         self._dataset, self._params, device = dataset, params, dataset.device
-        self._class_probs = torch.from_numpy(targets.class_probs).to(device)
-        self._valence = torch.from_numpy(targets.valence_or_nan()).to(device)
+        self._targets = TargetTensors(targets, device, params.label_smoothing)
         self._weight = torch.from_numpy(np.stack([state.weight for state in states])).to(device)
 
     def __call__(self, module: Model, step: VmapStep) -> Tensor:
@@ -59,7 +61,7 @@ class VmapLoss:
             state: Tensors,
             rows: Tensors,
             masks: Tensors,
-            target: Target,
+            values: Tensors,
             weight: Tensor,
             fraction: Tensor,
             partner: Tensor,
@@ -68,18 +70,23 @@ class VmapLoss:
                 output: Output = functional_call(module, state, (batch, target))
                 return output
 
-            batch = Batch(rows, masks)
+            batch, target = Batch(rows, masks), Target(values, self._targets.task)
             if params.mixup:
                 batch, target, weight = apply_mixup(batch, target, weight, fraction, partner)
             return compute_loss(predict, batch, target, weight, module.fusion.input_sources, params)
 
         rows, masks = _rows(self._dataset, step.clips, step.real)
         clips = torch.from_numpy(step.clips).to(self._weight.device)
-        target = Target(self._class_probs[clips], self._valence[clips])
         weight = self._weight.gather(1, clips) * step.real
         with _plain_attention():
             losses: Tensor = vmap(one_run, randomness="different")(
-                _state(module), rows, masks, target, weight, step.fraction, step.partner
+                _state(module),
+                rows,
+                masks,
+                dict(self._targets.batch(clips).values),
+                weight,
+                step.fraction,
+                step.partner,
             )
         return losses
 
@@ -110,14 +117,19 @@ def predict_logits(module: Model, dataset: Dataset, clips: Indices, real: Tensor
     return output
 
 
-def predict_classes(module: Model, dataset: Dataset, clips: Indices, real: Tensor) -> Indices:
-    """Return the predicted class of each run's clips, (runs, clips)."""
+def predict_outputs(
+    module: Model, dataset: Dataset, clips: Indices, real: Tensor
+) -> NDArray[np.float32]:
+    """Return the predictions for each run's clips, (runs, clips, outputs)."""
     size = max(1, CLIPS_PER_PREDICTION // len(clips))
     parts = [np.s_[:, first : first + size] for first in range(0, clips.shape[1], size)]
-    classes = [
-        predict_logits(module, dataset, clips[part], real[part]).argmax(dim=-1) for part in parts
+    predicted = [
+        module.task.predict(predict_logits(module, dataset, clips[part], real[part]))
+        for part in parts
     ]
-    return torch.cat(classes, dim=1).cpu().numpy() if classes else np.zeros(clips.shape, "int64")
+    if not predicted:
+        return np.empty((*clips.shape, module.fusion.outputs), "float32")
+    return torch.cat(predicted, dim=1).cpu().numpy()
 
 
 def _rows(dataset: Dataset, clips: Indices, real: Tensor) -> tuple[Tensors, Tensors]:
@@ -133,9 +145,7 @@ def _rows(dataset: Dataset, clips: Indices, real: Tensor) -> tuple[Tensors, Tens
 
 
 def clip_gradients(module: nn.Module, max_norm: float) -> None:
-    """Clip each run's gradient norm to `max_norm` like `clip_grad_norm_`; 0 is no limit."""
-    if not max_norm:
-        return
+    """Clip each run's gradient norm to `max_norm`, like `clip_grad_norm_`."""
     gradients = [each.grad for each in module.parameters() if each.grad is not None]
     squares = torch.stack([grad.reshape(len(grad), -1).square().sum(dim=1) for grad in gradients])
     factor = (max_norm / (squares.sum(dim=0).sqrt() + 1e-6)).clamp(max=1)

@@ -27,21 +27,22 @@ from ecmf.data.features import Source
 from ecmf.data.splits import Fold
 from ecmf.errors import UserError
 from ecmf.execution import device
-from ecmf.metrics import weighted_f1
 from ecmf.params import TrainFusion
 from ecmf.training.batch_sampler import count_batches
 from ecmf.training.dataset import Dataset
 from ecmf.training.early_stopping import EarlyStopping
+from ecmf.training.epochs import train_epochs
 from ecmf.training.model import Model
-from ecmf.training.optimizers import make_optimizer, make_schedule, make_weight_ema
-from ecmf.training.targets import Targets
-from ecmf.training.trainer import THREADS, Fitted, TrainState, fit, setup
-from ecmf.training.vmap_batches import draw_steps, pad_clips
+from ecmf.training.optimizers import make_weight_ema
+from ecmf.training.prediction import THREADS
+from ecmf.training.task import Targets
+from ecmf.training.trainer import Fitted, TrainState, fit, setup
+from ecmf.training.vmap_batches import VmapStep, draw_steps, pad_clips
 from ecmf.training.vmap_model import (
     VmapLoss,
     clip_gradients,
-    predict_classes,
     predict_logits,
+    predict_outputs,
     stack_models,
 )
 
@@ -104,36 +105,30 @@ def fit_vmap(
         return [fit(dataset, targets, fold, seed, params) for fold, seed in pairs]
     torch.manual_seed(seeds[0])
     module = stack_models([state.model for state in states])
-    optimizer = make_optimizer(module, params)
-    batches = count_batches(len(states[0].train), params.batch_size)
-    schedule = make_schedule(optimizer, batches, params)
     weight_ema = make_weight_ema(module, params)
     evaluated = cast(Model, weight_ema.module) if weight_ema else module
     vmap_loss = VmapLoss(states, dataset, targets, params)
     validation, real = pad_clips([state.validation for state in states], dataset.device)
-    truth = [targets.class_probs[state.validation].argmax(axis=1) for state in states]
+    truth = [targets.task.target_truth(targets, state.validation) for state in states]
+
+    def loss(step: VmapStep) -> tuple[Tensor, Tensor]:
+        return vmap_loss(module, step), step.real.sum(dim=1)
 
     stopping = [EarlyStopping(params.patience) for _ in states]
     best: dict[int, Mapping[str, Tensor]] = {}
-    for _ in range(params.epochs):
-        module.train()
-        totals = torch.zeros(len(states), device=dataset.device)
-        for step in draw_steps(states, dataset, params):
-            losses = vmap_loss(module, step)
-            optimizer.zero_grad()
-            losses.sum().backward()  # type: ignore[no-untyped-call]
-            clip_gradients(module, params.gradient_clip)
-            optimizer.step()
-            schedule.step()
-            if weight_ema:
-                weight_ema.update_parameters(module)
-            totals += losses.detach() * step.real.sum(dim=1)
-        predicted = predict_classes(evaluated, dataset, validation, real)
+    for totals in train_epochs(
+        module, lambda: draw_steps(states, dataset, params), loss, params,
+        batches=count_batches(len(states[0].train), params.batch_size),
+        epochs=params.epochs,
+        after_step=lambda: weight_ema.update_parameters(module) if weight_ema else None,
+        clip_gradients=clip_gradients,
+    ):  # fmt: skip
+        predicted = predict_outputs(evaluated, dataset, validation, real)
         for run, (state, total) in enumerate(zip(states, totals.tolist(), strict=True)):
             if stopping[run].should_stop:
                 continue
             own = predicted[run, : len(state.validation)]
-            score = weighted_f1(truth[run], own) if len(own) else None
+            score = targets.task.score(truth[run], own) if len(own) else None
             if stopping[run].update(total / len(state.train), score):
                 best[run] = _state_of_run(evaluated, run)
         if all(each.should_stop for each in stopping):

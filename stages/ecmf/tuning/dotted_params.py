@@ -17,12 +17,12 @@ Value = bool | int | float | str | None
 Values = dict[str, Value]
 """Key below `train_fusion` -> value, e.g. `options.ecmf.width` -> 128."""
 
-FIXED = ("model", "branches", "standardise", "folds", "outer_folds", "seeds")
+FIXED = ("task", "model", "branches", "standardise", "folds", "outer_folds", "seeds")
 
 
 def current_values(params: TrainFusion) -> Values:
     """Return the current values of all keys that can be swept, including the model's options."""
-    options = registry.check_options("fusion", params.model, params.options.get(params.model, {}))
+    options = registry.check_options("fusion", params.model, params.chosen_options)
     fields = {name: value for name, value in params.model_dump().items() if name not in FIXED}
     fields |= {
         f"options.{params.model}.{name}": value for name, value in options.model_dump().items()
@@ -42,7 +42,7 @@ def with_values(params: TrainFusion, values: Mapping[str, Value]) -> TrainFusion
         raise ParamsError(
             f"train_fusion: {registry.validation_errors(error, TrainFusion)}"
         ) from error
-    registry.check_options("fusion", changed.model, changed.options.get(changed.model, {}))
+    registry.check_options("fusion", changed.model, changed.chosen_options)
     return changed
 
 

@@ -1,7 +1,7 @@
-"""Score parameters of `train_fusion` by the validation WAF of their trainings.
+"""Score parameters of `train_fusion` by the validation score of their trainings.
 
 The labels of test clips are removed first (`hide_test_labels`); if a corpus has no test split, the
-first test fold is used. The score of a training is the validation WAF of its best epoch, as in
+first test fold is used. The score of a training is the monitored score of its best epoch, as in
 `train_fusion`. Scores are cached under the hash of all inputs of the training: a resumed search
 draws the same trials again, and reads their scores.
 """
@@ -21,19 +21,19 @@ from ecmf.data.manifest import Clip
 from ecmf.data.splits import Fold, make_folds, with_unlabelled
 from ecmf.errors import ParamsError
 from ecmf.execution import device, result_cache
-from ecmf.metrics import weighted_f1
 from ecmf.params import TrainFusion
 from ecmf.storage.files import write_text
 from ecmf.training.cross_validation import inputs_hash, read_sources, training_hash
 from ecmf.training.dataset import Dataset
 from ecmf.training.model import build
-from ecmf.training.targets import Targets
-from ecmf.training.trainer import fit, predict
+from ecmf.training.prediction import predict
+from ecmf.training.task import Targets
+from ecmf.training.trainer import fit
 from ecmf.tuning.dotted_params import Values, with_values
 
 
-class Waf(NamedTuple):
-    """WAF of one training, or the mean of several, on its validation fold and on the `val` split.
+class ValidationScore(NamedTuple):
+    """Score of one training, or mean of several, on its validation fold and on the `val` split.
 
     No training of the search uses the `val` split. `val_split` is None if there is none.
     """
@@ -57,11 +57,7 @@ def hide_test_labels(
         replace(clip, split="test", label="", valence="", annotators={}) if hide else clip
         for clip, hide in zip(clips, is_test, strict=True)
     ]
-    return hidden, Targets(
-        np.where(is_test[:, None], np.float32(0), targets.class_probs),
-        np.where(is_test, np.float32(0), targets.weight),
-        np.where(is_test, np.float32(np.nan), targets.valence_or_nan()),
-    )
+    return hidden, targets.hide(is_test)
 
 
 class Objective:
@@ -94,36 +90,36 @@ class Objective:
         params = self.params
         return make_folds(self.clips, params.folds, params.outer_folds, seed)
 
-    def train(self, params: TrainFusion, fold: Fold, seed: int) -> Waf:
+    def train(self, params: TrainFusion, fold: Fold, seed: int) -> ValidationScore:
         """Train on one fold and score the model of the best epoch, or read the cached scores."""
         key = result_cache.hash_json(training_hash(self._inputs, params), seed, fold.name)[:32]
         path = self._cache / f"{key}.json"
         if path.is_file():
-            return Waf(*json.loads(path.read_text(encoding="utf-8")))
+            return ValidationScore(*json.loads(path.read_text(encoding="utf-8")))
         fold = with_unlabelled(fold, self.clips, self.targets.weight)
         fitted = fit(self.dataset, self.targets, fold, seed, params)
         val_split = None
         if len(self._val_split):
-            predicted = predict(fitted.model, self.dataset, self._val_split).probabilities
-            truth = self.targets.class_probs[self._val_split].argmax(axis=1)
-            val_split = weighted_f1(truth, predicted.argmax(axis=1))
-        scores = [e.validation_waf for e in fitted.history if e.validation_waf is not None]
-        waf = Waf(max(scores), val_split)
-        write_text(path, json.dumps(waf))
-        return waf
+            predicted = predict(fitted.model, self.dataset, self._val_split).outputs
+            task = self.targets.task
+            val_split = task.score(task.target_truth(self.targets, self._val_split), predicted)
+        scores = [e.validation_score for e in fitted.history if e.validation_score is not None]
+        score = ValidationScore(max(scores), val_split)
+        write_text(path, json.dumps(score))
+        return score
 
-    def train_all(self, params: TrainFusion, seed: int) -> Waf:
+    def train_all(self, params: TrainFusion, seed: int) -> ValidationScore:
         """Train on all folds of a seed, and return the mean scores."""
-        wafs = [self.train(params, fold, seed) for fold in self.folds(seed)]
-        val_split = [waf.val_split for waf in wafs if waf.val_split is not None]
-        return Waf(fmean(waf.validation for waf in wafs), fmean(val_split) if val_split else None)
+        scores = [self.train(params, fold, seed) for fold in self.folds(seed)]
+        val_split = [score.val_split for score in scores if score.val_split is not None]
+        return ValidationScore(
+            fmean(score.validation for score in scores), fmean(val_split) if val_split else None
+        )
 
     def why_invalid(self, params: TrainFusion) -> str:
         """Return why the model cannot be built with these parameters, or '' if it can."""
-        options = params.options.get(params.model, {})
-        classes = self.targets.class_probs.shape[1]
         try:
-            build(params.model, options, self.dataset.shapes, classes, seed=0)
+            build(self.targets.task, params, self.dataset.shapes, seed=0)
         except (ParamsError, ValueError) as error:
             return str(error)
         return ""
@@ -131,16 +127,16 @@ class Objective:
 
 def compare_on_fresh_seeds(
     objective: Objective, values: Values, seeds: Sequence[int]
-) -> tuple[list[Waf], list[Waf]]:
+) -> tuple[list[ValidationScore], list[ValidationScore]]:
     """Train the unchanged parameters, and those with `values`, on the same fresh seeds.
 
     Both are trained on the same folds of each seed, so that the scores are paired.
     """
     both = (objective.params, with_values(objective.params, values))
-    scores: tuple[list[Waf], list[Waf]] = ([], [])
+    scores: tuple[list[ValidationScore], list[ValidationScore]] = ([], [])
     with tqdm(total=2 * len(seeds), desc="fresh seeds", unit="seed", disable=None) as progress:
         for seed in seeds:
-            for params, wafs in zip(both, scores, strict=True):
-                wafs.append(objective.train_all(params, seed))
+            for params, of_params in zip(both, scores, strict=True):
+                of_params.append(objective.train_all(params, seed))
                 progress.update()
     return scores

@@ -14,7 +14,7 @@ from scipy import stats
 
 from ecmf.storage.files import atomic_write, write_csv, write_text
 from ecmf.tuning.dotted_params import Value, Values, nest
-from ecmf.tuning.objective import Waf
+from ecmf.tuning.objective import ValidationScore
 from ecmf.tuning.search import Trial
 from ecmf.tuning.search_space import Space
 
@@ -30,7 +30,7 @@ Scores = NDArray[np.float64]
 
 def write_trials(trials: Sequence[Trial], path: Path) -> None:
     """Write one row per trial; an invalid trial has no score."""
-    rows = [["trial", "state", "folds", "validation_waf", *trials[0].values, "reason"]]
+    rows = [["trial", "state", "folds", "validation_score", *trials[0].values, "reason"]]
     for trial in trials:
         score = f"{trial.score:.6f}" if trial.by_fold else ""
         values = [_format(value) for value in trial.values.values()]
@@ -51,7 +51,7 @@ def draw_trials(trials: Sequence[Trial], space: Space, path: Path) -> None:
     best_so_far = list(accumulate((trial.score for trial in complete), max))
     axes.step([trial.number for trial in complete], best_so_far, where="post", color="tab:orange")
     axes.set_xlabel("trial (line: best so far; grey: pruned)")
-    axes.set_ylabel("validation WAF")
+    axes.set_ylabel("validation score")
     cells = below.subplots(plot_rows, COLUMNS, sharey=True, squeeze=False).ravel()
     for (key, distribution), axes in zip(space.items(), cells, strict=False):
         values: list[Any] = [trial.values[key] for trial in scored]
@@ -68,12 +68,17 @@ def draw_trials(trials: Sequence[Trial], space: Space, path: Path) -> None:
         figure.savefig(part, format="png", metadata={"Software": None})
 
 
-def comparison_table(unchanged: Sequence[Waf], swept: Sequence[Waf], seeds: Sequence[int]) -> str:
+def comparison_table(
+    unchanged: Sequence[ValidationScore],
+    swept: Sequence[ValidationScore],
+    seeds: Sequence[int],
+    monitor: str,
+) -> str:
     """Format the scores of both and their paired difference on the folds and, if any, `val` split.
 
     The intervals are Student's over the seeds: the variance of folds and weights, not of clips.
     """
-    lines = [f"seeds {' '.join(map(str, seeds))}, mean WAF per seed"]
+    lines = [f"seeds {' '.join(map(str, seeds))}, mean {monitor.upper()} per seed"]
     lines.append(f"{'':{LABEL_WIDTH}} {'mean':>6}  deviation  {100 * CONFIDENCE:.0f} % interval")
     for label, first, second in _measured(unchanged, swept):
         lines.append(f"{label + ', unchanged':{LABEL_WIDTH}} {_line(first, '6.3f', '.3f')}")
@@ -87,11 +92,13 @@ def comparison_table(unchanged: Sequence[Waf], swept: Sequence[Waf], seeds: Sequ
     return "\n".join(lines)
 
 
-def describe_gain(unchanged: Sequence[Waf], swept: Sequence[Waf]) -> str:
+def describe_gain(
+    unchanged: Sequence[ValidationScore], swept: Sequence[ValidationScore], monitor: str
+) -> str:
     """Format the paired difference on the validation folds."""
     difference = _validation(swept) - _validation(unchanged)
     low, high = interval(difference)
-    return f"{difference.mean():+.3f} validation WAF ({low:+.3f} to {high:+.3f})"
+    return f"{difference.mean():+.3f} validation {monitor.upper()} ({low:+.3f} to {high:+.3f})"
 
 
 def interval(scores: Scores) -> tuple[float, float]:
@@ -107,16 +114,21 @@ def write_preset(values: Values, purpose: str, path: Path) -> None:
     write_text(path, f"{PRESET_HEADER}{purpose}\n{text}")
 
 
-def _measured(unchanged: Sequence[Waf], swept: Sequence[Waf]) -> list[tuple[str, Scores, Scores]]:
+def _measured(
+    unchanged: Sequence[ValidationScore], swept: Sequence[ValidationScore]
+) -> list[tuple[str, Scores, Scores]]:
     measured = [("validation folds", _validation(unchanged), _validation(swept))]
-    if all(waf.val_split is not None for waf in (*unchanged, *swept)):
-        both = [np.array([waf.val_split for waf in wafs], "float64") for wafs in (unchanged, swept)]
+    if all(score.val_split is not None for score in (*unchanged, *swept)):
+        both = [
+            np.array([score.val_split for score in scores], "float64")
+            for scores in (unchanged, swept)
+        ]
         measured.append(("val split, not searched", both[0], both[1]))
     return measured
 
 
-def _validation(wafs: Sequence[Waf]) -> Scores:
-    return np.array([waf.validation for waf in wafs])
+def _validation(scores: Sequence[ValidationScore]) -> Scores:
+    return np.array([score.validation for score in scores])
 
 
 def _line(scores: Scores, form: str, bound: str) -> str:

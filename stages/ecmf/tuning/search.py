@@ -27,7 +27,7 @@ FOLDS_BEFORE_PRUNING = 2
 
 @dataclass(frozen=True)
 class Trial:
-    """One set of values, and the validation WAF of each fold it was trained on."""
+    """One set of values, and the validation score of each fold it was trained on."""
 
     number: int
     values: Values

@@ -1,0 +1,110 @@
+"""Write the folder of trained models: the weights of every run, and the metadata."""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from ecmf.data.manifest import Clip
+from ecmf.params import TrainFusion
+from ecmf.storage.store import Store
+from ecmf.training.cross_validation import TrainedRun
+from ecmf.training.early_stopping import Epoch
+from ecmf.training.model_metadata import (
+    MemberMetadata,
+    ModelMetadata,
+    RunMetadata,
+    SourceMetadata,
+    weights_path,
+    write_metadata,
+)
+from ecmf.training.task import Targets
+
+
+def write_models(
+    trained: Iterable[TrainedRun],
+    clips: Sequence[Clip],
+    targets: Targets,
+    paths: Mapping[str, Path],
+    params: TrainFusion,
+    folder: Path,
+) -> tuple[ModelMetadata, list[Sequence[Epoch]]]:
+    """Write the trained runs, member by member, into `folder`, which appears when it is complete.
+
+    `paths` are the stores that the models read, by source.
+
+    Returns:
+        The metadata, and the epochs of each run of the first member.
+    """
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    members: list[MemberMetadata] = []
+    histories: list[Sequence[Epoch]] = []
+    for name, group in groupby(trained, lambda run: run.member):
+        runs = _copy_weights(group, part)
+        members.append(_member_metadata(name, runs, clips, targets, part))
+        histories = histories or [run.history for run in runs]
+    metadata = ModelMetadata(
+        outputs=list(targets.task.outputs),
+        training=params,
+        sources=[_source_metadata(*source) for source in paths.items()],
+        members=members,
+    )
+    write_metadata(metadata, part)
+    _replace(folder, part)
+    return metadata, histories
+
+
+def _replace(folder: Path, part: Path) -> None:
+    before = folder.with_name(f".{folder.name}.before")
+    shutil.rmtree(before, ignore_errors=True)
+    if folder.exists():  # renamed, not deleted: a kill in between must not leave half of it
+        folder.replace(before)
+    part.replace(folder)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _copy_weights(runs: Iterable[TrainedRun], folder: Path) -> list[TrainedRun]:
+    """Copy the cached weights into `folder`, and return the runs."""
+    copied = []
+    for trained in runs:
+        path = weights_path(folder, trained.member, trained.run.name)
+        path.parent.mkdir(exist_ok=True)
+        # Not copied as a file: the metadata of the cached file are not part of the result.
+        save_file(load_file(trained.weights), path)
+        copied.append(trained)
+    return copied
+
+
+def _source_metadata(name: str, path: Path) -> SourceMetadata:
+    with Store(path) as store:
+        (dim,) = store.layout.shape
+        return SourceMetadata(name=name, dim=dim, provenance=store.provenance)
+
+
+def _member_metadata(
+    member: str, runs: Sequence[TrainedRun], clips: Sequence[Clip], targets: Targets, folder: Path
+) -> MemberMetadata:
+    weights = load_file(weights_path(folder, member, runs[0].run.name))
+    return MemberMetadata(
+        name=member,
+        # The buffers of the standardisation are measured, not trained.
+        parameters=sum(w.numel() for name, w in weights.items() if name.startswith("fusion.")),
+        runs=[
+            RunMetadata(
+                name=trained.run.name,
+                seed=trained.run.seed,
+                round=trained.run.fold.outer_fold,
+                fold=trained.run.fold.fold,
+                best_epoch=trained.best.epoch,
+                validation_score=trained.best.validation_score,
+                targets=targets.known(trained.run.fold.train),
+                validation_groups=sorted({clips[i].group for i in trained.run.fold.validation}),
+                test_groups=sorted({clips[i].group for i in trained.run.fold.test}),
+            )
+            for trained in runs
+        ],
+    )
