@@ -303,7 +303,15 @@ class RefineLabels(PluginSection):
 
 
 Branch = Literal["frame", "face", "audio", "text"]
-BRANCHES: tuple[Branch, ...] = ("frame", "face", "audio", "text")
+STAGE_OF_BRANCH: Mapping[Branch, str] = {
+    "frame": "encode_frames",
+    "face": "encode_faces",
+    "audio": "encode_audio",
+    "text": "encode_text",
+}
+"""The stage, and section of `params.yaml`, with the table of encoders of each branch."""
+
+BRANCHES: tuple[Branch, ...] = tuple(STAGE_OF_BRANCH)
 
 
 class TrainFusion(PluginSection):
@@ -427,13 +435,11 @@ class Params(Section):
 
     @property
     def sources(self) -> "Sources":
-        """Names of the encoders in the four tables."""
+        """Names of the encoders in the table of each branch."""
         return Sources(
             {
-                "frame": tuple(self.encode_frames.encoders),
-                "face": tuple(self.encode_faces.encoders),
-                "audio": tuple(self.encode_audio.encoders),
-                "text": tuple(self.encode_text.encoders),
+                branch: tuple(getattr(self, stage).encoders)
+                for branch, stage in STAGE_OF_BRANCH.items()
             }
         )
 

@@ -18,16 +18,10 @@ from ecmf.data.manifest import read_manifest
 from ecmf.errors import CorpusError, ParamsError
 from ecmf.importing.base import ExternalFeatures, FeatureFormat, IdMapping
 from ecmf.importing.importer import ImportResult, import_encoder
-from ecmf.params import BRANCHES, Branch
+from ecmf.params import BRANCHES, STAGE_OF_BRANCH, Branch
 from ecmf.storage.files import sha256
 
 FAMILY = "feature_formats"
-STAGES: Mapping[Branch, str] = {
-    "frame": "encode_frames",
-    "face": "encode_faces",
-    "audio": "encode_audio",
-    "text": "encode_text",
-}
 WORD = re.compile(r"[\w./-]+")
 """Values that need no quotes in an override of DVC (Hydra's grammar)."""
 
@@ -114,7 +108,7 @@ def _override(branch: Branch, result: ImportResult) -> str:
     if not WORD.fullmatch(path):
         path = '"{}"'.format(path.replace("\\", "\\\\").replace('"', '\\"'))
     entry = f"{{encoder: imported, path: {path}, sha256: {sha256(result.archive)}}}"
-    return f"+{STAGES[branch]}.encoders.{_name(result.encoder)}={entry}"
+    return f"+{STAGE_OF_BRANCH[branch]}.encoders.{_name(result.encoder)}={entry}"
 
 
 def _parse_take(options: Sequence[str]) -> dict[str, Branch]:
