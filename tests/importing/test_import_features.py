@@ -469,7 +469,7 @@ def test_a_model_refuses_the_features_of_another_imported_encoder_by_its_name(
         in_store(archive.with_suffix(".h5"), archive, "ab") for archive in archives.values()
     )
     card = ModelMetadata(
-        classes=["neutral"],
+        outputs=["neutral"],
         training=load_params(ROOT / "params.yaml").train_fusion,
         sources=[SourceMetadata(name=hubert.name, dim=2, provenance=dict(hubert.provenance))],
         members=[],
