@@ -34,6 +34,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+import networkx as nx
 import yaml
 from dvc.repo import Repo
 
@@ -159,7 +160,7 @@ class Copy:
         with Repo(str(self.folder)) as repo:
             self.stages = [
                 Stage(stage.name, shlex.split(stage.cmd), [out.def_path for out in stage.outs])
-                for stage in repo.index.stages
+                for stage in nx.dfs_postorder_nodes(repo.index.graph)  # those it needs first
             ]
 
     def _count_work(self) -> None:

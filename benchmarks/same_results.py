@@ -91,7 +91,7 @@ def prepare(run: Run, ravdess: Path, home: Path) -> Path:
     part.mkdir(parents=True)
     execute(["git", "clone", "--quiet", "--no-checkout", ROOT, "."], part)
     execute(["git", "checkout", "--quiet", "--detach", run.commit], part)
-    for made in [part / "dvc.lock", *(part / "metrics").glob("*.*")]:
+    for made in [*part.rglob("dvc.lock"), *(part / "metrics").glob("*.*")]:
         made.unlink(missing_ok=True)
     apply_overrides(part / "params.yaml", [f"corpus={run.corpus}", *run.changes])
     if run.corpus == "ravdess":

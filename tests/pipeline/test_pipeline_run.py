@@ -43,7 +43,7 @@ class Checkout:
         self.environment |= environment
         self.environment.pop("OMP_NUM_THREADS", None)  # as a user has it
         self.environment["PYTHONPATH"] = str(folder / "stages")  # `python -m ecmf` is this copy's
-        copy_project(folder, without={"dvc.lock"})
+        copy_project(folder, without={"dvc.lock", "sample/dvc.lock"})
         params = yaml.safe_load((folder / "params.yaml").read_text())
         for section, change in SMALL.items():
             params[section].update(change)
@@ -132,7 +132,9 @@ def test_another_fusion_trains_and_scores_only_and_the_difference_is_shown(clean
 
 
 def test_one_encoder_more_encodes_only_that_one(clean):
-    new = "+encode_audio.encoders.windows={encoder: librosa, window_seconds: 1.0, hop_seconds: 0.5}"
+    new = (
+        "++encode_audio.encoders.windows={encoder: librosa, window_seconds: 1.0, hop_seconds: 0.5}"
+    )
     output = clean.dvc("exp", "run", "-S", new)
     assert stages_run(output) == {
         "encode_audio@windows", "refine_labels", "audit_labels", "train_fusion",
