@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,19 @@ from ecmf.errors import MissingFileError, ParamsError
 from ecmf.params import chosen, load_params
 
 ROOT = Path(__file__).resolve().parents[1]
+OPTIONS = {
+    "decode_video": "decoders",
+    "crop_faces": "detectors",
+    "enrich_text": "llms",
+    "refine_labels": "refiners",
+    "train_fusion": "fusion",
+}
+ENCODERS = {
+    "encode_frames": "encoders.image",
+    "encode_faces": "encoders.image",
+    "encode_audio": "encoders.audio",
+    "encode_text": "encoders.text",
+}
 
 
 def changed(tmp_path, change):
@@ -21,29 +35,63 @@ def changed(tmp_path, change):
 
 def test_the_project_s_own_parameters_are_valid_with_every_plugin_s_options():
     params = load_params(ROOT / "params.yaml")
-    for section, family in (("decode_video", "decoders"), ("crop_faces", "detectors"),
-                            ("enrich_text", "llms"), ("refine_labels", "refiners"),
-                            ("train_fusion", "fusion")):  # fmt: skip
+    for section, family in OPTIONS.items():
         for plugin, options in getattr(params, section).options.items():
             assert registry.check_options(family, plugin, options)
-    for section, family in (("encode_frames", "image"), ("encode_faces", "image"),
-                            ("encode_audio", "audio"), ("encode_text", "text")):  # fmt: skip
+    for section, family in ENCODERS.items():
         for choice in getattr(params, section).encoders.values():
-            assert registry.check_options(f"encoders.{family}", choice.encoder, choice.options)
+            assert registry.check_options(family, choice.encoder, choice.options)
 
 
-@pytest.mark.parametrize("name", registry.names("fusion"))
-def test_every_fusion_model_s_options_are_written_out_as_they_are_by_default(name):
-    """So that `-S` changes any of them without adding a key, and a sweep finds it."""
-    written = yaml.safe_load((ROOT / "params.yaml").read_text())["train_fusion"]["options"]
-    defaults = registry.check_options("fusion", name, {}).model_dump()
-    assert written.get(name) == defaults, f"write train_fusion.options.{name} in params.yaml"
+def test_options_stand_there_only_where_they_differ_from_the_plugin_s_defaults():
+    params = load_params(ROOT / "params.yaml")
+    written = [
+        (family, plugin, options)
+        for section, family in OPTIONS.items()
+        for plugin, options in getattr(params, section).options.items()
+    ]
+    written += [
+        (family, choice.encoder, choice.options)
+        for section, family in ENCODERS.items()
+        for choice in getattr(params, section).encoders.values()
+    ]
+    for family, plugin, options in written:
+        fields = registry.load(family, plugin).Options.model_fields
+        for name, value in options.items():
+            default = fields[name].get_default(call_default_factory=True)
+            assert value != default, f"{family} {plugin}: {name} is {default} by default"
 
 
-def test_an_option_of_a_model_that_is_not_chosen_is_changed_by_its_name(tmp_path):
-    path = changed(tmp_path, lambda content: None)
-    apply_overrides(path, ["train_fusion.options.mult.layers=2"])
-    assert load_params(path).train_fusion.options["mult"]["layers"] == 2
+def test_an_option_is_changed_by_its_name_again_and_again_and_taken_back(tmp_path):
+    path = tmp_path / "params.yaml"
+    original = (ROOT / "params.yaml").read_text()
+    path.write_text(original)
+    for layers in (2, 2, 3):
+        apply_overrides(path, [f"++train_fusion.options.mult.layers={layers}"])
+        assert load_params(path).train_fusion.options == {"mult": {"layers": layers}}
+    apply_overrides(path, ["~train_fusion.options.mult"])
+    assert yaml.safe_load(path.read_text()) == yaml.safe_load(original)
+
+
+@pytest.mark.parametrize("key", ["options", "tables", "thresholds", "encoders"])
+def test_no_comment_stands_on_the_line_of_a_table_that_may_become_empty(key):
+    """DVC would write `{}` on a line of its own, which is not YAML."""
+    lines = re.findall(rf"^ +{key}:.*$", (ROOT / "params.yaml").read_text(), re.MULTILINE)
+    assert lines
+    assert not [line for line in lines if "#" in line]
+
+
+@pytest.mark.parametrize(("section", "family"), list(OPTIONS.items()))
+def test_options_of_a_plugin_that_is_not_there_are_refused_with_a_guess(tmp_path, section, family):
+    plugin = registry.names(family)[-1]
+
+    def change(content):
+        content[section]["options"] = {plugin[:-1]: {}}
+
+    with pytest.raises(
+        ParamsError, match=rf"{section}\.options: .*in {family}: .*Did you mean '{plugin}'"
+    ):
+        load_params(changed(tmp_path, change))
 
 
 def test_a_typo_names_the_key_and_the_one_that_was_meant(tmp_path):

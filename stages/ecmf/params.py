@@ -25,7 +25,9 @@ from ecmf.config import Section
 from ecmf.errors import MissingFileError, ParamsError
 
 Options = dict[str, dict[str, Any]]
-"""Options by plugin; those of plugins that are not selected are ignored."""
+"""Options by plugin, where they differ from its defaults; of plugins that are not selected,
+they are ignored.
+"""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 JpegQuality = Annotated[int, Field(ge=1, le=100, description="JPEG quality of the stored images.")]
@@ -42,6 +44,18 @@ def plugin_of(family: str) -> AfterValidator:
             return registry.check_name(family, name)
         except ParamsError as error:
             raise ValueError(str(error)) from error
+
+    return AfterValidator(check)
+
+
+def options_of(family: str) -> AfterValidator:
+    """Accept only options whose keys are plugins of `family`."""
+    plugin = plugin_of(family)
+
+    def check(options: Options) -> Options:
+        for name in options:
+            plugin.func(name)
+        return options
 
     return AfterValidator(check)
 
@@ -173,7 +187,9 @@ class DecodeVideo(PluginSection):
     plugin_key = "decoder"
 
     decoder: Annotated[str, plugin_of("decoders")] = Field("decord", description="Video decoder.")
-    options: Options = Field(default_factory=dict, description="Options per decoder.")
+    options: Annotated[Options, options_of("decoders")] = Field(
+        default_factory=dict, description="Options per decoder."
+    )
     frames: int = Field(16, ge=1, description="Frames per clip, uniform in time.")
     longest_side: int = Field(320, ge=16, description="Maximum pixels of a frame's longer side.")
     jpeg_quality: JpegQuality = 95
@@ -187,7 +203,9 @@ class CropFaces(PluginSection):
     plugin_key = "detector"
 
     detector: Annotated[str, plugin_of("detectors")] = Field("dlib_hog", description="Detector.")
-    options: Options = Field(default_factory=dict, description="Options per detector.")
+    options: Annotated[Options, options_of("detectors")] = Field(
+        default_factory=dict, description="Options per detector."
+    )
     margin: float = Field(0.2, ge=0, description="Margin on each side, as a fraction of the box.")
     crop_pixels: int = Field(112, ge=8, description="Side of the square crop in pixels.")
     minimum_confidence: float | None = Field(None, description="Of a face; null: its default.")
@@ -229,7 +247,9 @@ class EnrichText(PluginSection):
     plugin_key = "provider"
 
     provider: Annotated[str, plugin_of("llms")] = Field("lexicon", description="Provider.")
-    options: Options = Field(default_factory=dict, description="Options per provider.")
+    options: Annotated[Options, options_of("llms")] = Field(
+        default_factory=dict, description="Options per provider."
+    )
     facts: bool = Field(True, description="Whether the prompt has cues of the voice and the face.")
     context_lines: int = Field(0, ge=0, description="Preceding lines in prompt and view `context`.")
     action_units: SourceName | None = Field(None, description="Face encoder with action units.")
@@ -289,7 +309,9 @@ class RefineLabels(PluginSection):
     plugin_key = "refiner"
 
     refiner: Annotated[str, plugin_of("refiners")] = Field("vote", description="Voting rule.")
-    options: Options = Field(default_factory=dict, description="Options per refiner.")
+    options: Annotated[Options, options_of("refiners")] = Field(
+        default_factory=dict, description="Options per refiner."
+    )
     disagreement: Disagreement = Field("relabel", description="Policy for improbable labels.")
     min_confidence: Fraction = Field(
         0.0, description="Probability another class must have for a label to count as improbable."
@@ -324,7 +346,9 @@ class TrainFusion(PluginSection):
     ensemble: tuple[Annotated[str, plugin_of("fusion")], ...] = Field(
         (), description="Further models of an ensemble, trained on the same folds and seeds."
     )
-    options: Options = Field(default_factory=dict, description="Options per model.")
+    options: Annotated[Options, options_of("fusion")] = Field(
+        default_factory=dict, description="Options per model."
+    )
     branches: tuple[Branch, ...] = Field(BRANCHES, min_length=1, description="Branches to read.")
     standardise: Literal["none", "corpus", "speaker"] = Field(
         "corpus", description="Standardisation of features, over the corpus or per speaker."
@@ -400,18 +424,18 @@ class Params(Section):
     """The whole file; each section has the name of the stage that reads it."""
 
     corpus: Annotated[str, AfterValidator(_file_name)]
-    make_sample: MakeSample
-    decode_video: DecodeVideo
-    crop_faces: CropFaces
     encode_frames: EncodeFrames
     encode_faces: EncodeFaces
     encode_audio: EncodeAudio
-    enrich_text: EnrichText
     encode_text: EncodeText
+    enrich_text: EnrichText
     refine_labels: RefineLabels
     audit_labels: AuditLabels
     train_fusion: TrainFusion
     evaluate_fusion: EvaluateFusion
+    decode_video: DecodeVideo
+    crop_faces: CropFaces
+    make_sample: MakeSample
 
     @model_validator(mode="after")
     def _action_units_are_a_face_encoder(self) -> Self:

@@ -89,6 +89,56 @@ def test_a_shell_passes_the_arguments_unchanged(name):
     assert printed == [word for change in changes for word in ("-S", change)]
 
 
+@pytest.fixture
+def own_preset(tmp_path, monkeypatch):
+    monkeypatch.setattr(preset, "PRESETS", tmp_path)
+
+    def write(content):
+        (tmp_path / "own.yaml").write_text(yaml.safe_dump(content))
+
+    return write
+
+
+def test_a_preset_adds_a_key_that_params_yaml_does_not_have_and_may_be_repeated(own_preset, params):
+    own_preset({"train_fusion": {"epochs": 2, "options": {"mult": {"layers": 2, "width": 16}}}})
+    for _ in range(2):
+        changed = apply("own", params).train_fusion
+        assert (changed.epochs, changed.options) == (2, {"mult": {"layers": 2, "width": 16}})
+
+
+@pytest.mark.parametrize("name", preset.names())
+def test_the_arguments_of_a_preset_that_is_there_change_nothing_more(name, params):
+    apply(name, params)
+    before = params.read_text()
+    again = preset.overrides(name, yaml.safe_load(before))
+    assert all(change.startswith("++") for change in again)
+    apply(name, params)
+    assert params.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"train_fusion": {"epoch": 3}}, r"train_fusion\.epoch: .*Did you mean 'epochs'"),
+        ({"train_fusio": {"epochs": 3}}, r"train_fusio: .*Did you mean 'train_fusion'"),
+        (
+            {"train_fusion": {"options": {"mutl": {"layers": 2}}}},
+            r"train_fusion\.options: .*no 'mutl' in fusion: .*Did you mean 'mult'",
+        ),
+        (
+            {"encode_audio": {"encoders": {"mine": {"encoder": "libros"}}}},
+            r"no 'libros' in encoders\.audio: .*Did you mean 'librosa'",
+        ),
+    ],
+)
+def test_a_preset_with_an_unknown_key_is_refused_with_a_suggestion(
+    own_preset, params, content, message
+):
+    own_preset(content)
+    with pytest.raises(ParamsError, match=f"with the preset 'own' is not valid: .*{message}"):
+        preset.overrides("own", yaml.safe_load(params.read_text()))
+
+
 def test_an_unknown_preset_is_an_error_that_lists_the_known_ones():
     with pytest.raises(ParamsError, match=r"no preset 'mer2024'.*Did you mean 'mer2025'"):
         preset.overrides("mer2024", {})

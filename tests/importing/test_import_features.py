@@ -205,7 +205,7 @@ def test_a_pickle_of_mmsa_is_imported_without_its_padding(protocol: int, tmp_pat
     text = look_up(tmp_path / "out" / "unaligned_50-text.npz", "a_1", "b$_$1")
     assert text == [[[1, 1, 1]] * 2, []]
     assert [line for line in summary.splitlines() if "-S" in line][2].startswith(
-        "  -S '+encode_faces.encoders.unaligned_50_vision={encoder: imported, path: "
+        "  -S '++encode_faces.encoders.unaligned_50_vision={encoder: imported, path: "
     )
 
 

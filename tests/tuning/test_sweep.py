@@ -211,12 +211,29 @@ def test_the_written_preset_applies_the_best_values(project, tmp_path, monkeypat
     assert Path("swept.yaml").read_text().startswith("# Swept: train_fusion with ecmf on made, the")
 
 
-def test_without_a_space_the_default_ranges_of_the_written_keys_are_searched(project):
-    params = load_params().train_fusion
-    written = yaml.safe_load(Path("params.yaml").read_text())["train_fusion"]
-    space = search_space.read_space([], params, written)
-    assert {"learning_rate", "mixup", "options.ecmf.width", "options.ecmf.dropout"} <= set(space)
-    assert "weight_decay" not in space  # not written in this file
+@pytest.mark.parametrize(
+    ("model", "options"), [("ecmf", {"width", "dropout"}), ("mult", {"width", "dropout"})]
+)
+def test_without_a_space_default_ranges_of_keys_are_searched_written_or_not(
+    project, model, options
+):
+    params = load_params().train_fusion.model_copy(update={"model": model})
+    space = search_space.read_space([], params)
+    assert set(space) == {*search_space.DEFAULTS, *(f"options.{model}.{name}" for name in options)}
+    assert "weight_decay" not in TRAINING and "mult" not in TRAINING["options"]
+
+
+def test_an_option_that_params_yaml_does_not_hold_is_swept_and_its_preset_applies(
+    project, tmp_path, monkeypatch
+):
+    run(["options.ecmf.residual=true,false", "weight_decay=0.1,0.2"], count=2)
+    monkeypatch.setattr(preset, "PRESETS", tmp_path)
+    written = yaml.safe_load(Path("params.yaml").read_text())
+    assert "residual" not in written["train_fusion"]["options"]["ecmf"]
+    apply_overrides(Path("params.yaml"), preset.overrides("swept", written))
+    made = load_params().train_fusion
+    assert made.options["ecmf"].keys() == {*TRAINING["options"]["ecmf"], "residual"}
+    assert made.weight_decay in (0.1, 0.2)
 
 
 def test_an_invalid_combination_is_recorded_and_the_search_continues(project):
@@ -242,10 +259,6 @@ def test_a_search_without_a_valid_trial_fails_with_the_reason(project):
         ("options.ecmf.widht=4,8", "Did you mean 'options.ecmf.width'"),
         ("options.concat.width=4,8", "with model ecmf has no such value"),
         ("folds=2,3", "--space folds: it cannot be swept"),
-        (
-            "weight_decay=0:1",
-            "params.yaml has no train_fusion.weight_decay.*add it with its current value, 0.5",
-        ),
         ("learning_rate", "write KEY=RANGE, e.g. learning_rate=log"),
         ("epochs=2.5:4", "invalid literal for int.*'2.5'"),
         ("epochs=4:2", "4 is not below 2"),
@@ -271,9 +284,8 @@ def test_a_key_given_twice_is_refused(project):
 
 def test_a_range_is_of_integers_where_the_parameter_is_an_integer():
     params = TrainFusion.model_validate(TRAINING)
-    written = {"mixup": 0, "epochs": 3, "learning_rate": 1}
     arguments = ["mixup=0:1", "epochs=log:2:40", "learning_rate=1e-3,1"]
-    space = search_space.read_space(arguments, params, written)
+    space = search_space.read_space(arguments, params)
     assert isinstance(space["mixup"], optuna.distributions.FloatDistribution)
     assert isinstance(space["epochs"], optuna.distributions.IntDistribution)
     assert list(map(repr, space["learning_rate"].choices)) == ["0.001", "1.0"]

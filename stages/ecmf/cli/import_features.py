@@ -108,7 +108,7 @@ def _override(branch: Branch, result: ImportResult) -> str:
     if not WORD.fullmatch(path):
         path = '"{}"'.format(path.replace("\\", "\\\\").replace('"', '\\"'))
     entry = f"{{encoder: imported, path: {path}, sha256: {sha256(result.archive)}}}"
-    return f"+{STAGE_OF_BRANCH[branch]}.encoders.{_name(result.encoder)}={entry}"
+    return f"++{STAGE_OF_BRANCH[branch]}.encoders.{_name(result.encoder)}={entry}"
 
 
 def _parse_take(options: Sequence[str]) -> dict[str, Branch]:

@@ -1,7 +1,7 @@
 """Print a preset as arguments of DVC: `dvc exp run $(ecmf preset mer2025)`.
 
 A table of encoders in a preset replaces the whole table in `params.yaml`; any other value replaces
-the value of its key. Later `-S` arguments override the preset.
+the value of its key, or adds it. Later `-S` arguments override the preset.
 """
 
 import re
@@ -11,10 +11,12 @@ from typing import Any
 
 import click
 import yaml
+from pydantic import ValidationError
 
 from ecmf import registry
 from ecmf.cli.command import Command
 from ecmf.errors import MissingFileError, ParamsError
+from ecmf.params import Params
 
 PRESETS = Path(__file__).resolve().parents[1] / "presets"
 PARAMS = Path("params.yaml")
@@ -40,33 +42,56 @@ def overrides(name: str, params: dict[str, Any]) -> list[str]:
     """Return the changes of a preset to `params`, as arguments of `-S` without spaces.
 
     Raises:
-        ParamsError: there is no such preset, or `params` lacks a key that it changes.
+        ParamsError: there is no such preset, or the changed parameters are not valid.
     """
     if name not in names():
         raise ParamsError(
             f"no preset {name!r}: choose one of {', '.join(names())}."
             + registry.did_you_mean(name, names())
         )
-    return list(_changes(yaml.safe_load((PRESETS / f"{name}.yaml").read_text("utf-8")), params, ""))
+    preset = yaml.safe_load((PRESETS / f"{name}.yaml").read_text("utf-8"))
+    try:
+        Params.model_validate(_merge(preset, params))
+    except ValidationError as error:
+        raise ParamsError(
+            f"{PARAMS} with the preset {name!r} is not valid: "
+            + registry.validation_errors(error, Params)
+        ) from error
+    return list(_changes(preset, params, ""))
 
 
-def _changes(preset: dict[str, Any], params: Any, path: str) -> Iterator[str]:
+def _merge(preset: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters as they are after the changes of the preset."""
+    return params | {
+        key: _merge(value, _table(params, key))
+        if isinstance(value, dict) and key != TABLE
+        else value
+        for key, value in preset.items()
+    }
+
+
+def _changes(preset: dict[str, Any], params: dict[str, Any], path: str) -> Iterator[str]:
+    """Yield each change: `++` replaces a value or adds it, so a change may be repeated."""
     for key, value in preset.items():
         dotted = f"{path}{key}"
-        if not isinstance(params, dict) or key not in params:
-            raise ParamsError(f"{PARAMS} has no key {dotted}: a preset changes only existing keys")
         if key == TABLE:
+            present = _table(params, key)
             # Additions first: DVC drops a table that becomes empty.
             yield from (f"++{dotted}.{name}={_to_override(entry)}" for name, entry in value.items())
-            yield from (f"~{dotted}.{name}" for name in params[key] if name not in value)
+            yield from (f"~{dotted}.{name}" for name in present if name not in value)
             # `++` merges with an entry of the same name, so its other options are removed.
-            for name in value.keys() & params[key].keys():
-                for option in params[key][name].keys() - value[name].keys():
+            for name in sorted(value.keys() & present.keys()):
+                for option in sorted(present[name].keys() - value[name].keys()):
                     yield f"~{dotted}.{name}.{option}"
         elif isinstance(value, dict):
-            yield from _changes(value, params[key], f"{dotted}.")
+            yield from _changes(value, _table(params, key), f"{dotted}.")
         else:
-            yield f"{dotted}={_to_override(value)}"
+            yield f"++{dotted}={_to_override(value)}"
+
+
+def _table(params: dict[str, Any], key: str) -> dict[str, Any]:
+    value = params.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _to_override(value: Any) -> str:

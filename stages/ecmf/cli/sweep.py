@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import yaml
 
 from ecmf.cli.command import Command
 from ecmf.data.manifest import read_manifest
@@ -48,8 +47,7 @@ def sweep_fusion(space: list[str], trials: int, seed: int, fresh: int, preset: P
     """
     _check_overwrite(preset)
     params = load_params(PARAMS)
-    written = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))["train_fusion"]
-    distributions = read_space(space, params.train_fusion, written)
+    distributions = read_space(space, params.train_fusion)
     objective = _objective(params, seed)
     finished = search(objective, distributions, trials, seed)
     write_trials(finished, TABLE)

@@ -42,23 +42,18 @@ DIGITS = 3
 """Significant digits of a drawn number; more would suggest a false precision."""
 
 
-def read_space(arguments: Sequence[str], params: TrainFusion, written: Mapping[str, Any]) -> Space:
+def read_space(arguments: Sequence[str], params: TrainFusion) -> Space:
     """Parse every `KEY=RANGE`; without any, return the defaults for the model.
 
-    `written` is the section `train_fusion` of params.yaml: the preset written by a sweep can change
-    only its keys.
-
     Raises:
-        ParamsError: a key is unknown, fixed or not in the file, or a range is not valid.
+        ParamsError: a key is unknown or fixed, or a range is not valid.
     """
     current = current_values(params)
     if not arguments:
         defaults = DEFAULTS | {
             f"options.{params.model}.{name}": text for name, text in MODEL_DEFAULTS.items()
         }
-        arguments = [
-            f"{key}={text}" for key, text in defaults.items() if _is_written(key, written, current)
-        ]
+        arguments = [f"{key}={text}" for key, text in defaults.items() if key in current]
     space: Space = {}
     for argument in arguments:
         key, equals, text = argument.partition("=")
@@ -69,11 +64,6 @@ def read_space(arguments: Sequence[str], params: TrainFusion, written: Mapping[s
         if key in space:
             raise ParamsError(f"--space {key} appears twice: keep one")
         _check_key(key, params, current)
-        if not _is_written(key, written, current):
-            raise ParamsError(
-                f"params.yaml has no train_fusion.{key}, and a preset changes only existing keys: "
-                f"add it with its current value, {current[key]}"
-            )
         space[key] = _distribution(key, text, current[key])
         _check_bounds(key, space[key], params)
     return space
@@ -110,15 +100,6 @@ def _check_key(key: str, params: TrainFusion, current: Values) -> None:
             f"--space {key}: train_fusion with model {params.model} has no such value to sweep; "
             f"it has {', '.join(current)}.{registry.did_you_mean(key, current)}"
         )
-
-
-def _is_written(key: str, written: Mapping[str, Any], current: Values) -> bool:
-    section: Any = written
-    for name in key.split("."):
-        if not isinstance(section, Mapping) or name not in section:
-            return False
-        section = section[name]
-    return key in current
 
 
 def _distribution(key: str, text: str, current: Value) -> BaseDistribution:
