@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ecmf.config import Section
-from ecmf.encoders.image import onnx
+from ecmf.encoding.onnx_images import OnnxImageEncoder, OnnxImageOptions
 from ecmf.errors import MissingFileError
 from ecmf.pretrained import onnx_model
 
@@ -49,7 +49,7 @@ class Options(Section):
     normalise: bool = Field(True, description="Scale each row to length 1.")
 
 
-class Encoder(onnx.Encoder):
+class Encoder(OnnxImageEncoder):
     """Encode each face crop as one row, with its time."""
 
     def __init__(self, options: Options) -> None:
@@ -64,7 +64,7 @@ class Encoder(onnx.Encoder):
             )
         takes_raw_pixels = graph is not None and _normalises_pixels(graph)
         super().__init__(
-            onnx.Options(
+            OnnxImageOptions(
                 weights=str(path),
                 sha256=options.sha256,
                 scale=1.0,
