@@ -50,12 +50,12 @@ def plugin_of(family: str) -> AfterValidator:
 
 def options_of(family: str) -> AfterValidator:
     """Accept only options whose keys are plugins of `family`."""
-    plugin = plugin_of(family)
 
     def check(options: Options) -> Options:
-        for name in options:
-            plugin.func(name)
-        return options
+        try:
+            return {registry.check_name(family, name): options[name] for name in options}
+        except ParamsError as error:
+            raise ValueError(str(error)) from error
 
     return AfterValidator(check)
 
