@@ -77,6 +77,9 @@ class Checkout:
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(files)}
 
 
+SAMPLE = "sample/dvc.yaml:make_sample"
+
+
 def stages_run(output):
     return set(re.findall(r"Running stage '([^']+)'", output))
 
@@ -100,6 +103,7 @@ def clean(checkout):
 
 def test_one_command_makes_scores_from_nothing_without_a_git_identity(checkout):
     assert len(stages_run(checkout.first_run)) == 13
+    assert SAMPLE in stages_run(checkout.first_run)
     test = checkout.evaluation()["test"]
     assert test["clips"] == 12
     assert 0 <= test["waf_low"] <= test["waf"] <= test["waf_high"] <= 1
@@ -194,7 +198,7 @@ def test_another_corpus_runs_through_every_stage(clean):
             soundfile.write(raw / f"Actor_{actor:02d}" / name, tone + noise, 16_000)
     clean.run("python", "-m", "ecmf", "index", "ravdess", "voices")
     output = clean.dvc("exp", "run", "-S", "corpus=ravdess", "-S", "train_fusion.outer_folds=2")
-    assert "make_sample" not in stages_run(output)
+    assert SAMPLE not in stages_run(output)
     report = clean.evaluation()
     assert report["protocol"] == "2 test folds by group"
     assert report["test"]["clips"] == 12
@@ -227,7 +231,7 @@ def test_a_corpus_of_text_alone_runs_through_every_stage(clean):
         "encode_text.encoders.minilm.view=context",
     )
     output = clean.dvc("exp", "run", "-S", "corpus=meld", *context)
-    assert "make_sample" not in stages_run(output)
+    assert SAMPLE not in stages_run(output)
     report = clean.evaluation()
     assert report["protocol"] == "test split"
     assert (report["test"]["clips"], report["val"]["clips"]) == (9, 6)
