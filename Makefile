@@ -23,7 +23,7 @@ check: install-test  ## lint, format, imports, types
 	lint-imports
 	mypy
 
-install: $(VENV)/installed
+install: $(VENV)/installed .dvc/plots.html
 
 install-test: $(VENV)/installed-test
 
@@ -37,6 +37,11 @@ $(VENV)/installed: requirements.lock pyproject.toml
 		$(BIN)/pip install --quiet --force-reinstall --no-deps $(ONNX_GPU); \
 	fi
 	@touch $@
+
+# Only this machine's configuration names the page: DVC stops where a page it names is not there.
+.dvc/plots.html: $(VENV)/installed stages/ecmf/cli/plots_page.py
+	$(BIN)/python -m ecmf.cli.plots_page $@
+	$(BIN)/dvc config --local plots.html_template $(@F)
 
 $(VENV)/installed-test: $(VENV)/installed requirements-test.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-test.lock
