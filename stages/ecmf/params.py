@@ -186,7 +186,7 @@ class DecodeVideo(PluginSection):
 
     plugin_key = "decoder"
 
-    decoder: Annotated[str, plugin_of("decoders")] = Field("decord", description="Video decoder.")
+    decoder: Annotated[str, plugin_of("decoders")] = Field("pyav", description="Video decoder.")
     options: Annotated[Options, options_of("decoders")] = Field(
         default_factory=dict, description="Options per decoder."
     )
