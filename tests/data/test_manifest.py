@@ -27,7 +27,7 @@ def test_classes_have_the_order_of_the_corpus_or_of_the_alphabet(tmp_path):
 
 
 def test_an_absent_manifest_says_how_to_make_one(tmp_path):
-    with pytest.raises(MissingFileError, match=r"ecmf index"):
+    with pytest.raises(MissingFileError, match=r"`ecmf index .*queued experiment, also `git add "):
         read_manifest(tmp_path / "none.csv")
 
 

@@ -1,5 +1,6 @@
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +198,30 @@ def test_a_failed_clip_is_tried_again(tmp_path: Path, clips: list[Clip]) -> None
         assert frame_store.state("b")[0] == "failed"
     with Store(run(tmp_path, clips[:1], DecodeVideo(error_budget=0))[0]) as frame_store:
         assert frame_store.state("b")[0] == "whole"
+
+
+@pytest.mark.parametrize("decoder", ["decord", "pyav"])
+def test_an_experiment_decodes_files_of_the_project_to_the_same_bytes(
+    tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch, decoder: str
+) -> None:
+    params = DecodeVideo(decoder=decoder, error_budget=1)
+    copy = tmp_path / ".dvc/tmp/exps/tmp1234"
+    copy.mkdir(parents=True)
+    (tmp_path / "e.mp4").touch()
+    listed = [clips[0], clips[3], clip(tmp_path / "e.mp4"), Clip("f", "f.mp4", sha256="0" * 64)]
+    listed = [
+        replace(clip, video=Path(clip.video).name, audio="c.wav", sha256="", split="unlabelled")
+        for clip in listed
+    ]
+    contents = []
+    for place in (tmp_path, copy):
+        monkeypatch.chdir(place)
+        monkeypatch.setenv("ECMF_CACHE", str(place / "cache"))
+        contents.append([path.read_bytes() for path in run(place, listed, params)])
+    assert contents[0] == contents[1]
+    with Store(copy / "data/frames.h5") as frame_store:
+        assert [frame_store.state(name) for name in "bef"] == [
+            ("whole", ""),
+            ("failed", "e.mp4: the file is empty (0 bytes)"),
+            ("failed", "f.mp4: there is no such file"),
+        ]

@@ -70,9 +70,7 @@ def test_an_animation_gives_its_frames_and_no_sound(tmp_path: Path) -> None:
 
 def test_frames_of_a_browser_come_at_its_irregular_times(tmp_path: Path) -> None:
     stamps = [0, 1, 2, 4, 5, 8, 9, 10, 12, 20]
-    path = film(
-        tmp_path / "a.webm", 10, codec="libvpx", b_frames=0, stamps=stamps, container=LIVE
-    )
+    path = film(tmp_path / "a.webm", 10, codec="libvpx", b_frames=0, stamps=stamps, container=LIVE)
     decoded = decode(path)
     assert decoded.frames.state == "whole"
     assert numbers(decoded) == list(range(10))

@@ -68,7 +68,10 @@ def read_manifest(path: Path) -> list[Clip]:
             of train, val or test has no label, or a candidate has one.
     """
     if not path.is_file():
-        raise MissingFileError(f"no manifest {path}: write it with `ecmf index <corpus> <folder>`")
+        raise MissingFileError(
+            f"no manifest {path}: write it with `ecmf index <corpus> <folder>`; for a queued "
+            f"experiment, also `git add {path}` (of a gated corpus `{path}.dvc`) before queueing it"
+        )
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         missing = set(COLUMNS) - set(reader.fieldnames or [])

@@ -108,10 +108,10 @@ class ClipDecoder:
 
     def _decode(self, path: str, *, video: bool = True, audio: bool = True) -> DecodedClip:
         try:
-            with open_media(Path(path), video=video, audio=audio) as media:
+            with open_media(files.locate(Path(path)), video=video, audio=audio) as media:
                 return DecodedClip(self._frames(media), _audio(media))
         except ClipError as error:
-            return _failed_clip(str(error))
+            return _failed_clip(f"{path}: {error}")
 
     def _frames(self, media: MediaFile) -> Rows:
         facts: dict[str, float] = {}
@@ -145,10 +145,14 @@ def content_key(clip: Clip) -> str:
     The key of a clip with an unreadable file is random.
     """
     try:
-        content = clip.sha256 or files.sha256(*clip.sources)
+        content = clip.sha256 or _hash_files(clip)
     except OSError:
         return uuid.uuid4().hex
     return f"{content}-{bool(clip.video)}-{bool(clip.audio)}"
+
+
+def _hash_files(clip: Clip) -> str:
+    return files.sha256(*map(files.locate, clip.sources))
 
 
 def _failed_clip(reason: str) -> DecodedClip:
@@ -159,9 +163,10 @@ def _failed_clip(reason: str) -> DecodedClip:
 def _check_content(clip: Clip) -> None:
     if clip.sha256 and clip.sources:
         try:
-            actual = files.sha256(*clip.sources)
+            actual = _hash_files(clip)
         except OSError as error:
-            raise ClipError(f"{error.filename}: cannot be read ({error.strerror})") from error
+            paths = " or ".join(map(str, clip.sources))
+            raise ClipError(f"{paths}: cannot be read ({error.strerror})") from error
         if actual != clip.sha256:
             raise ClipError(
                 f"changed since it was indexed: its sha256 is {actual}, the manifest says "

@@ -63,14 +63,14 @@ def open_media(path: Path, *, video: bool, audio: bool) -> Iterator["MediaFile"]
         ClipError: the file is absent, empty or not a media file, or has neither video nor audio.
     """
     if not path.is_file():
-        raise ClipError(f"{path}: there is no such file")
+        raise ClipError("there is no such file")
     if path.stat().st_size == 0:
-        raise ClipError(f"{path}: the file is empty (0 bytes)")
+        raise ClipError("the file is empty (0 bytes)")
     try:
         container = av.open(path, metadata_errors="ignore")
     except av.FFmpegError as error:
         raise ClipError(
-            f"{path}: not a media file, or cut off before its index (FFmpeg: {error.strerror})"
+            f"not a media file, or cut off before its index (FFmpeg: {error.strerror})"
         ) from error
     with container:
         yield MediaFile(path, container, video=video, audio=audio)
@@ -87,7 +87,7 @@ class MediaFile:
         if best_video is not None and best_video.disposition & Disposition.attached_pic:
             best_video = None  # cover art, an image attached to music
         if best_video is None and best_audio is None:
-            raise ClipError(f"{path}: neither a video nor an audio stream in it")
+            raise ClipError("neither a video nor an audio stream in it")
         self._video = best_video if video else None
         self._audio = best_audio if audio else None
         self._packets: list[av.Packet] = []

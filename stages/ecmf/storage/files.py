@@ -1,4 +1,4 @@
-"""Write files atomically, and identify them by the hash of their content."""
+"""Write files atomically, find the inputs of a run, and identify files by their hash."""
 
 import csv
 import hashlib
@@ -11,6 +11,9 @@ from pathlib import Path
 from ecmf.errors import MissingFileError
 
 READ_BYTES = 1 << 20
+
+EXPERIMENTS = Path(".dvc/tmp/exps")
+"""Folder of a project in which DVC makes the copies that queued experiments run in."""
 
 
 @contextmanager
@@ -47,6 +50,21 @@ def write_csv(path: Path, lines: Iterable[Iterable[object]]) -> None:
         csv.writer(file, lineterminator="\n").writerows(lines)
 
 
+def locate(path: Path) -> Path:
+    """Find an input file that git ignores; return where to open it.
+
+    A queued experiment runs in a copy of the project without the files that git ignores. There, a
+    relative path that does not exist is looked up in the project itself. Messages and outputs name
+    `path`, so that they are the same in both. An absent file is returned as `path`.
+    """
+    if not path.is_absolute() and not path.exists():
+        here = Path.cwd()
+        for project in here.parents:
+            if here.is_relative_to(project / EXPERIMENTS) and (project / path).exists():
+                return project / path
+    return path
+
+
 def sha256(*paths: Path) -> str:
     """Return one SHA-256 of all files in turn, as 64 hexadecimal digits.
 
@@ -80,7 +98,7 @@ def verify_sha256(path: str, expected: str, remedy: str) -> Path:
     Raises:
         MissingFileError: the file is absent (the message ends in `remedy`), or its hash differs.
     """
-    file = Path(path)
+    file = locate(Path(path))
     if not path or not file.exists():
         raise MissingFileError(f"no file {path!r} (relative to {Path.cwd().name}/): {remedy}")
     actual = sha256(file)
