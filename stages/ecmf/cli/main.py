@@ -13,6 +13,7 @@ COMMANDS = {
     "import": ("import_features", "Convert external features for the encoder `imported`."),
     "preset": ("preset", "Print a set of parameters as arguments of `dvc exp run`."),
     "sweep": ("sweep", "Search parameters of train_fusion."),
+    "experiments": ("experiments", "List experiments with their changes and scores."),
     "submit": ("submit", "Write or check a MER2025 submission."),
     "scores": ("scores", "Show the scores of the last evaluation."),
     "cache": ("cache", "List, verify or prune the cache of results per clip."),
