@@ -107,7 +107,7 @@ def test_a_project_without_an_experiment_says_how_to_make_one(
     monkeypatch.chdir(project)
     header, workspace, commit, hint = experiments(1, best_first=False).splitlines()
     assert header.split()[:2] == ["experiment", "changes"]
-    assert workspace.split() == ["workspace", *"waf 0.750 0.650 to 0.850".split()]
+    assert " ".join(workspace.split()) == "workspace waf 0.750 0.650 to 0.850"
     assert "waf 0.750  0.650 to 0.850" in commit
     assert "`dvc exp run -S train_fusion.model=baseline`" in hint
 

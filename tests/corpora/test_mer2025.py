@@ -315,7 +315,7 @@ def test_a_gated_manifest_is_written_where_git_does_not_look(project: Path) -> N
         assert "candidate: 1 clips" in done.stdout
         assert "mer2025 is gated" in done.stdout
         fingerprint = f"data/manifests/{name}.csv.dvc"
-        assert f"dvc add data/manifests/{name}.csv && git add {fingerprint}\n" in done.stdout
+        assert f"  dvc add data/manifests/{name}.csv\n  git add {fingerprint}\n" in done.stdout
         Path(fingerprint).touch()
     assert untracked() == [
         ".gitignore",

@@ -163,7 +163,7 @@ def test_the_command_writes_the_manifest_and_prints_a_summary(folder: Path) -> N
     assert "train: 1 clips (happy 1)" in done.stdout
     assert "unlabelled: 1 clips" in done.stdout
     assert "1 clips without video" in done.stdout
-    assert done.stdout.endswith("next: dvc exp run -S corpus=mine\n")
+    assert "next:\n  git add data/manifests/mine.csv\n  dvc exp run -S corpus=mine\n" in done.stdout
     assert [clip.clip_id for clip in read_manifest(Path("data/manifests/mine.csv"))] == ["a", "b"]
 
 

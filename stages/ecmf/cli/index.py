@@ -13,6 +13,7 @@ import click
 
 from ecmf import registry
 from ecmf.cli.command import Command
+from ecmf.cli.next_commands import next_commands
 from ecmf.data.corpus_index import collect_clips
 from ecmf.data.manifest import SPLITS, Clip, classes_of, write_manifest
 from ecmf.data.splits import hold_out_test
@@ -53,10 +54,9 @@ def index_corpus(corpus: str, folder: Path, name: str, test_fraction: float | No
         lines += [
             f"{corpus} is gated: its clips, its labels and files made from them may not be",
             "redistributed. Git ignores them: do not add them by force, nor push them to a DVC",
-            "remote that others can read. Commit only the checksum of the manifest:",
-            f"next: dvc add {manifest} && git add {manifest}.dvc",
+            "remote that others can read. Commit only the checksum of the manifest, as below.",
         ]
-    return "\n".join([*lines, f"next: dvc exp run -S corpus={name}"])
+    return "\n".join([*lines, *next_commands(corpus, manifest, clips)])
 
 
 def _check_git_ignores(corpus: str, folder: Path, name: str) -> None:

@@ -1,0 +1,66 @@
+"""Compose the commands that follow `ecmf index`, each ready to be pasted."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from ecmf.cli import preset
+from ecmf.cli.fold_limits import Changes, fitting_folds
+from ecmf.data.manifest import Clip
+from ecmf.params import load_params
+
+PARAMS = Path("params.yaml")
+GENERATED = "sample"
+"""The corpus whose manifest is an output of the pipeline, and in no need of git."""
+
+
+def next_commands(corpus: str, manifest: Path, clips: Sequence[Clip]) -> list[str]:
+    """Return lines with the commands that version the manifest and run the pipeline.
+
+    The run takes the preset with the name of the corpus, if there is one, and fewer folds than
+    `params.yaml` has if the corpus is too small for them.
+    """
+    arguments = [f"-S corpus={manifest.stem}"]
+    if corpus in preset.names():
+        arguments.insert(0, f"$(ecmf preset {corpus})")
+    lines = []
+    changes = _fold_changes(clips)
+    if changes is None:
+        lines.append(
+            "too small to be divided into folds, each with groups (speakers, dialogues or films) "
+            "of its own: add clips of others, and index again"
+        )
+    elif changes:
+        groups = len({clip.group for clip in clips})
+        lines.append(
+            f"too small, with {groups} groups, for the folds in {PARAMS}: fewer are set below"
+        )
+        arguments += [f"-S {name}={value}" for name, value in changes.items()]
+    run = f"dvc exp run {' '.join(arguments)}"
+    return [
+        *lines,
+        "next:",
+        *(f"  {command}" for command in _versioning(manifest)),
+        f"  {run}",
+        "to queue it, add --queue; `dvc exp run --run-all` runs the queue, with the manifest",
+        "that git or DVC has, and the clips where they are now",
+    ]
+
+
+def _versioning(manifest: Path) -> list[str]:
+    if manifest.stem == GENERATED:
+        return []
+    # A gated corpus may not be redistributed: git ignores its manifest, and DVC has it.
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--quiet", manifest], check=False, capture_output=True
+    )
+    if ignored.returncode == 0:
+        return [f"dvc add {manifest}", f"git add {manifest}.dvc"]
+    return [f"git add {manifest}"]
+
+
+def _fold_changes(clips: Sequence[Clip]) -> Changes | None:
+    if not PARAMS.is_file():
+        return {}
+    params = load_params(PARAMS)
+    return fitting_folds(clips, params.train_fusion, params.refine_labels)
