@@ -152,8 +152,11 @@ def _headline_value(row: Row) -> float:
 
 
 def _text(value: Any) -> str:
-    """Format a value; DVC returns every number as a float."""
-    return f"{value:.15g}" if isinstance(value, float) else str(value)
+    """Format a value as `-S` takes it, from a float or the text of a Python list."""
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    text = str(value)
+    return text.replace("'", "").replace(", ", ",") if text.startswith("[") else text
 
 
 def _layout(lines: Sequence[Line]) -> str:
