@@ -75,4 +75,4 @@ def test_a_corpus_that_cannot_be_divided_is_told_so(project: Path) -> None:
 
 def test_a_queue_is_explained(project: Path) -> None:
     text = " ".join(next_commands("folder", Path("data/manifests/mine.csv"), CLIPS))
-    assert "add --queue; `dvc exp run --run-all` runs the queue" in text
+    assert "commit the manifest, add --queue, then `dvc exp run --run-all`" in text

@@ -182,7 +182,7 @@ def _cut(text: str, width: int) -> str:
 @click.option(
     "-n", "commits", type=click.IntRange(1), default=1, help="Of this many last commits; default 1."
 )
-@click.option("--all-commits", is_flag=True, help="Of all commits.")
+@click.option("--all-commits", is_flag=True, help="Of all commits; the first time, each is read.")
 @click.option(
     "--sort",
     type=click.Choice(["new", "best"]),
