@@ -123,11 +123,11 @@ def test_the_best_score_is_first_on_request(lab: Path, monkeypatch: pytest.Monke
 
 
 def test_a_change_has_the_shortest_name_that_is_unambiguous(table: list[str]) -> None:
-    assert "model=mult train_fusion.folds=3 mult.layers=2  " in line(table, "worse")
+    assert "  model=mult train_fusion.folds=3 mult.layers=2  " in line(table, "worse")
 
 
 def test_a_parameter_that_is_gone_has_a_tilde(table: list[str]) -> None:
-    assert "model=concat seeds=[0,7] ~motion.encoder windows.encoder=" in line(table, "better")
+    assert "  model=concat seeds=[0,7] ~motion.encoder windows.encoder=" in line(table, "better")
 
 
 def test_a_score_has_its_interval(table: list[str]) -> None:

@@ -42,8 +42,8 @@ def next_commands(corpus: str, manifest: Path, clips: Sequence[Clip]) -> list[st
         "next:",
         *(f"  {command}" for command in _versioning(manifest)),
         f"  {run}",
-        "to queue it: commit the manifest, add --queue, then `dvc exp run --run-all`; clips are read "
-        "where they are",
+        "to queue it: commit the manifest, add --queue, then `dvc exp run --run-all`; the clips "
+        "are read where they are",
     ]
 
 
