@@ -67,7 +67,7 @@ class Checkout:
         self.folder = folder
         self.environment = {**os.environ, "ECMF_CACHE": str(folder / "cache")}
         self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        copy_project(folder, without={"dvc.lock", "sample/dvc.lock"})
+        copy_project(folder, without={"dvc.lock", "data/sample/dvc.lock"})
         params = folder / "params.yaml"
         params.write_text(params.read_text().replace("corpus: sample", "corpus: mine", 1))
         self.run("git", "init", "--quiet")

@@ -11,7 +11,7 @@ from ecmf.execution import code_fingerprint
 from ecmf.params import Params
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("sample/dvc.yaml", "dvc.yaml")
+FILES = ("data/sample/dvc.yaml", "dvc.yaml")
 """In the order they run."""
 MAIN = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 PIPELINE = {
@@ -30,11 +30,13 @@ def outputs(stage):
 
 def test_the_sample_is_made_by_a_pipeline_of_its_own_in_the_project_s_root():
     """So that `dvc repro` makes it only if the corpus is `sample`."""
-    (made,) = yaml.safe_load((ROOT / "sample/dvc.yaml").read_text())["stages"].values()
+    (made,) = yaml.safe_load((ROOT / "data/sample/dvc.yaml").read_text())["stages"].values()
     assert made["wdir"] == ".."
     assert "make_sample" not in MAIN["stages"]
     folders = [Path(dep) for dep in made["deps"]]
-    assert Path("sample") not in folders  # its lock would be a dependency, and change with each run
+    assert (
+        Path("data/sample") not in folders
+    )  # its lock would be a dependency, and change with each run
 
 
 def closure(path):

@@ -43,7 +43,7 @@ class Checkout:
         self.environment |= environment
         self.environment.pop("OMP_NUM_THREADS", None)  # as a user has it
         self.environment["PYTHONPATH"] = str(folder / "stages")  # `python -m ecmf` is this copy's
-        copy_project(folder, without={"dvc.lock", "sample/dvc.lock"})
+        copy_project(folder, without={"dvc.lock", "data/sample/dvc.lock"})
         params = yaml.safe_load((folder / "params.yaml").read_text())
         for section, change in SMALL.items():
             params[section].update(change)
@@ -77,7 +77,7 @@ class Checkout:
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(files)}
 
 
-SAMPLE = "sample/dvc.yaml:make_sample"
+SAMPLE = "data/sample/dvc.yaml:make_sample"
 
 
 def stages_run(output):

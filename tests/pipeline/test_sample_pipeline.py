@@ -10,13 +10,13 @@ import pytest
 from checkout import copy_project
 from dvc.utils.hydra import apply_overrides
 
-MAKE_SAMPLE = "sample/dvc.yaml:make_sample"
+MAKE_SAMPLE = "data/sample/dvc.yaml:make_sample"
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
-    copy_project(folder, without={"dvc.lock", "sample/dvc.lock"})
+    copy_project(folder, without={"dvc.lock", "data/sample/dvc.lock"})
     (folder / "data/manifests").mkdir(parents=True)
     (folder / "data/manifests/mine.csv").write_text("clip_id\n")
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
@@ -43,4 +43,6 @@ def test_another_corpus_makes_no_sample(project):
 
 
 def test_it_is_made_alone_by_its_own_file_whatever_the_corpus(project):
-    assert planned(project, "corpus=mine", command=("repro", "sample/dvc.yaml")) == [MAKE_SAMPLE]
+    assert planned(project, "corpus=mine", command=("repro", "data/sample/dvc.yaml")) == [
+        MAKE_SAMPLE
+    ]
