@@ -31,12 +31,11 @@ def outputs(stage):
 def test_the_sample_is_made_by_a_pipeline_of_its_own_in_the_project_s_root():
     """So that `dvc repro` makes it only if the corpus is `sample`."""
     (made,) = yaml.safe_load((ROOT / "data/sample/dvc.yaml").read_text())["stages"].values()
-    assert made["wdir"] == ".."
+    assert made["wdir"] == "../.."
     assert "make_sample" not in MAIN["stages"]
     folders = [Path(dep) for dep in made["deps"]]
-    assert (
-        Path("data/sample") not in folders
-    )  # its lock would be a dependency, and change with each run
+    # Its lock would be a dependency, and change with each run.
+    assert Path("data/sample") not in folders
 
 
 def closure(path):

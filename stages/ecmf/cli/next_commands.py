@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ecmf.cli import preset
-from ecmf.cli.fold_limits import Changes, fitting_folds
+from ecmf.data.fold_limits import Changes, fitting_folds
 from ecmf.data.manifest import Clip
 from ecmf.params import load_params
 

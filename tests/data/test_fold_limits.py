@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecmf.cli.fold_limits import MANY_GROUPS, fitting_folds
+from ecmf.data.fold_limits import MANY_GROUPS, fitting_folds
 from ecmf.data.manifest import Clip
 from ecmf.data.splits import make_folds
 from ecmf.params import load_params
 from ecmf.refinement.out_of_fold import OutOfFoldPredictor
-from ecmf.training.targets import Targets
+from ecmf.training.targets import class_targets
 
 PARAMS = load_params(Path(__file__).resolve().parents[2] / "params.yaml")
 TRAINING, REFINEMENT = PARAMS.train_fusion, PARAMS.refine_labels
@@ -46,7 +46,7 @@ def test_a_small_corpus_can_be_divided_as_proposed(groups: int, test: int, each:
             assert len(fold.train) and len(fold.validation) and len(fold.test)
     if test and refinement.refiner != "keep":
         one_hot = np.eye(2, dtype="float32")[[CLASSES.index(clip.label) for clip in clips]]
-        targets = Targets(one_hot, np.ones(len(clips), "float32"))
+        targets = class_targets(one_hot, np.ones(len(clips), "float32"))
         train = np.flatnonzero([clip.split == "train" for clip in clips])
         predictor = OutOfFoldPredictor({}, clips, CLASSES, train, train[:0], refinement)
         assert len(list(predictor._tasks(targets))) == refinement.folds
