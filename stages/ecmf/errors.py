@@ -28,5 +28,9 @@ class ErrorBudgetError(UserError):
     """More clips failed than `error_budget` allows. The message lists all of them."""
 
 
+class PluginError(UserError):
+    """A plugin that does not keep to the interface of its family."""
+
+
 class ClipError(UserError):
     """A clip that cannot be processed. The engine records the reason and continues."""

@@ -7,6 +7,7 @@ plugin is named by its file: `decoder: pyav` selects `stages/ecmf/decoders/pyav.
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
@@ -36,16 +37,23 @@ ErrorBudget = Annotated[
 ]
 
 
-def plugin_of(family: str) -> AfterValidator:
+@dataclass(frozen=True)
+class PluginOf:
     """Accept only the name of a plugin of `family`."""
 
-    def check(name: str) -> str:
+    family: str
+
+    def __call__(self, name: str) -> str:
+        """Return `name`, or raise a ValueError that lists the plugins."""
         try:
-            return registry.check_name(family, name)
+            return registry.check_name(self.family, name)
         except ParamsError as error:
             raise ValueError(str(error)) from error
 
-    return AfterValidator(check)
+
+def plugin_of(family: str) -> AfterValidator:
+    """Restrict a parameter to the plugins of `family`; `ecmf members` finds it by this."""
+    return AfterValidator(PluginOf(family))
 
 
 def options_of(family: str) -> AfterValidator:

@@ -1,7 +1,8 @@
 """Plugins by file name: `detector: yunet` in `params.yaml` selects `detectors/yunet.py`.
 
 A family is a package whose modules are its plugins. Each plugin defines `Options`, a `Section` with
-its own parameters, and a class with the name of the family's interface.
+its own parameters, and a class with the name of the family's interface. An encoder may instead be
+one function with the name of the file (`encoding/feature.py`).
 """
 
 import difflib
@@ -14,11 +15,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from ecmf.config import Section
-from ecmf.errors import ParamsError
+from ecmf.errors import ParamsError, PluginError
+
+EXAMPLE = "example"
+"""Plugin to copy: it can be chosen and is tested like the others, but no list names it."""
 
 
 def names(family: str) -> list[str]:
-    """List the plugins of `family` from its folder, without importing any."""
+    """List the plugins of `family` from its folder, without importing any; hide the example."""
+    return [name for name in all_names(family) if name != EXAMPLE]
+
+
+def all_names(family: str) -> list[str]:
+    """List the plugins of `family`, with the example if there is one."""
     package = importlib.import_module(f"ecmf.{family}")
     return sorted(
         module.name
@@ -33,8 +42,8 @@ def check_name(family: str, name: str) -> str:
     Raises:
         ParamsError: there is no such plugin; the message lists the existing ones.
     """
-    plugins = names(family)
-    if name not in plugins:
+    if name not in all_names(family):
+        plugins = names(family)
         raise ParamsError(
             f"no {name!r} in {family}: choose one of {', '.join(plugins)}."
             f"{did_you_mean(name, plugins)}"
@@ -48,9 +57,35 @@ def load(family: str, name: str) -> ModuleType:
     return importlib.import_module(f"ecmf.{family}.{name}")
 
 
+def interface(family: str, interface_name: str, name: str) -> Any:
+    """Return the class of a plugin ("Encoder", "Detector", ...), or the one made of its function.
+
+    Raises:
+        PluginError: the module has neither.
+    """
+    module = load(family, name)
+    for holder in (module, getattr(module, name, None)):
+        if hasattr(holder, interface_name):
+            return getattr(holder, interface_name)
+    raise PluginError(
+        f"{module.__file__} has no class {interface_name}, nor a function {name!r} that "
+        "ecmf.encoding turns into one (@feature, @audio_feature): define one of the two"
+    )
+
+
+def options_model(family: str, name: str) -> type[Section]:
+    """Return the `Options` of a plugin; a plugin without has an empty section."""
+    module = load(family, name)
+    for holder in (module, getattr(module, name, None)):
+        model = getattr(holder, "Options", None)
+        if isinstance(model, type) and issubclass(model, Section):
+            return model
+    return Section
+
+
 def check_options(family: str, name: str, options: Mapping[str, Any]) -> Section:
     """Check `options` against the `Options` of a plugin; raises ParamsError with all errors."""
-    model: type[Section] = load(family, name).Options
+    model = options_model(family, name)
     try:
         return model.model_validate(dict(options))
     except ValidationError as error:
@@ -59,9 +94,9 @@ def check_options(family: str, name: str, options: Mapping[str, Any]) -> Section
         ) from error
 
 
-def build(family: str, interface: str, name: str, options: Mapping[str, Any]) -> Any:
-    """Build a plugin's class `interface` ("Encoder", "Detector", ...) with its checked options."""
-    return getattr(load(family, name), interface)(check_options(family, name, options))
+def build(family: str, interface_name: str, name: str, options: Mapping[str, Any]) -> Any:
+    """Build the class of a plugin ("Encoder", "Detector", ...) with its checked options."""
+    return interface(family, interface_name, name)(check_options(family, name, options))
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from ecmf import registry
-from ecmf.data.manifest import UNLABELLED_SPLITS, Clip
+from ecmf.data.manifest import UNLABELLED_SPLITS, Clip, classes_of
 from ecmf.errors import CorpusError, UserError
 
-CORPORA = registry.names("corpora")
+CORPORA = [*registry.names("corpora"), registry.EXAMPLE]
 
 
 def _listed_folder(folder: Path) -> None:
@@ -44,12 +44,19 @@ def _meld(folder: Path) -> None:
     (folder / "train_splits" / "dia0_utt0.mp4").write_bytes(b"first")
 
 
+def _example(folder: Path) -> None:
+    for label, name in (("happy", "ann_01.mp4"), ("sad", "bob_07.wav")):
+        (folder / label).mkdir()
+        (folder / label / name).write_bytes(label.encode())
+
+
 SMALLEST: dict[str, Callable[[Path], None]] = {
     "folder": _listed_folder,
     "sample": _listed_folder,
     "ravdess": _ravdess,
     "mer2025": _mer2025,
     "meld": _meld,
+    "example": _example,
 }
 
 
@@ -250,3 +257,20 @@ def test_the_real_ravdess_is_read_whole(shared: Path) -> None:
     assert [clip.clip_id for clip in found] == sorted(
         (clip.clip_id for clip in found), key=lambda name: (name[-2:], name)
     )
+
+
+# --- example ----------------------------------------------------------------------------------
+
+
+def test_a_manifest_that_is_called_example_has_the_classes_of_its_own_labels(
+    tmp_path: Path,
+) -> None:
+    own = [Clip("a", label="joy"), Clip("b", label="anger")]
+    assert classes_of(tmp_path / "example.csv", own) == ("anger", "joy")
+
+
+def test_a_file_of_the_example_under_another_name_is_an_error(tmp_path: Path) -> None:
+    _example(tmp_path)
+    (tmp_path / "sad" / "bob.wav").write_bytes(b"")
+    with pytest.raises(CorpusError, match=r"sad/bob\.wav is not named <speaker>_<number>"):
+        clips("example", tmp_path)

@@ -33,7 +33,7 @@ def scrfd(portrait: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory)
     return write_tiny_scrfd(folder / "det_tiny.onnx", portrait, FACE_CELLS)
 
 
-@pytest.fixture(params=registry.names("detectors"))
+@pytest.fixture(params=[*registry.names("detectors"), registry.EXAMPLE])
 def plugin(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """Every detector, with options that work on this machine."""
     name: str = request.param

@@ -17,7 +17,7 @@ from ecmf.encoding.batching import encode
 from ecmf.errors import ParamsError
 from ecmf.media import SAMPLE_RATE, Audio, Samples
 
-ENCODERS = registry.names("encoders.audio")
+ENCODERS = [*registry.names("encoders.audio"), registry.EXAMPLE]
 FULL_SCALE = 32_768
 
 OPTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
@@ -43,7 +43,7 @@ def noise(seconds: float, level: float) -> Samples:
 @pytest.fixture(scope="module", params=ENCODERS)
 def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     name: str = request.param
-    if not registry.load("encoders.audio", name).Encoder.reads_media:
+    if not registry.interface("encoders.audio", "Encoder", name).reads_media:
         pytest.skip("looks features up by clip id: it has its own test")
     options = OPTIONS[name](tmp_path_factory.mktemp(name)) if name in OPTIONS else {}
     return registry.build("encoders.audio", "Encoder", name, options)

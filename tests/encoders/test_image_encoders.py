@@ -75,7 +75,7 @@ def make_clip(clip_id: str, count: int, width: int = 112, height: int = 112) -> 
     return Images(clip_id, images, np.arange(count) / 4 + 0.125)
 
 
-@pytest.fixture(params=registry.names(FAMILY))
+@pytest.fixture(params=[*registry.names(FAMILY), registry.EXAMPLE])
 def plugin(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, Any]]:
     """Every image encoder, with its required options."""
     name: str = request.param

@@ -18,7 +18,7 @@ from ecmf.errors import ParamsError
 from ecmf.media import Text
 from ecmf.storage.files import sha256
 
-ENCODERS = registry.names("encoders.text")
+ENCODERS = [*registry.names("encoders.text"), registry.EXAMPLE]
 
 
 def huggingface(folder: Path) -> dict[str, Any]:
@@ -33,7 +33,7 @@ OPTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {"huggingface": huggingfa
 @pytest.fixture(scope="module", params=ENCODERS)
 def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     name: str = request.param
-    if not registry.load("encoders.text", name).Encoder.reads_media:
+    if not registry.interface("encoders.text", "Encoder", name).reads_media:
         pytest.skip("looks features up by clip id: it has its own test")
     options = OPTIONS[name](tmp_path_factory.mktemp(name)) if name in OPTIONS else {}
     return registry.build("encoders.text", "Encoder", name, options)

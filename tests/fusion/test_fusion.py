@@ -20,7 +20,7 @@ from ecmf.training.prediction import predict
 from ecmf.training.targets import class_targets
 from ecmf.training.trainer import fit
 
-MODELS = registry.names("fusion")
+MODELS = [*registry.names("fusion"), registry.EXAMPLE]
 SLOW = ("aimdit", "cfn_sr", "dualkanba", "egmf", "jmt", "mdat", "mult")
 """Models whose 200 steps take several times those of the others."""
 DEVICE = torch.device(device.torch_device())

@@ -430,7 +430,7 @@ def test_an_error_names_the_content_of_another_pickle(
         import_features("mmsa", tmp_path / "x.pkl", manifest_of(tmp_path, "x"), tmp_path, {})
 
 
-@pytest.mark.parametrize("name", registry.names("feature_formats"))
+@pytest.mark.parametrize("name", [*registry.names("feature_formats"), registry.EXAMPLE])
 def test_every_format_names_the_missing_path(name: str, tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path, "a")
     with pytest.raises(MissingFileError, match="nowhere"):
@@ -542,3 +542,15 @@ def test_a_mistake_on_the_command_line_is_one_message(tmp_path: Path) -> None:
         [*arguments, "--take", "voice=y"], capture_output=True, text=True, check=False
     )
     assert run.stderr.startswith("error: --take 'voice=y': write <branch>=<encoder>, with a branch")
+
+
+def test_the_example_reads_a_table_per_clip(tmp_path: Path) -> None:
+    folder = tmp_path / "openface"
+    folder.mkdir()
+    (folder / "a.csv").write_text("AU01,AU02\n0.5,1\n2,3\n")
+    (folder / "b.csv").write_text("AU01,AU02\nno,1\n")
+    manifest = manifest_of(tmp_path, "a", "b")
+    import_features("example", folder, manifest, tmp_path / "out", {"openface": "face"})
+    assert look_up(tmp_path / "out" / "openface.npz", "a", "b") == [[[0.5, 1], [2, 3]], []]
+    (row,) = left_out(tmp_path / "out", "openface")
+    assert "b" in row and "is not a table of numbers" in row[-1]

@@ -26,7 +26,7 @@ from refine_labels import refine_labels
 
 OPTIONS = {"agreement": {"sources": ["face/mine", "audio/mine"]}}
 PARAMS = {"refiner": "vote", "folds": 3, "fusion": "concat", "options": OPTIONS}
-REFINERS = registry.names("refiners")
+REFINERS = [*registry.names("refiners"), registry.EXAMPLE]
 
 
 @pytest.fixture(autouse=True)

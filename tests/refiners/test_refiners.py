@@ -45,7 +45,7 @@ def crowd():
     return truth, votes
 
 
-@pytest.mark.parametrize("refiner", registry.names("refiners"))
+@pytest.mark.parametrize("refiner", [*registry.names("refiners"), registry.EXAMPLE])
 def test_a_posterior_is_a_distribution_or_zeros(refiner, crowd):
     _, votes = crowd
     sources = {"sources": ["s0", "s1"]} if refiner == "agreement" else {}
@@ -228,3 +228,16 @@ def test_polarity_votes_for_the_classes_of_that_polarity():
     assert good.argmax() == CLASSES.index("happy")
     assert bad[CLASSES.index("happy")] < min(bad[CLASSES.index("sad")], bad[CLASSES.index("angry")])
     assert not nothing.any() and not unknown.any()
+
+
+# --- example ----------------------------------------------------------------------------------
+
+
+def test_the_example_relabels_only_where_the_models_are_sure():
+    sure, unsure, other = [0.95, 0.05, 0.0], [0.6, 0.4, 0.0], [0.0, 0.0, 1.0]
+    votes = {
+        "given": source([1, 1, 2], "given"),
+        "audio/mine": SourceVotes("out_of_fold", np.array([sure, unsure, other])),
+    }
+    assert refine("example", votes).argmax(axis=1).tolist() == [0, 1, 2]
+    assert refine("example", votes, threshold=0.5).argmax(axis=1).tolist() == [0, 0, 2]

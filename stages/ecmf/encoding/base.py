@@ -37,6 +37,11 @@ class Encoder(Protocol[Clip]):
         ...
 
 
+def has_visible_character(text: str) -> bool:
+    """Return whether there is anything to encode in a text: more than spaces and control signs."""
+    return any(sign.isprintable() and not sign.isspace() for sign in text)
+
+
 def encode_each_image(
     clips: Sequence[Images], encode: Callable[[RGB], Vectors], dim: int
 ) -> list[Features]:

@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 from transformers import AutoModel, AutoTokenizer
 from transformers.models.auto import modeling_auto
 
+from ecmf.encoding.base import has_visible_character
 from ecmf.encoding.network import Chunk, Network
 from ecmf.errors import ClipError, MissingFileError, ParamsError
 from ecmf.execution import device
@@ -114,7 +115,7 @@ class TextNetwork(Network[Text]):
 
     def split(self, clip: Text) -> Sequence[Chunk]:
         """Tokenize a text and mask the tokens to pool."""
-        if not any(sign.isprintable() and not sign.isspace() for sign in clip.text):
+        if not has_visible_character(clip.text):
             return []
         try:
             encoding = self._tokenize(clip)

@@ -29,15 +29,28 @@ CARRIERS = frozenset(
 values, the number of chunks per batch, is part of every encoder's key."""
 
 
+ANNOTATIONS = frozenset({"NEEDS", "WEIGHTS_LICENCE"})
+"""Constants of a plugin that `ecmf members` prints; like a docstring, they compute nothing."""
+
+
+@functools.cache
+def imports(source: str) -> tuple[tuple[str, str], ...]:
+    """List the imports in a module's text: (module, name); the name is empty for `import x`."""
+    found: list[tuple[str, str]] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.extend((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.extend((node.module, alias.name) for alias in node.names)
+    return tuple(found)
+
+
 def imported_files(path: Path) -> Iterator[Path]:
     """Yield the files of the project's modules that a file imports."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            if not (STAGES / node.module.split(".")[0]).is_dir():
-                continue
-            for alias in node.names:
-                submodule = _file(f"{node.module}.{alias.name}")
-                yield submodule if submodule.is_file() else _file(node.module)
+    for module, name in imports(path.read_text(encoding="utf-8")):
+        if name and (STAGES / module.split(".")[0]).is_dir():
+            submodule = file_of(f"{module}.{name}")
+            yield submodule if submodule.is_file() else file_of(module)
 
 
 def import_closure(path: Path, exclude: frozenset[str] = frozenset()) -> set[Path]:
@@ -49,7 +62,7 @@ def import_closure(path: Path, exclude: frozenset[str] = frozenset()) -> set[Pat
     pending = [path]
     while pending:
         for file in imported_files(pending.pop()):
-            name = _module(file)
+            name = module_of(file)
             if file in seen or file.stem == "__init__" or name in exclude:
                 continue
             if name.partition("ecmf.")[2].split(".")[0] not in INFRASTRUCTURE:
@@ -61,7 +74,7 @@ def import_closure(path: Path, exclude: frozenset[str] = frozenset()) -> set[Pat
 @functools.cache
 def hash_modules(*modules: str) -> str:
     """Hash the code of modules like "ecmf.encoders.image.motion" and of their imports."""
-    files = {_file(module) for module in modules}
+    files = {file_of(module) for module in modules}
     for file in tuple(files):
         files |= import_closure(file, CARRIERS)
     digest = hashlib.sha256()
@@ -73,9 +86,9 @@ def hash_modules(*modules: str) -> str:
 def plugin_modules(family: str, name: str) -> tuple[str, ...]:
     """Return the module of a plugin, or all modules of its family if it loads plugins by name."""
     module = f"ecmf.{family}.{name}"
-    if not _loads_by_name(_file(module)):
+    if not _loads_by_name(file_of(module)):
         return (module,)
-    return tuple(f"ecmf.{family}.{other}" for other in registry.names(family))
+    return tuple(f"ecmf.{family}.{other}" for other in registry.all_names(family))
 
 
 def _loads_by_name(file: Path) -> bool:
@@ -88,18 +101,20 @@ def _loads_by_name(file: Path) -> bool:
 
 
 def _syntax_tree(file: Path) -> str:
-    """Dump the syntax tree of a file without its docstrings and descriptions."""
+    """Dump the syntax tree of a file without its docstrings, descriptions and ANNOTATIONS."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             node.keywords = [word for word in node.keywords if word.arg != "description"]
         body = getattr(node, "body", None)
         if isinstance(body, list):  # not of a lambda
-            node.body = [line for line in body if not _is_docstring(line)]  # type: ignore[attr-defined]
+            node.body = [line for line in body if not _computes_nothing(line)]  # type: ignore[attr-defined]
     return ast.dump(tree)
 
 
-def _is_docstring(node: ast.stmt) -> bool:
+def _computes_nothing(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Assign):
+        return any(isinstance(name, ast.Name) and name.id in ANNOTATIONS for name in node.targets)
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
@@ -107,10 +122,12 @@ def _is_docstring(node: ast.stmt) -> bool:
     )
 
 
-def _file(module: str) -> Path:
+def file_of(module: str) -> Path:
+    """Return the file of a module of the project, or the `__init__.py` of a package."""
     path = STAGES.joinpath(*module.split("."))
     return path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
 
 
-def _module(file: Path) -> str:
+def module_of(file: Path) -> str:
+    """Return the module in a file of the project, e.g. "ecmf.encoders.image.motion"."""
     return ".".join(file.relative_to(STAGES).with_suffix("").parts)

@@ -14,6 +14,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.preprocessing import normalize
 
 from ecmf.config import Section
+from ecmf.encoding.base import has_visible_character
 from ecmf.media import Features, Text
 
 
@@ -59,7 +60,7 @@ class Encoder:
         return [self._encode(clip.text) for clip in clips]
 
     def _encode(self, text: str) -> Features:
-        if not any(sign.isprintable() and not sign.isspace() for sign in text):
+        if not has_visible_character(text):
             return Features(np.empty((0, self.dim), "float32"), np.empty(0))
         halves = [vectorizer.transform([text]).toarray() for vectorizer in self._vectorizers]
         return Features(normalize(np.hstack(halves)).astype("float32"), np.zeros(1))
