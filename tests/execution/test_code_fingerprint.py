@@ -13,6 +13,7 @@ def code(tmp_path, monkeypatch):
     files = {
         "plugin.py": '"""A plugin."""\nfrom ecmf.execution import device\n'
         "from ecmf.base import one\n\n"
+        'NEEDS = "a file"\n'
         'OPTION = Field(1, description="The first option.")\n\n\n'
         'def two():\n    """Return two."""\n    return one() + 1  # why\n',
         "base.py": "def one():\n    return 1\n",
@@ -50,6 +51,7 @@ def test_code_that_computes_something_else_has_another_hash(code, name, old, new
         ("plugin.py", "Return two.", "Return the number two."),
         ("plugin.py", "A plugin.", "A module."),
         ("plugin.py", "The first option.", "An option."),
+        ("plugin.py", "a file", "a folder"),
         ("plugin.py", "one() + 1", "(one()\n        + 1)"),
         ("execution/device.py", "cpu", "cuda"),
     ],

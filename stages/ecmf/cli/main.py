@@ -11,6 +11,7 @@ import click
 COMMANDS = {
     "index": ("index", "Write the manifest of a corpus."),
     "import": ("import_features", "Convert external features for the encoder `imported`."),
+    "members": ("members", "List the plugins to choose from, their options, needs and licences."),
     "preset": ("preset", "Print a set of parameters as arguments of `dvc exp run`."),
     "sweep": ("sweep", "Search parameters of train_fusion."),
     "experiments": ("experiments", "List experiments with their changes and scores."),

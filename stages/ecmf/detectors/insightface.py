@@ -18,6 +18,9 @@ from ecmf.media import RGB
 from ecmf.pretrained import onnx_model
 from ecmf.storage import files
 
+WEIGHTS_LICENCE = "non-commercial research"
+NEEDS = "a model pack of insightface on this machine"
+
 OPTION = "options.insightface.model"
 
 OUTPUTS = {6, 9, 10, 15}

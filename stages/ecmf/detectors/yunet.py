@@ -28,6 +28,9 @@ from ecmf.errors import MissingFileError
 from ecmf.media import RGB
 from ecmf.storage import files
 
+WEIGHTS_LICENCE = "Apache-2.0 or MIT, by the file"
+NEEDS = "the ONNX file of the weights"
+
 SIDE_MULTIPLE = 32
 """The network halves an image five times, so OpenCV pads its sides to a multiple of this."""
 

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from ecmf import registry
 from ecmf.execution import code_fingerprint
 
 NOT_STATED = "licence not stated"
+
+EVERYWHERE = ("ecmf.config", "ecmf.media")
+"""Modules whose packages every plugin needs."""
 
 
 @dataclass(frozen=True, order=True)
@@ -52,6 +56,25 @@ def versions(files: Iterable[Path]) -> dict[str, str]:
     """Return the version of each package that files import, by the package's name."""
     packages = map(package_of, imported_packages(files))
     return {package.name: package.version for package in packages}
+
+
+def packages_of_plugin(family: str, name: str) -> list[Package]:
+    """Return the packages that a plugin needs, beside those that every plugin needs, sorted.
+
+    They are imported by its module, or by modules that not every plugin of its family imports.
+    """
+    closures = [_closure(family, other) for other in registry.all_names(family) if other != name]
+    shared = frozenset.intersection(*closures) if closures else frozenset()
+    own = code_fingerprint.file_of(f"ecmf.{family}.{name}")
+    imported = set(imported_packages({own, *(_closure(family, name) - shared)}))
+    everywhere = imported_packages(map(code_fingerprint.file_of, EVERYWHERE))
+    return sorted(map(package_of, imported - set(everywhere)))
+
+
+@functools.cache
+def _closure(family: str, name: str) -> frozenset[Path]:
+    file = code_fingerprint.file_of(f"ecmf.{family}.{name}")
+    return frozenset(code_fingerprint.import_closure(file))
 
 
 def _distribution_name(module: str) -> str:

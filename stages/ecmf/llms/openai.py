@@ -18,6 +18,9 @@ from ecmf.enrichment.prompts import PROMPT_LANGUAGE, PromptLanguage
 from ecmf.enrichment.server_chat import ServerChat
 from ecmf.errors import ParamsError
 
+WEIGHTS_LICENCE = "that of the server's model"
+NEEDS = "a server: OPENAI_BASE_URL and OPENAI_API_KEY"
+
 
 class Options(Section):
     """Options of the chat model; the temperature is 0."""

@@ -19,6 +19,9 @@ from ecmf.execution import device
 from ecmf.pretrained.transformers_model import locate
 from ecmf.pretrained.weights import Weights
 
+WEIGHTS_LICENCE = "that of the repository"
+NEEDS = "a repository of the hub, fetched once, or a folder of weights"
+
 
 class Options(Weights):
     """Weights of a chat model with its tokenizer."""

@@ -28,6 +28,9 @@ from ecmf.media import SAMPLE_RATE, Audio, Features
 from ecmf.pretrained.transformers_model import LayerOptions, Pretrained, locate
 from ecmf.pretrained.weights import Weights
 
+WEIGHTS_LICENCE = "that of the repository"
+NEEDS = "a repository of the hub, fetched once, or a folder of weights"
+
 
 class Options(Weights, LayerOptions):
     """Weights, layers, windows and pooling.

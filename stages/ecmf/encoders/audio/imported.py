@@ -2,4 +2,7 @@
 
 from ecmf.encoding.precomputed import Encoder, Options
 
+WEIGHTS_LICENCE = "that of the encoder of the features"
+NEEDS = "a file of features, e.g. from `ecmf import`"
+
 __all__ = ["Encoder", "Options"]

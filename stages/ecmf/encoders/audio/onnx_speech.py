@@ -36,6 +36,9 @@ from ecmf.media import SAMPLE_RATE, Audio, Features
 from ecmf.pretrained import onnx_model
 from ecmf.storage.files import verify_sha256
 
+WEIGHTS_LICENCE = "that of the files"
+NEEDS = "two ONNX files, a front end and a network"
+
 REMEDY = "put an ONNX file there, or name another one in `{option}`"
 
 

@@ -25,6 +25,9 @@ from ecmf.media import RGB, Features, Images
 from ecmf.pretrained.transformers_model import LayerOptions, locate
 from ecmf.pretrained.weights import Weights
 
+WEIGHTS_LICENCE = "that of the repository"
+NEEDS = "a repository of the hub, fetched once, or a folder of weights"
+
 VISION_CLASSES = {
     "clip": "CLIPVisionModelWithProjection",
     "metaclip_2": "MetaClip2VisionModelWithProjection",

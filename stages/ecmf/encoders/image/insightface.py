@@ -25,6 +25,9 @@ from ecmf.encoding.onnx_images import OnnxImageEncoder, OnnxImageOptions
 from ecmf.errors import MissingFileError
 from ecmf.pretrained import onnx_model
 
+WEIGHTS_LICENCE = "non-commercial research"
+NEEDS = "a model pack of insightface on this machine"
+
 FACE_PIXELS = 112
 
 MEAN_AND_STD = 127.5

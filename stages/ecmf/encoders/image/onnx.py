@@ -16,6 +16,9 @@ surprise .10) without it and turns from "neutral" to "surprise" (.30 on average)
 
 from ecmf.encoding.onnx_images import OnnxImageEncoder, OnnxImageOptions
 
+WEIGHTS_LICENCE = "that of the file"
+NEEDS = "an ONNX file"
+
 
 class Options(OnnxImageOptions):
     """File, preprocessing of its input and choice of its output."""

@@ -20,6 +20,9 @@ from ecmf.media import RGB, Features, Images, Seconds
 from ecmf.pretrained.transformers_model import LayerOptions, locate
 from ecmf.pretrained.weights import Weights
 
+WEIGHTS_LICENCE = "that of the repository"
+NEEDS = "a repository of the hub, fetched once, or a folder of weights"
+
 
 class Options(Weights, LayerOptions):
     """Weights and layers.

@@ -17,6 +17,9 @@ from ecmf.encoding.text_transformer import PoolingOptions, TextNetwork
 from ecmf.pretrained import transformers_model
 from ecmf.pretrained.weights import Weights
 
+WEIGHTS_LICENCE = "that of the repository"
+NEEDS = "a repository of the hub, fetched once, or a folder of weights"
+
 
 class Options(Weights, PoolingOptions):
     """Weights with their tokenizer, layers and pooling."""

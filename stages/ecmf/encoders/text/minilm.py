@@ -18,6 +18,8 @@ from ecmf.encoding.text_transformer import PoolingOptions, TextNetwork
 from ecmf.pretrained.transformers_model import LayerOptions, Pretrained
 from ecmf.storage.files import sha256
 
+WEIGHTS_LICENCE = "Apache-2.0"
+
 MAX_TOKENS = 256
 """`max_seq_length` in the model's sentence_bert_config.json."""
 
