@@ -1,6 +1,8 @@
 """Functions as encoders: their inputs, options, times and mistakes."""
 
+import re
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -17,15 +19,8 @@ from ecmf.execution import code_fingerprint
 from ecmf.media import SAMPLE_RATE, Audio, Images, Text
 from ecmf.params import ImageChoice
 
-MEAN_COLOUR = '''"""Average the colours of an image."""
-from ecmf.encoding.feature import Vector, feature
-from ecmf.media import RGB
-
-@feature(dim=3)
-def mean_colour(image: RGB, *, power: int = 1) -> Vector:
-    """Return the mean of red, green and blue."""
-    return image.mean(axis=(0, 1)) ** power
-'''
+CONTRIBUTING = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
+(MEAN_COLOUR,) = re.findall(r"```python\n(.*?)```", CONTRIBUTING.read_text(), re.DOTALL)
 
 
 def images(*greys):

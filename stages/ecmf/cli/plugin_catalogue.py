@@ -6,7 +6,7 @@ Nothing is imported but the parameters: docstrings and constants are read from t
 import ast
 import functools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -114,9 +114,7 @@ def parameters() -> dict[str, list[Parameter]]:
         fields = getattr(field.annotation, "model_fields", {})
         takes_options = "options" in fields
         for key, inner in fields.items():
-            annotation = inner.annotation
-            of_key = [meta for meta in inner.metadata if isinstance(meta, AfterValidator)]
-            for family, is_table in (*_selected(of_key), *_families_in(annotation)):
+            for family, is_table in (*_selected(inner.metadata), *_families_in(inner.annotation)):
                 found[family].append(Parameter(section, key, is_table, takes_options))
                 takes_options = False  # they belong to the first choice of a section
     for of_family in found.values():
@@ -124,7 +122,7 @@ def parameters() -> dict[str, list[Parameter]]:
     return found
 
 
-def _selected(metadata: list[Any]) -> Iterator[tuple[str, bool]]:
+def _selected(metadata: Iterable[Any]) -> Iterator[tuple[str, bool]]:
     for meta in metadata:
         if isinstance(meta, AfterValidator) and isinstance(meta.func, PluginOf):
             yield meta.func.family, False
@@ -132,9 +130,9 @@ def _selected(metadata: list[Any]) -> Iterator[tuple[str, bool]]:
 
 def _families_in(annotation: Any) -> Iterator[tuple[str, bool]]:
     """Yield the families whose names an annotation accepts, and whether as entries of a table."""
-    yield from _selected(list(getattr(annotation, "__metadata__", ())))
+    yield from _selected(getattr(annotation, "__metadata__", ()))
     if isinstance(annotation, type) and issubclass(annotation, Choice):
-        for family, _ in _selected(list(annotation.model_fields["encoder"].metadata)):
+        for family, _ in _selected(annotation.model_fields["encoder"].metadata):
             yield family, True
     for argument in get_args(annotation):
         yield from _families_in(argument)
