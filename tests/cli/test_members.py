@@ -127,6 +127,18 @@ def test_its_commands_choose_the_plugin_with_the_option_it_shows(family, name, t
         assert registry.check_options(family.package, name, options)
 
 
+def test_weights_are_to_be_filled_in_with_their_hash_or_as_a_repository():
+    def first(family, name):
+        return " ".join(plugin_options.overrides(find_family(family), name)[0])
+
+    assert first("detectors", "insightface") == (
+        "-S crop_faces.detector=insightface -S '++crop_faces.options.insightface.sha256=…'"
+    )
+    assert first("text", "huggingface") == (
+        "-S '++encode_text.encoders.mine={encoder: huggingface, repository: …}'"
+    )
+
+
 def test_options_are_shown_as_in_params():
     rows = {row[0]: row[1:3] for row in plugin_options.rows(
         registry.options_model("encoders.audio", "huggingface"))}  # fmt: skip
