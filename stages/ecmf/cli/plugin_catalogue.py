@@ -111,12 +111,10 @@ def parameters() -> dict[str, list[Parameter]]:
     """Map each family to the parameters that select its plugins; those with options come first."""
     found: dict[str, list[Parameter]] = defaultdict(list)
     for section, field in Params.model_fields.items():
-        fields = getattr(field.annotation, "model_fields", {})
-        takes_options = "options" in fields
-        for key, inner in fields.items():
+        plugin_key = getattr(field.annotation, "plugin_key", None)
+        for key, inner in getattr(field.annotation, "model_fields", {}).items():
             for family, is_table in (*_selected(inner.metadata), *_families_in(inner.annotation)):
-                found[family].append(Parameter(section, key, is_table, takes_options))
-                takes_options = False  # they belong to the first choice of a section
+                found[family].append(Parameter(section, key, is_table, key == plugin_key))
     for of_family in found.values():
         of_family.sort(key=lambda parameter: not parameter.takes_options)
     return found

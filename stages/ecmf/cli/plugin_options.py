@@ -81,7 +81,8 @@ def examples(family: Family, name: str) -> list[str]:
 
 
 def _selectors(family: Family) -> list[Parameter]:
-    return [p for p in family.parameters if p.is_table or p.takes_options]
+    found = [p for p in family.parameters if p.is_table or p.takes_options]
+    return found or list(family.parameters[:1])
 
 
 def _place(parameter: Parameter, name: str) -> str:
@@ -94,7 +95,8 @@ def _place(parameter: Parameter, name: str) -> str:
 def _overrides(parameter: Parameter, name: str, options: dict[str, str]) -> list[str]:
     place = _place(parameter, name)
     if not parameter.is_table:
-        chosen = f"-S {parameter}={name}"
+        # a key that has a default and no options need not be in params.yaml, so `++` adds it
+        chosen = f"-S {parameter}={name}" if parameter.takes_options else f"-S ++{parameter}={name}"
         return [chosen, *(f"-S '{place}.{key}={text}'" for key, text in options.items())]
     entry = {"encoder": name, **options}
     whole = f"-S '{place}={{{', '.join(f'{key}: {text}' for key, text in entry.items())}}}'"

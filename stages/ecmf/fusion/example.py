@@ -26,11 +26,11 @@ class Options(Section):
 class Fusion(base.Fusion):
     """Classify each present source, and add their logits."""
 
-    def __init__(self, sources: Sequence[base.SourceShape], classes: int, options: Options) -> None:
-        super().__init__(sources, classes)
+    def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
+        super().__init__(sources, outputs)
         self.projection = Projection(self.sources, options.width, options.dropout)
         self.dropout = Dropout(options.dropout)
-        self.classifiers = nn.ModuleList(nn.Linear(options.width, classes) for _ in self.sources)
+        self.classifiers = nn.ModuleList(nn.Linear(options.width, outputs) for _ in self.sources)
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""
