@@ -137,7 +137,7 @@ def test_the_metadata_list_each_member_and_its_weights_are_in_a_folder_of_its_na
     training = json.loads((folder / "training.json").read_text())
     assert list(training["members"]) == ["ecmf", "concat"]
     assert training["members"]["ecmf"] == {
-        key: value for key, value in training.items() if key != "members"
+        key: value for key, value in training.items() if key not in ("members", "monitor")
     }
     assert training["members"]["concat"]["parameters"] == metadata.members[1].parameters
 
