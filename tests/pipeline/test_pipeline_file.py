@@ -123,6 +123,18 @@ def test_the_parameters_begin_with_what_an_experiment_changes_and_end_with_the_s
     assert order.index("encode_text") < order.index("refine_labels") < order.index("train_fusion")
 
 
+def test_the_table_of_experiments_has_at_most_160_columns():
+    """`dvc exp show` has a column per metric, parameter and path of a dependency."""
+
+    def leaves(node):
+        return sum(map(leaves, node.values())) if isinstance(node, dict) else 1
+
+    paths = {dep.replace("${item", f"${{{name}") for name, stage in BODIES.items()
+             for dep in stage["deps"]}  # fmt: skip
+    about_the_experiment, scores, classes = 5, 8, 6
+    assert about_the_experiment + scores + classes + leaves(PARAMS) + len(paths) <= 160
+
+
 @pytest.mark.parametrize("branch", ["frames", "faces", "audio", "text"])
 def test_the_fusion_is_trained_again_when_a_table_of_encoders_changes(branch):
     for name in ("refine_labels", "train_fusion", "evaluate_fusion", "report_coverage"):
