@@ -31,7 +31,7 @@ RENAMED_WORDS: dict[str, str] = {
 DIVIDED_FILES: dict[str, str] = {"metrics/evaluation_details.json": "metrics/evaluation.json"}
 
 FOLDERS = ("data", "models", "metrics")
-NOT_MADE = {"README.md", ".gitignore"}
+NOT_MADE = {"README.md", ".gitignore", "dvc.yaml", "dvc.lock"}
 DESCRIPTIONS = {"sources.json", "card.yaml"}
 DOCUMENTS = {".json", ".jsonl", ".yaml"}
 DRAWINGS = {".png", ".html"}
