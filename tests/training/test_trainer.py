@@ -11,6 +11,7 @@ from sklearn.metrics import f1_score
 from tables import read_table
 from trainings import PARAMS, evaluate, files_of, model_of, train, train_and_evaluate
 
+from ecmf import registry
 from ecmf.data.features import Source
 from ecmf.errors import ParamsError, StoreError
 from ecmf.evaluation import prediction
@@ -130,6 +131,21 @@ def test_every_input_of_a_training_changes_its_key_in_the_cache(trained, tmp_pat
         )
     }
     assert len(keys) == 5
+
+
+def test_an_option_of_a_model_that_is_not_chosen_trains_nothing_again(trained, tmp_path):
+    _, folder, _ = trained
+    corpus = make_corpus(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("cache/train_fusion/*/*")}
+    options = {**PARAMS.options, "mult": {"layers": 2}}
+    defaults = registry.check_options("fusion", "ecmf", PARAMS.options["ecmf"]).model_dump()
+    for changed in (options, {"ecmf": defaults}):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ECMF_CACHE", str(folder / "cache"))
+            patch.setattr(cross_validation, "fit", None)
+            train(corpus, tmp_path, PARAMS.model_copy(update={"options": changed}))
+    assert {p: p.stat().st_mtime_ns for p in folder.glob("cache/train_fusion/*/*")} == before
+    assert files_of(tmp_path / "fusion/ecmf") == files_of(folder / "fusion/ecmf")
 
 
 def test_waf_is_that_of_scikit_learn_on_the_written_predictions(trained):
