@@ -86,7 +86,7 @@ def measure_costs(corpus: Corpus, names: list[str]) -> dict[str, tuple[int, floa
 
 def ablation(corpus: Corpus) -> dict[str, Confusions]:
     """Train `ecmf` as it is, with each part switched off, and without each branch."""
-    options = corpus.training.options["ecmf"]
+    options = corpus.training.options.get("ecmf", {})
     changes: dict[str, Mapping[str, object]] = {"ecmf": {}}
     for switch in SWITCHES:
         name = f"without {switch}" + (" and source_loss" if switch == "keep_original" else "")

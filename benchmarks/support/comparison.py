@@ -83,7 +83,7 @@ def predictions(
         for branch in without
     ]
     for trained in train_all(dict(variant.paths), clips, targets, params):
-        model = load_model(trained.weights, params, sources, len(classes), device)
+        model = load_model(trained.weights, params, sources, targets.task, device)
         test, seed = trained.run.fold.test, seeds.index(trained.run.seed)
         for dataset, probs in zip(datasets, results, strict=True):
             probs[seed, test] += predict(model, dataset, test).outputs
