@@ -5,13 +5,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 Labels = NDArray[np.int64]
 """Class indices, (clips,)."""
 
 INTERVAL = (2.5, 97.5)
 """Percentiles that bound a 95 % interval."""
+
+DRAWS_PER_BLOCK = 100
+"""Resamples held in memory at once."""
 
 MSE_FACTOR = 0.25
 """Weight of the squared error of valence in the metric of MER2023-MULTI (arXiv 2304.08981)."""
@@ -23,16 +26,22 @@ def weighted_f1(truth: Labels, predicted: Labels) -> float:
 
 
 def compute_metrics(
-    truth: Labels, predicted: Labels, classes: Sequence[str], resamplings: int, seed: int
+    truth: Labels,
+    predicted: Labels,
+    groups: Sequence[str],
+    classes: Sequence[str],
+    resamplings: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Compute all metrics of one split, as a JSON object.
 
-    `waf_low` and `waf_high` bound the 95 % interval of the WAF (percentile bootstrap): the variance
-    from sampling clips, not speakers. Averages leave out classes without a clip.
+    `waf_low` and `waf_high` bound the 95 % interval of the WAF (percentile bootstrap over the
+    groups of the clips): the variance from sampling speakers or dialogues. Averages leave out
+    classes without a clip.
     """
     present = sorted(set(truth.tolist()))
     low, high = np.percentile(
-        bootstrap_waf(truth, predicted, len(classes), resamplings, seed), INTERVAL
+        bootstrap_waf(truth, predicted, groups, len(classes), resamplings, seed), INTERVAL
     )
     per_class = f1_score(
         truth, predicted, labels=range(len(classes)), average=None, zero_division=0
@@ -51,20 +60,40 @@ def compute_metrics(
 
 
 def bootstrap_waf(
-    truth: Labels, predicted: Labels, classes: int, resamplings: int, seed: int
+    truth: Labels,
+    predicted: Labels,
+    groups: Sequence[str],
+    classes: int,
+    resamplings: int,
+    seed: int,
 ) -> NDArray[np.float64]:
-    """Compute the WAF of `resamplings` draws of the clips with replacement, (resamplings,).
+    """Compute the WAF of `resamplings` draws of the groups with replacement, (resamplings,).
 
-    Drawing clips equals drawing cells of the confusion matrix in proportion to their counts.
+    Clips of one speaker or dialogue are alike, so drawing clips would give too narrow an interval.
+    Drawing groups equals adding up their confusion matrices.
     """
-    cells = confusion_matrix(truth, predicted, labels=range(classes))
-    draws = np.random.default_rng(seed).multinomial(
-        len(truth), cells.ravel() / len(truth), size=resamplings
-    )
-    return waf_of_confusion(draws.reshape(resamplings, classes, classes))
+    number = group_numbers(groups)
+    cells = np.zeros((number.max() + 1, classes, classes))
+    np.add.at(cells, (number, truth, predicted), 1)
+    rng = np.random.default_rng(seed)
+    shares = np.full(len(cells), 1 / len(cells))
+    scores = []
+    for first in range(0, resamplings, DRAWS_PER_BLOCK):
+        count = min(DRAWS_PER_BLOCK, resamplings - first)
+        draws = rng.multinomial(len(cells), shares, size=count).astype("float64")
+        scores.append(waf_of_confusion(np.tensordot(draws, cells, axes=1)))
+    return np.concatenate(scores)
 
 
-def waf_of_confusion(cells: NDArray[np.int64]) -> NDArray[np.float64]:
+def group_numbers(groups: Sequence[str]) -> Labels:
+    """Number the groups of the clips, (clips,); a clip without a group is a group of its own."""
+    known = sorted({group for group in groups if group})
+    number = {group: i for i, group in enumerate(known)}
+    alone = iter(range(len(known), len(known) + len(groups)))
+    return np.array([number[group] if group else next(alone) for group in groups], "int64")
+
+
+def waf_of_confusion(cells: NDArray[Any]) -> NDArray[np.float64]:
     """Compute the WAF (…) of confusion matrices (…, truth, predicted)."""
     hits = np.diagonal(cells, axis1=-2, axis2=-1).astype("float64")
     support, predicted = cells.sum(axis=-1), cells.sum(axis=-2)

@@ -12,7 +12,7 @@ SPLIT = {"waf": 0.9, "waf_low": 0.8, "waf_high": 0.95, "macro_f1": 0.87, "uar": 
 REPORT = {"test": SPLIT, "val": {"waf": 0.9}}
 DETAILS = {
     "protocol": "test split",
-    "test": {"valence_clips": 58, "valence_mse": 0.5, "waf_by_seed": {"0": 0.911}},
+    "test": {"groups": 4, "valence_clips": 58, "valence_mse": 0.5, "waf_by_seed": {"0": 0.911}},
     "val": {name: score for name, score in SPLIT.items() if name != "waf"} | {"clips": 40},
     "members": {"concat": {"waf": 0.85}, "ecmf": {"waf": 0.86}},
 }
@@ -46,6 +46,7 @@ def test_scores_come_with_the_decisions_on_labels(reports):
     assert lines[2].split()[-1] == "40" and "test F1: sad 0.75" in lines
     assert "test WAF by seed: 0.911 (test split)" in lines
     assert "test WAF of each member alone: concat 0.850, ecmf 0.860" in lines
+    assert any("over 4 groups" in line and "fewer than 8" in line for line in lines)
     assert "test, further: valence_clips 58, valence_mse 0.500" in lines
     assert "197 kept, 43 relabelled, 12 unlabelled clips added" in lines[-1]
 
@@ -54,7 +55,7 @@ def test_scores_of_another_task_are_shown_by_their_own_names(reports):
     scored = {"ccc": 0.61, "ccc_low": 0.5, "ccc_high": 0.7, "mae": 0.4, "clips": 60}
     reports[0].write_text(json.dumps({"test": scored}))
     reports[1].write_text(
-        json.dumps({"protocol": "test split", "test": {"ccc_by_seed": {"0": 0.6}}})
+        json.dumps({"protocol": "test split", "test": {"groups": 60, "ccc_by_seed": {"0": 0.6}}})
     )
     lines = scores.scores(*reports).splitlines()
     assert lines[0].split() == ["ccc", "95", "%", "interval", "mae", "clips"]

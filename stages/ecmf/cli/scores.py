@@ -16,6 +16,9 @@ LABELS = Path("metrics/labels.json")
 HEADINGS = {"waf": "WAF", "uar": "UAR", "macro_f1": "macro F1"}
 """Headings of scores that are abbreviations; others are shown as they are named."""
 
+FEW_GROUPS = 8
+"""Groups below which a percentile bootstrap over groups is a rough guide."""
+
 Report = dict[str, Any]
 
 
@@ -40,10 +43,27 @@ def table(evaluation: Report, details: Report) -> str:
     if members := details.get("members"):
         alone = ", ".join(f"{name} {scores[main]:.3f}" for name, scores in members.items())
         lines.append(f"test {_heading(main)} of each member alone: {alone}")
-    if further := {k: v for k, v in details["test"].items() if not isinstance(v, dict)}:
+    lines.append(_about_groups(details["test"]["groups"], test["clips"]))
+    known = {"groups"}
+    if further := {
+        k: v for k, v in details["test"].items() if not isinstance(v, dict) and k not in known
+    }:
         shown = ", ".join(f"{name} {_number(value)}" for name, value in further.items())
         lines.append(f"test, further: {shown}")
     return "\n".join(lines)
+
+
+def _about_groups(groups: int, clips: int) -> str:
+    """State the groups that the interval was drawn over, and what few of them mean."""
+    if groups == clips:
+        return f"the interval is drawn over {clips} clips, each a group of its own"
+    text = f"the interval is drawn over {groups} groups (speakers, dialogues or films)"
+    if groups < FEW_GROUPS:
+        text += (
+            f": with fewer than {FEW_GROUPS} it is only a rough guide, and mostly too narrow; "
+            "test on more speakers"
+        )
+    return text
 
 
 def _bounds(name: str, scores: Report) -> bool:

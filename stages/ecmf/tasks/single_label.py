@@ -6,7 +6,7 @@ metric of MER2025. A known valence is a further target, for models that predict 
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from ecmf.data.label_table import read_labels
 from ecmf.data.manifest import Clip, classes_of
 from ecmf.data.splits import Indices
 from ecmf.data.valence import manifest_valence, training_valence
-from ecmf.metrics import Labels, compute_metrics, valence_scores, weighted_f1
+from ecmf.metrics import Labels, compute_metrics, group_numbers, valence_scores, weighted_f1
 from ecmf.params import EvaluateFusion
 from ecmf.training.task import Prediction, Scores, Targets, Values
 
@@ -103,15 +103,17 @@ class Task:
         self, clips: Sequence[Clip], predicted: Prediction, params: EvaluateFusion
     ) -> Scores:
         """Compute all metrics of the classes, and those of a predicted valence."""
+        groups = [clip.group for clip in clips]
         headline = compute_metrics(
             self.truth(clips),
             predicted.outputs.argmax(axis=1),
+            groups,
             self.outputs,
             params.bootstrap,
             params.seed,
         )
-        details = {}
+        details: dict[str, Any] = {"groups": int(group_numbers(groups).max(initial=-1)) + 1}
         if VALENCE in predicted.dimensions:
             valence = predicted.dimensions[VALENCE]
-            details = valence_scores(manifest_valence(clips), valence, headline["waf"])
+            details |= valence_scores(manifest_valence(clips), valence, headline["waf"])
         return Scores(headline, details)
