@@ -81,7 +81,7 @@ def encode(corpus: Path, folder: Path) -> tuple[Path, dict[str, Path]]:
     write_manifest(collect_clips("meld", corpus), manifest)
     frames, audio, faces = (folder / f"{name}.h5" for name in ("frames", "audio", "faces"))
     decode_video(manifest, frames, audio, params.decode_video)
-    crop_faces(frames, faces, params.crop_faces)
+    crop_faces(manifest, frames, faces, params.crop_faces)
     text = folder / "text.jsonl"
     enrichment = params.enrich_text.model_copy(update=preset["enrich_text"])
     enrich_text(manifest, audio, faces, folder, text, enrichment)

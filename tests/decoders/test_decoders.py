@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,7 @@ from ecmf import registry
 from ecmf.decoding.base import DecodedFrames, Decoder
 from ecmf.decoding.demuxer import open_media
 from ecmf.errors import ClipError
-
-LARGE = 10_000
+from ecmf.media import RGB
 
 
 @pytest.fixture(params=registry.names("decoders"))
@@ -23,20 +23,24 @@ def build(name: str) -> Decoder:
     return decoder
 
 
+def unchanged(image: RGB) -> RGB:
+    return image
+
+
 def decode(
-    decoder: Decoder, path: Path, frames: int = 16, longest_side: int = LARGE
-) -> DecodedFrames:
+    decoder: Decoder, path: Path, frames: int = 16, convert: Callable[[RGB], RGB] = unchanged
+) -> DecodedFrames[RGB]:
     with open_media(path, video=True, audio=False) as media:
         video = media.video_stream()
         assert video is not None
-        return decoder(video, frames, longest_side)
+        return decoder(video, frames, convert)
 
 
-def numbers(decoded: DecodedFrames) -> list[int]:
-    return [number_of(image) for image in decoded.images]
+def numbers(decoded: DecodedFrames[RGB]) -> list[int]:
+    return [number_of(image) for image in decoded.converted]
 
 
-def assert_frames_match_times(decoded: DecodedFrames, first: int = 0) -> None:
+def assert_frames_match_times(decoded: DecodedFrames[RGB], first: int = 0) -> None:
     """Each image is the frame of its timestamp."""
     expected = np.rint(decoded.times * FRAMES_PER_SECOND).astype(int) + first
     assert numbers(decoded) == expected.tolist()
@@ -90,31 +94,35 @@ def test_a_rotated_video_comes_out_upright(decoder: Decoder, tmp_path: Path, rot
     plain = film(tmp_path / "plain.mp4", 10)
     turned = remux(plain, tmp_path / "turned.mp4", rotation=rotation)
     upright, rotated = decode(decoder, plain), decode(decoder, turned)
-    for before, after in zip(upright.images, rotated.images, strict=True):
+    for before, after in zip(upright.converted, rotated.converted, strict=True):
         np.testing.assert_array_equal(np.rot90(before, rotation // 90), after)
 
 
-def test_images_are_downscaled_by_their_longest_side_and_never_enlarged(
+def test_only_the_sampled_frames_are_converted_each_once_and_of_the_file_s_own_size(
     decoder: Decoder, tmp_path: Path
 ) -> None:
-    wide = film(tmp_path / "wide.mp4", 4)
-    tall = film(tmp_path / "tall.mp4", 4, width=240, height=320)
-    assert decode(decoder, wide, longest_side=160).images[0].shape == (120, 160, 3)
-    assert decode(decoder, tall, longest_side=160).images[0].shape == (160, 120, 3)
-    assert decode(decoder, wide, longest_side=640).images[0].shape == (240, 320, 3)
-    assert numbers(decode(decoder, wide, longest_side=80)) == [0, 1, 2, 3]
+    seen: list[RGB] = []
+
+    def count(image: RGB) -> RGB:
+        seen.append(image)
+        return image[:20, :30]
+
+    decoded = decode(decoder, film(tmp_path / "clip.mp4", 50), frames=5, convert=count)
+    assert [number_of(image) for image in seen] == [5, 15, 25, 35, 45]
+    assert {image.shape for image in seen} == {(240, 320, 3)}
+    assert [image.shape for image in decoded.converted] == [(20, 30, 3)] * 5
 
 
 def test_odd_sizes_stay_as_they_are(decoder: Decoder, tmp_path: Path) -> None:
     clip = film(tmp_path / "odd.mp4", 5, width=161, height=121, pixels="yuv444p")
     decoded = decode(decoder, clip)
-    assert decoded.images[0].shape == (121, 161, 3)
+    assert decoded.converted[0].shape == (121, 161, 3)
     assert numbers(decoded) == [0, 1, 2, 3, 4]
 
 
 def test_colours_are_red_green_blue(decoder: Decoder, tmp_path: Path, shared: Path) -> None:
     decoded = decode(decoder, shared / "data/ravdess_av/01-01-01-01-01-01-01.mp4")
-    face = decoded.images[0][200:360, 560:720].mean(axis=(0, 1))
+    face = decoded.converted[0][200:360, 560:720].mean(axis=(0, 1))
     assert face[0] > face[2]
 
 
@@ -124,7 +132,7 @@ def test_a_truncated_video_gives_its_intact_frames(
 ) -> None:
     decoded = decode(decoder, cut(film(tmp_path / name, 100), tmp_path / f"half-{name}"), frames=8)
     assert 20 < len(decoded.timeline.pts) < 80
-    assert len(decoded.images) == 8
+    assert len(decoded.converted) == 8
     assert decoded.times[-1] < decoded.timeline.seconds
     assert_frames_match_times(decoded)
 
@@ -150,7 +158,7 @@ def test_frames_cut_away_by_an_edit_list_are_left_out(decoder: Decoder, tmp_path
     plain = film(tmp_path / "plain.mp4", 50)
     options = {"avoid_negative_ts": "disabled", "use_editlist": "1"}
     decoded = decode(decoder, remux(plain, tmp_path / "edited.mp4", advance, options), frames=100)
-    assert len(decoded.images) == 40
+    assert len(decoded.converted) == 40
     assert_frames_match_times(decoded, first=10)
 
 
@@ -163,21 +171,21 @@ def test_a_video_without_timestamps_is_refused(decoder: Decoder, tmp_path: Path)
 def test_the_same_video_gives_the_same_images(decoder: Decoder, tmp_path: Path) -> None:
     clip = film(tmp_path / "clip.mp4", 30)
     first, again = decode(decoder, clip), decode(decoder, clip)
-    np.testing.assert_array_equal(first.images, again.images)
+    np.testing.assert_array_equal(first.converted, again.converted)
 
 
 def test_all_decoders_give_the_same_images_of_a_real_clip(decoder: Decoder, shared: Path) -> None:
     for clip in sorted((shared / "data/ravdess_av").glob("*.mp4")):
-        actual, expected = decode(decoder, clip, 16, 320), decode(build("pyav"), clip, 16, 320)
-        assert len(actual.images) == 16
-        np.testing.assert_array_equal(actual.images, expected.images)
+        actual, expected = decode(decoder, clip), decode(build("pyav"), clip)
+        assert len(actual.converted) == 16
+        np.testing.assert_array_equal(actual.converted, expected.converted)
         np.testing.assert_array_equal(actual.times, expected.times)
 
 
 def test_pyav_gives_no_smeared_frame_of_a_damaged_video(tmp_path: Path) -> None:
     clip = film(tmp_path / "clip.mp4", 100)
     decoded = decode(build("pyav"), scribbled(clip, tmp_path / "damaged.mp4"), frames=100)
-    assert 50 < len(decoded.images) < 100
+    assert 50 < len(decoded.converted) < 100
     assert_frames_match_times(decoded)
     assert decoded.times[-1] == pytest.approx(99 / 25)
 
@@ -188,7 +196,7 @@ def test_pyav_gives_no_smeared_frame_around_a_hole_in_a_transport_stream(tmp_pat
     third = len(packets) // 3
     (tmp_path / "hole.ts").write_bytes(b"".join(packets[:third] + packets[third + 9 :]))
     decoded = decode(build("pyav"), tmp_path / "hole.ts", frames=100)
-    assert 50 < len(decoded.images) < 100
+    assert 50 < len(decoded.converted) < 100
     assert_frames_match_times(decoded)
 
 

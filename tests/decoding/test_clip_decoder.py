@@ -8,7 +8,8 @@ import soundfile
 from filming import cut, film, number_of, remux, scribbled, tone
 
 from ecmf.data.manifest import Clip
-from ecmf.decoding.clip_decoder import ClipDecoder, DecodedClip, content_key
+from ecmf.decoding.clip_content import content_key
+from ecmf.decoding.clip_decoder import ClipDecoder, DecodedClip
 from ecmf.params import DecodeVideo
 from ecmf.storage.files import sha256
 from ecmf.storage.jpeg import decode_jpeg

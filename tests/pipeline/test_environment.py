@@ -16,8 +16,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 def locked(name):
     lines = (ROOT / name).read_text().splitlines()
-    pins = (line.split("==") for line in lines if line and not line.startswith("#"))
-    return {canonicalize_name(package): version for package, version in pins}
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
 
 
 RUNTIME = locked("requirements.lock")

@@ -51,8 +51,14 @@ def film(
     rate: int = 16_000,
     sound_codec: str = "aac",
     container: dict[str, str] | None = None,
+    images: Sequence[NDArray[np.uint8]] | None = None,
 ) -> Path:
-    """Write numbered frames and `sound` (channels, samples); `stamps` are in 25ths of a second."""
+    """Write numbered frames and `sound` (channels, samples); `stamps` are in 25ths of a second.
+
+    `images` of one size are written in place of numbered frames.
+    """
+    if images is not None:
+        frames, (height, width) = len(images), images[0].shape[:2]
     index_first = {"movflags": "faststart"} if path.suffix in (".mp4", ".mov") else {}
     with av.open(path, "w", options=container or index_first) as out:
         voice: Any = None
@@ -65,7 +71,8 @@ def film(
             layout = "mono" if len(sound) == 1 else "stereo"
             voice = out.add_stream(sound_codec, rate=rate, layout=layout)
         for number in range(frames):
-            frame = av.VideoFrame.from_ndarray(numbered(number, width, height), format="rgb24")
+            image = numbered(number, width, height) if images is None else images[number]
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             frame.pts = number if stamps is None else stamps[number]
             frame.time_base = TICK
             out.mux(video.encode(frame))
@@ -79,6 +86,11 @@ def film(
             out.mux(voice.encode(audio))
             out.mux(voice.encode(None))
     return path
+
+
+def film_lossless(path: Path, images: Sequence[NDArray[np.uint8]]) -> Path:
+    """Write the images to a file (.mkv) whose frames are exactly these."""
+    return film(path, images=images, codec="ffv1", pixels="bgr0", b_frames=0)
 
 
 def remux(

@@ -1,10 +1,21 @@
 """Interface of a face detector."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Protocol, Self
+
+from pydantic import Field
 
 from ecmf.media import RGB
+
+Sides = Annotated[
+    tuple[Annotated[int, Field(ge=32)], ...],
+    Field(
+        min_length=1,
+        description="Longer sides in pixels to search at; the next only where no face was found.",
+    ),
+]
+"""Option of a detector that searches images of any size."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,16 @@ class Face:
         """Height of the box in pixels."""
         return self.bottom - self.top
 
+    def scaled(self, across: float, down: float) -> Self:
+        """Return the face in an image that is `across` times as wide and `down` times as high."""
+        return replace(
+            self,
+            left=self.left * across,
+            top=self.top * down,
+            right=self.right * across,
+            bottom=self.bottom * down,
+        )
+
 
 class Detector(Protocol):
     """Find faces in images; beside the options, `provenance` determines the result."""
@@ -40,6 +61,11 @@ class Detector(Protocol):
 
     uses_device: ClassVar[bool]
     """Whether it runs on the requested device, not always on the CPU."""
+
+    sides: tuple[int, ...]
+    """Longer sides in pixels to which a larger frame is reduced, in order of the search.
+
+    The next one is searched only where no face was found before. A frame is never enlarged."""
 
     provenance: Mapping[str, Any]
 

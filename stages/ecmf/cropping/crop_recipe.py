@@ -1,35 +1,33 @@
-"""Build the recipe that crops the faces of the clips of a frame store, and its inputs."""
+"""Build the recipe that crops the faces of the clips of a manifest, and its inputs."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnxruntime
 
-from ecmf.cropping.face_cropper import FACES, FaceCropper
+from ecmf.cropping.face_cropper import FACES, FaceCropper, face_facts
+from ecmf.data.manifest import Clip
+from ecmf.decoding.clip_content import content_key
+from ecmf.decoding.second_reading import SecondReading, StoredClip
+from ecmf.errors import StoreError
 from ecmf.execution import code_fingerprint, device
 from ecmf.execution.recipe import ClipInput, PoolRecipe
 from ecmf.execution.result_writer import OutputStore
 from ecmf.params import CropFaces
-from ecmf.storage.store import Rows, Store
+from ecmf.storage.store import Result, Store, no_rows
 
 
-def build_recipe(params: CropFaces, faces: Path) -> tuple[PoolRecipe, OutputStore]:
+def build_recipe(params: CropFaces, frames: Store, faces: Path) -> tuple[PoolRecipe, OutputStore]:
     """Build the recipe that crops the faces of a clip, and describe the store `faces`."""
-    cropper = FaceCropper(params)
-    detector = cropper.detector  # wrong options or weights stop the stage before its first clip
-    provenance = {
-        "detector": params.detector,
-        "options": params.chosen_options,
-        "minimum_confidence": cropper.minimum_confidence,
-        "margin": params.margin,
-        "crop_pixels": params.crop_pixels,
-        "jpeg_quality": params.jpeg_quality,
-        **detector.provenance,
-    }
+    cropper = FaceCropper(params, SecondReading.of_store(frames.provenance))
+    provenance = cropper.provenance  # wrong options or weights stop the stage before its first clip
     code = code_fingerprint.hash_modules(
-        "ecmf.cropping.face_cropper", f"ecmf.detectors.{params.detector}"
+        "ecmf.cropping.face_cropper",
+        f"ecmf.detectors.{params.detector}",
+        f"ecmf.decoders.{cropper.reading.decoder}",
     )
     identity = {
         **provenance,
@@ -41,19 +39,37 @@ def build_recipe(params: CropFaces, faces: Path) -> tuple[PoolRecipe, OutputStor
         "crop_faces",
         (FACES,),
         identity,
-        cropper.crop_stored,
-        exclusive=detector.uses_device and device.requested() != "cpu",
+        cropper,
+        seconds_per_clip=params.seconds_per_clip,
+        exclusive=cropper.detector.uses_device and device.requested() != "cpu",
     )
     return recipe, OutputStore(faces, FACES, provenance)
 
 
-def clip_inputs(frames: Store) -> list[ClipInput]:
-    """Wrap the clips of a frame store as inputs of the recipe."""
+def clip_inputs(clips: Sequence[Clip], frames: Store) -> list[ClipInput]:
+    """Wrap the clips of a manifest, and the times of their stored frames, as inputs of the recipe.
+
+    A clip without a stored frame has its result: it has no face.
+
+    Raises:
+        StoreError: the store holds other clips than the manifest.
+    """
+    if [clip.clip_id for clip in clips] != list(frames):
+        raise StoreError(
+            f"the manifest lists {len(clips)} clips, and the store of frames holds {len(frames)}, "
+            "not the same ones in the same order: run decode_video again"
+        )
+    without_frames: Result = (no_rows(FACES, "empty", "no frames", face_facts([], [])),)
     return [
-        ClipInput(clip_id, frames.digest(clip_id), functools.partial(_rows, frames, clip_id))
-        for clip_id in frames
+        ClipInput(
+            clip.clip_id,
+            content_key(clip),
+            functools.partial(_stored_clip, clip, frames),
+            None if frames.count(clip.clip_id) else without_frames,
+        )
+        for clip in clips
     ]
 
 
-def _rows(store: Store, clip_id: str) -> tuple[str, Rows]:
-    return clip_id, store[clip_id]
+def _stored_clip(clip: Clip, frames: Store) -> StoredClip:
+    return StoredClip(clip, frames.times(clip.clip_id))

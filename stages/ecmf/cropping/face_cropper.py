@@ -1,50 +1,40 @@
-"""Crop the face of the main person from the frames of a clip, as square JPEG files."""
+"""Crop the face of the main person of a clip from its file, as square JPEG images."""
 
 import functools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import cv2
 import numpy as np
 
 from ecmf import registry
-from ecmf.cropping.base import Detector, Face
+from ecmf.cropping.base import Detector
+from ecmf.cropping.face_finder import FaceFinder, FoundFace, enlarge
 from ecmf.cropping.face_tracker import track_main_face
-from ecmf.media import RGB, Images
+from ecmf.decoding.second_reading import SecondReading, StoredClip
+from ecmf.media import Seconds
 from ecmf.params import CropFaces
-from ecmf.storage.jpeg import decode_jpeg, encode_jpeg
+from ecmf.storage.jpeg import encode_jpeg
 from ecmf.storage.store import Layout, Result, Rows, no_rows
 
 FACES = Layout(jpeg=True, columns={"box": (4,), "score": ()})
-"""A row per crop. `box` is left, top, right, bottom in pixels of the frame, as detected."""
+"""A row per crop. `box` is left, top, right, bottom in pixels of the file's upright frame."""
 
 MIN_FACE_FRACTION = 0.5
 """A clip with a face in a smaller fraction of its frames is flagged."""
 
 
-def crop(image: RGB, face: Face, margin: float, pixels: int) -> RGB:
-    """Crop the square around the box of a face, enlarged by `margin` of its side on each side.
-
-    Outside the image its border is repeated, so that the face keeps its proportions.
-
-    Returns:
-        (pixels, pixels, 3)
-    """
-    side = max(1, round(max(face.width, face.height) * (1 + 2 * margin)))
-    left = round((face.left + face.right - side) / 2)
-    top = round((face.top + face.bottom - side) / 2)
-    rows = np.clip(np.arange(top, top + side), 0, image.shape[0] - 1)
-    columns = np.clip(np.arange(left, left + side), 0, image.shape[1] - 1)
-    square = image[rows[:, None], columns]
-    interpolation = cv2.INTER_AREA if side > pixels else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(square, (pixels, pixels), interpolation=interpolation), np.uint8)
-
-
 @dataclass(frozen=True)
 class FaceCropper:
-    """Crop the faces of clips; the detector is built in the worker process that runs it."""
+    """Crop the faces of clips; the detector is built in the worker process that runs it.
+
+    The clip's file is read again, because the stored frames are too small for sharp crops. Frames
+    are searched and cut one by one as they are decoded: only the faces stay in memory.
+    """
 
     params: CropFaces
+    reading: SecondReading
 
     @property
     def detector(self) -> Detector:
@@ -53,47 +43,82 @@ class FaceCropper:
         return _detector(self.params.detector, options)
 
     @property
+    def provenance(self) -> dict[str, Any]:
+        """Everything that determines the bytes of the crops."""
+        return {
+            "detector": self.params.detector,
+            "options": self.params.chosen_options,
+            "sides": self.detector.sides,
+            "minimum_confidence": self.minimum_confidence,
+            "margin": self.params.margin,
+            "crop_pixels": self.params.crop_pixels,
+            "jpeg_quality": self.params.jpeg_quality,
+            **self.detector.provenance,
+            **self.reading.provenance,
+        }
+
+    @property
     def minimum_confidence(self) -> float:
         """Minimum score of a face: the parameter, or the default of the detector."""
         minimum = self.params.minimum_confidence
         return self.detector.default_confidence if minimum is None else minimum
 
-    def __call__(self, clip: Images) -> Rows:
+    def __call__(self, clip: StoredClip) -> Result:
         """Crop the face of the main person, tracked through the clip.
 
         Returns:
             A row per frame with that face, with the time of the frame. The clip is empty without
             any face, and flagged if fewer than MIN_FACE_FRACTION of its frames have one.
+
+        Raises:
+            ClipError: the file cannot be read again, or is no longer the one that was decoded.
         """
-        detector, minimum = self.detector, self.minimum_confidence
-        images = clip.images
-        tracked = track_main_face([detector(image, minimum) for image in images])
-        faces = [(index, face) for index, face in enumerate(tracked) if face]
-        facts = {"frames": float(len(images)), "faces": float(len(faces))}
-        if not faces:
-            reason = f"no face found in {len(images)} frames" if len(images) else "no frames"
-            return no_rows(FACES, "empty", reason, facts)
-        params = self.params
-        crops = [crop(images[i], face, params.margin, params.crop_pixels) for i, face in faces]
-        boxes = [(face.left, face.top, face.right, face.bottom) for _, face in faces]
-        few = len(faces) < MIN_FACE_FRACTION * len(images)
+        find = FaceFinder(
+            self.detector, self.minimum_confidence, self.params.margin, self.params.crop_pixels
+        )
+        return (self._crop_main_person(self.reading(clip, find), clip.times),)
+
+    def _crop_main_person(self, frames: Sequence[Sequence[FoundFace]], times: Seconds) -> Rows:
+        tracked = track_main_face([[found.face for found in frame] for frame in frames])
+        chosen = [
+            (index, next(found for found in frames[index] if found.face is face))
+            for index, face in enumerate(tracked)
+            if face
+        ]
+        facts = face_facts(frames, [found for _, found in chosen])
+        if not chosen:
+            return no_rows(FACES, "empty", f"no face found in {len(frames)} frames", facts)
+        faces = [found.face for _, found in chosen]
+        crops = [enlarge(found.square, self.params.crop_pixels) for _, found in chosen]
+        few = len(chosen) < MIN_FACE_FRACTION * len(frames)
         return Rows(
-            values=[encode_jpeg(image, params.jpeg_quality) for image in crops],
-            times=clip.times[[index for index, _ in faces]],
+            values=[encode_jpeg(image, self.params.jpeg_quality) for image in crops],
+            times=times[[index for index, _ in chosen]],
             columns={
-                "box": np.array(boxes, "float32"),
-                "score": np.array([face.score for _, face in faces], "float32"),
+                "box": np.array([(f.left, f.top, f.right, f.bottom) for f in faces], "float32"),
+                "score": np.array([face.score for face in faces], "float32"),
             },
             facts=facts,
             state="flagged" if few else "whole",
-            reason=f"a face in {len(faces)} of {len(images)} frames only" if few else "",
+            reason=f"a face in {len(chosen)} of {len(frames)} frames only" if few else "",
         )
 
-    def crop_stored(self, clip: tuple[str, Rows]) -> Result:
-        """Crop the faces of a clip of a frame store, from its id and rows."""
-        clip_id, rows = clip
-        images = [decode_jpeg(file) for file in rows.values]
-        return (self(Images(clip_id, images, rows.times)),)
+
+def face_facts(
+    frames: Sequence[Sequence[FoundFace]], chosen: Sequence[FoundFace]
+) -> dict[str, float]:
+    """Count a clip's frames, those with the main person's face, and those with several faces.
+
+    `face_height` is the median height of the main person's face, in pixels of the file.
+    """
+    facts = {
+        "frames": float(len(frames)),
+        "faces": float(len(chosen)),
+        "several_faces": float(sum(len(found) > 1 for found in frames)),
+    }
+    if chosen:
+        facts["face_height"] = float(np.median([found.face.height for found in chosen]))
+    return facts
 
 
 @functools.cache

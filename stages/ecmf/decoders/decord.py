@@ -8,7 +8,7 @@ Frames that are not sampled are decoded, but not converted to RGB.
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ import decord
 import numpy as np
 
 from ecmf.config import Section
-from ecmf.decoding.base import DecodedFrames
+from ecmf.decoding.base import Converted, DecodedFrames
 from ecmf.decoding.demuxer import VideoStream
 from ecmf.errors import ClipError
 from ecmf.media import RGB
-from ecmf.storage.jpeg import downscale
 
 FAULT_TOLERANCE = 1e-9
 """Fraction of repeated frames above which decord raises; `fault_tol=1` would accept one frame."""
@@ -43,12 +42,14 @@ class Decoder:
         decord.logging.set_level(decord.logging.QUIET)
         self.provenance: Mapping[str, Any] = {"decord": decord.__version__}
 
-    def __call__(self, video: VideoStream, frames: int, longest_side: int) -> DecodedFrames:
+    def __call__(
+        self, video: VideoStream, frames: int, convert: Callable[[RGB], Converted]
+    ) -> DecodedFrames[Converted]:
         """Decode the video; a truncated file is decoded up to its last intact packet."""
         timeline = video.timeline
         chosen = timeline.sample_uniformly(frames)
         wanted = set(chosen.tolist())
-        images: list[RGB] = []
+        converted: list[Converted] = []
         try:
             with _without_torn_packet(video) as path:
                 reader = decord.VideoReader(str(path), num_threads=1, fault_tol=FAULT_TOLERANCE)
@@ -59,13 +60,13 @@ class Decoder:
                         reader.skip_frames(number - position)
                     frame, position = reader.next(), number + 1
                     if number in wanted:
-                        images.append(downscale(frame.asnumpy(), longest_side))
+                        converted.append(convert(frame.asnumpy()))
         except (decord.DECORDError, decord.DECORDLimitReachedError, StopIteration) as error:
             # The reason does not name a frame: it depends on the timing of decord's threads.
             raise ClipError(
                 f"decord does not give all of its {len(timeline.pts)} frames: {REMEDY}"
             ) from error
-        return DecodedFrames(images, timeline.times[chosen], timeline)
+        return DecodedFrames(converted, timeline.times[chosen], timeline)
 
 
 def _frames_to_read(reader: Any, wanted: set[int], last: int) -> list[int]:

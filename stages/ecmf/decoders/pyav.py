@@ -4,19 +4,18 @@ After a packet that cannot be decoded, the frames up to the next key frame would
 are left out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import av
 import numpy as np
 
 from ecmf.config import Section
-from ecmf.decoding.base import DecodedFrames
+from ecmf.decoding.base import Converted, DecodedFrames
 from ecmf.decoding.demuxer import VideoStream
 from ecmf.decoding.frame_times import Timeline
 from ecmf.errors import ClipError
 from ecmf.media import RGB
-from ecmf.storage.jpeg import downscale
 
 
 class Options(Section):
@@ -29,31 +28,33 @@ class Decoder:
     def __init__(self, options: Options) -> None:
         self.provenance: Mapping[str, Any] = {"ffmpeg": av.ffmpeg_version_info}
 
-    def __call__(self, video: VideoStream, frames: int, longest_side: int) -> DecodedFrames:
+    def __call__(
+        self, video: VideoStream, frames: int, convert: Callable[[RGB], Converted]
+    ) -> DecodedFrames[Converted]:
         """Decode the video; if frames are missing, decode it again and sample the others."""
         video.stream.thread_type = "NONE"  # frame threads end a truncated file without an error
-        images, timeline = _decode(video, video.timeline, frames, longest_side)
+        converted, timeline = _decode(video, video.timeline, frames, convert)
         if not np.array_equal(timeline.pts, video.timeline.pts):
-            images, timeline = _decode(video, timeline, frames, longest_side)
-        pts = np.array(list(images), "int64")
+            converted, timeline = _decode(video, timeline, frames, convert)
+        pts = np.array(list(converted), "int64")
         times = (pts - timeline.pts[0]) * timeline.time_base
-        return DecodedFrames(list(images.values()), times, timeline)
+        return DecodedFrames(list(converted.values()), times, timeline)
 
 
 def _decode(
-    video: VideoStream, expected: Timeline, frames: int, longest_side: int
-) -> tuple[dict[int, RGB], Timeline]:
-    """Decode all frames; return the images sampled from `expected`, by pts, and the timeline."""
+    video: VideoStream, expected: Timeline, frames: int, convert: Callable[[RGB], Converted]
+) -> tuple[dict[int, Converted], Timeline]:
+    """Decode all frames; return those sampled from `expected`, by pts, and the timeline."""
     wanted = set(expected.pts[expected.sample_uniformly(frames)].tolist())
-    images: dict[int, RGB] = {}
+    converted: dict[int, Converted] = {}
     pts = []
     for frame in _frames(video):
         pts.append(frame.pts)
-        if frame.pts in wanted and frame.pts not in images:
-            images[frame.pts] = downscale(_upright(frame), longest_side)
+        if frame.pts in wanted and frame.pts not in converted:
+            converted[frame.pts] = convert(_upright(frame))
     if not pts:
         raise ClipError(f"none of its {video.declared_frames} frames can be decoded")
-    return images, Timeline(
+    return converted, Timeline(
         np.sort(np.array(pts, "int64")), expected.time_base, expected.last_duration
     )
 

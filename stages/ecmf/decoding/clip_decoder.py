@@ -5,7 +5,7 @@ Times of frames and audio are each relative to their own start; the fact `starts
 in the time of the file.
 """
 
-import uuid
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from ecmf import registry
 from ecmf.data.manifest import Clip
 from ecmf.decoding import integrity
 from ecmf.decoding.base import Decoder
+from ecmf.decoding.clip_content import check_content
 from ecmf.decoding.demuxer import MediaFile, open_media
 from ecmf.decoding.waveform import RESAMPLER_QUALITY
 from ecmf.errors import ClipError
@@ -28,7 +29,7 @@ from ecmf.execution.result_writer import join_reasons
 from ecmf.media import SAMPLE_RATE, Seconds
 from ecmf.params import DecodeVideo
 from ecmf.storage import files
-from ecmf.storage.jpeg import encode_jpeg
+from ecmf.storage.jpeg import downscale, encode_jpeg
 from ecmf.storage.store import Layout, Rows, no_rows
 
 FRAMES = Layout(jpeg=True)
@@ -93,7 +94,7 @@ class ClipDecoder:
     def __call__(self, clip: Clip) -> DecodedClip:
         """Decode a clip; frames or audio that cannot be decoded have state "failed"."""
         try:
-            _check_content(clip)
+            check_content(clip)
         except ClipError as error:
             return _failed_clip(str(error))
         if clip.video and not clip.audio:
@@ -124,7 +125,8 @@ class ClipDecoder:
                 "claimed_frames": video.declared_frames,
                 "claimed_seconds": video.declared_seconds,
             }
-            decoded = self.decoder(video, self.params.frames, self.params.longest_side)
+            shrink = functools.partial(downscale, longest_side=self.params.longest_side)
+            decoded = self.decoder(video, self.params.frames, shrink)
         except ClipError as error:
             return no_rows(FRAMES, "failed", str(error), facts)
         facts |= {
@@ -132,46 +134,16 @@ class ClipDecoder:
             "decoded_seconds": decoded.timeline.seconds,
         }
         return _rows(
-            [encode_jpeg(image, self.params.jpeg_quality) for image in decoded.images],
+            [encode_jpeg(image, self.params.jpeg_quality) for image in decoded.converted],
             decoded.times,
             facts,
             [media.fault, *integrity.frame_warnings(facts, decoded.timeline.duplicates)],
         )
 
 
-def content_key(clip: Clip) -> str:
-    """Return the cache key of a clip: the hash of its files, and whether it has video and audio.
-
-    The key of a clip with an unreadable file is random.
-    """
-    try:
-        content = clip.sha256 or _hash_files(clip)
-    except OSError:
-        return uuid.uuid4().hex
-    return f"{content}-{bool(clip.video)}-{bool(clip.audio)}"
-
-
-def _hash_files(clip: Clip) -> str:
-    return files.sha256(*map(files.locate, clip.sources))
-
-
 def _failed_clip(reason: str) -> DecodedClip:
     """Return the rows of a clip that could not be decoded at all."""
     return DecodedClip(no_rows(FRAMES, "failed", reason), no_rows(AUDIO, "failed", reason))
-
-
-def _check_content(clip: Clip) -> None:
-    if clip.sha256 and clip.sources:
-        try:
-            actual = _hash_files(clip)
-        except OSError as error:
-            paths = " or ".join(map(str, clip.sources))
-            raise ClipError(f"{paths}: cannot be read ({error.strerror})") from error
-        if actual != clip.sha256:
-            raise ClipError(
-                f"changed since it was indexed: its sha256 is {actual}, the manifest says "
-                f"{clip.sha256}. Index the corpus again"
-            )
 
 
 def _audio(media: MediaFile) -> Rows:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ecmf.data.manifest import Clip
+from ecmf.decoding.clip_content import content_key
 from ecmf.decoding.clip_decoder import (
     AUDIO,
     AUDIO_PROVENANCE,
     FRAMES,
     ClipDecoder,
-    content_key,
 )
 from ecmf.execution import code_fingerprint
 from ecmf.execution.recipe import ClipInput, PoolRecipe

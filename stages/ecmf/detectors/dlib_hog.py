@@ -16,13 +16,14 @@ import dlib
 from pydantic import Field
 
 from ecmf.config import Section
-from ecmf.cropping.base import Face
+from ecmf.cropping.base import Face, Sides
 from ecmf.media import RGB
 
 
 class Options(Section):
-    """Size of the image."""
+    """Sizes of the image."""
 
+    sides: Sides = (320,)
     upsample: int = Field(0, ge=0, le=3, description="Doublings of the size, for smaller faces.")
 
 
@@ -33,6 +34,7 @@ class Detector:
     uses_device = False
 
     def __init__(self, options: Options) -> None:
+        self.sides = options.sides
         self._upsample = options.upsample
         self._detector = dlib.get_frontal_face_detector()
         self.provenance = {"dlib": dlib.__version__}

@@ -11,7 +11,7 @@ import cv2.data
 from pydantic import Field
 
 from ecmf.config import Section
-from ecmf.cropping.base import Face
+from ecmf.cropping.base import Face, Sides
 from ecmf.media import RGB
 
 CASCADE = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
@@ -20,6 +20,7 @@ CASCADE = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
 class Options(Section):
     """Scales of the search."""
 
+    sides: Sides = (320,)
     step: float = Field(1.1, gt=1, le=2, description="Factor from one size of face to the next.")
     neighbours: int = Field(5, ge=0, description="Minimum boxes that overlap at one face.")
 
@@ -32,6 +33,7 @@ class Detector:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self.sides = options.sides  # a larger frame is reduced to these, one after the other
         self._cascade = cv2.CascadeClassifier(str(CASCADE))
         # Everything but the options that determines the boxes; it is stored with the result.
         self.provenance = {"cascade": CASCADE.name, "opencv": cv2.__version__}

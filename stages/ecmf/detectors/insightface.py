@@ -50,6 +50,7 @@ class Detector:
         # One session for all image sizes: insightface would open another per size, without the
         # check of the device.
         self._network = SCRFD(str(path), onnx_session(path), static_shape_sessions=False)
+        self.sides = (options.input_side,)
         self._input_size = (options.input_side, options.input_side)
         self.provenance = {
             "file": path.name,

@@ -2,8 +2,9 @@
 
 Finds faces of at least 10 pixels, also turned and tilted. W. Wu, H. Peng, S. Yu, "YuNet: a tiny
 millisecond-level face detector", Machine Intelligence Research 20 (2023). The weights are not part
-of this project: `yunet_n_*.onnx` of github.com/ShiqiYu/libfacedetection.train (Apache-2.0), or
-`face_detection_yunet_2023mar.onnx` of github.com/opencv/opencv_zoo (MIT).
+of this project: `face_detection_yunet_2023mar.onnx` of github.com/opencv/opencv_zoo (MIT), which is
+also on the Hugging Face hub, or `yunet_n_*.onnx` of github.com/ShiqiYu/libfacedetection.train
+(Apache-2.0).
 
 Measured with `yunet_n_dynamic.onnx` on images of 320 pixels on the longer side, on one core: it
 found exactly one face in each of 120 frames of three RAVDESS clips (6 to 10 ms a frame, lowest
@@ -23,13 +24,14 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from pydantic import Field
 
 from ecmf.config import Section
-from ecmf.cropping.base import Face
+from ecmf.cropping.base import Face, Sides
 from ecmf.errors import MissingFileError
 from ecmf.media import RGB
+from ecmf.pretrained.hub_file import find_file
 from ecmf.storage import files
 
 WEIGHTS_LICENCE = "Apache-2.0 or MIT, by the file"
-NEEDS = "the ONNX file of the weights"
+NEEDS = "a repository of the hub, or the ONNX file of the weights"
 
 SIDE_MULTIPLE = 32
 """The network halves an image five times, so OpenCV pads its sides to a multiple of this."""
@@ -39,17 +41,28 @@ OUTPUTS = {f"{head}_{stride}" for head in ("cls", "obj", "bbox", "kps") for stri
 
 REMEDY = (
     "download face_detection_yunet_2023mar.onnx from github.com/opencv/opencv_zoo and name it in "
-    "options.yunet.weights"
+    "crop_faces.options.yunet.weights"
 )
 
 NO_CONFIG = np.empty(0, np.uint8)
 
 
 class Options(Section):
-    """Weights of the network and its non-maximum suppression."""
+    """Weights of the network, sizes of the image, and its non-maximum suppression.
 
-    weights: str = Field(description="Path of the ONNX file.")
-    sha256: str = Field("", description="SHA-256 of the ONNX file.")
+    The weights are the file `weights` if there is one, else the file `file` of the repository.
+    """
+
+    weights: str = Field("", description="Path of the ONNX file.")
+    sha256: str = Field("", description="SHA-256 of the file `weights`.")
+    repository: str = Field(
+        "opencv/face_detection_yunet", description="Repository of the Hugging Face hub."
+    )
+    revision: str = Field("main", description="Commit (best), branch or tag of the repository.")
+    file: str = Field(
+        "face_detection_yunet_2023mar.onnx", description="The ONNX file in the repository."
+    )
+    sides: Sides = (320, 640)
     overlap: float = Field(0.3, gt=0, le=1, description="Maximum intersection over union of boxes.")
 
 
@@ -60,11 +73,12 @@ class Detector:
     uses_device = False
 
     def __init__(self, options: Options) -> None:
-        path = files.verify_sha256(options.weights, options.sha256, REMEDY)
+        path, source = _find_weights(options)
+        self.sides = options.sides
         self._model = _read_model(path)
         self._overlap = options.overlap
         self._network = functools.lru_cache(maxsize=8)(self._open_network)
-        self.provenance = {"weights": options.sha256, "opencv": cv2.__version__}
+        self.provenance = {**source, "opencv": cv2.__version__}
 
     def __call__(self, image: RGB, minimum_confidence: float) -> list[Face]:
         """Find every face with a score of at least `minimum_confidence`, highest score first."""
@@ -87,6 +101,15 @@ class Detector:
             (width, height),
             nms_threshold=self._overlap,
         )
+
+
+def _find_weights(options: Options) -> tuple[Path, dict[str, Any]]:
+    """Return the file of the weights and its provenance."""
+    if options.weights:
+        path = files.verify_sha256(options.weights, options.sha256, REMEDY)
+        return path, {"weights": options.sha256}
+    path, source = find_file(options.repository, options.revision, options.file, REMEDY)
+    return path, {**source, "weights": files.sha256(path)}
 
 
 def _read_model(path: Path) -> onnx.ModelProto:

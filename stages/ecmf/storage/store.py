@@ -139,11 +139,7 @@ class Store(Mapping[str, Rows]):
         try:
             values = self._read(first, last)
             columns = {name: column[first:last] for name, column in self._columns.items()}
-            times = (
-                np.arange(last - first) / self._rate
-                if self._times is None
-                else self._times[first:last]
-            )
+            times = self._read_times(first, last)
         except OSError as error:
             raise StoreError(f"{self._path}: clip {clip_id!r} is damaged ({error})") from error
         facts = {name: float(data[clip]) for name, data in self._facts.items()}
@@ -157,6 +153,20 @@ class Store(Mapping[str, Rows]):
         return [
             bytes(block[begin - bounds[0] : end - bounds[0]]) for begin, end in pairwise(bounds)
         ]
+
+    def _read_times(self, first: int, last: int) -> Seconds:
+        if self._times is None:
+            return np.asarray(np.arange(last - first) / self._rate)
+        return self._times[first:last]
+
+    def times(self, clip_id: str) -> Seconds:
+        """Read the times of one clip's rows, without their values."""
+        clip = self._index[clip_id]
+        first, last = (int(row) for row in self._starts[clip : clip + 2])
+        try:
+            return self._read_times(first, last)
+        except OSError as error:
+            raise StoreError(f"{self._path}: clip {clip_id!r} is damaged ({error})") from error
 
     def state(self, clip_id: str) -> tuple[State, str]:
         """Return the state of a clip and the reason, without reading its rows."""
