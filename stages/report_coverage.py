@@ -1,9 +1,9 @@
-"""Count the clips of every store by state: whole, empty, flagged or failed."""
+"""Count the clips of every store by state, and the frames in which a face was found."""
 
 from pathlib import Path
 
 from ecmf.cli import stage
-from ecmf.data.coverage import count_states, incomplete_clips, read_states
+from ecmf.data.coverage import count_faces, count_states, incomplete_clips, read_states
 from ecmf.data.enriched_text import read_texts
 from ecmf.params import Sources
 from ecmf.storage.files import write_csv, write_json
@@ -25,7 +25,8 @@ def report_coverage(
     """
     stores = {"frames": frames, "audio": audio, "faces": faces, **sources.paths(features)}
     states = read_states(stores, read_texts(text))
-    write_json(coverage, count_states(states))
+    counts = count_states(states)
+    write_json(coverage, {**counts, "faces": {**counts["faces"], **count_faces(faces)}})
     write_csv(incomplete, incomplete_clips(states))
 
 

@@ -1,11 +1,16 @@
-"""Collect how many clips came through each stage, and why the others did not."""
+"""Collect how many clips came through each stage, why the others did not, and what was seen."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ecmf.data.enriched_text import EnrichedText
 from ecmf.storage.store import STATES, State, Store
+
+QUANTILES = {"5 %": 0.05, "median": 0.5, "95 %": 0.95}
 
 States = Mapping[str, Sequence[tuple[str, State, str]]]
 """Clip id, state and reason of every clip, by the name of the store."""
@@ -29,6 +34,26 @@ def count_states(states: States) -> dict[str, dict[str, int]]:
         found.update(state for _, state, _ in clips)
         counts[name] = {"clips": len(clips), **found}
     return counts
+
+
+def count_faces(faces: Path) -> dict[str, Any]:
+    """Count the frames with the main person's face, and the clips with several faces in a frame.
+
+    `face_height` has quantiles over the clips, in pixels of the file, of the median height of the
+    main person's face; null if no clip has a face.
+    """
+    with Store(faces) as store:
+        facts = {name: values[~np.isnan(values)] for name, values in store.facts.items()}
+    none = np.empty(0)
+    heights = facts.get("face_height", none)
+    quantiles = np.quantile(heights, list(QUANTILES.values())) if len(heights) else None
+    return {
+        "frames": int(facts.get("frames", none).sum()),
+        "frames_with_a_face": int(facts.get("faces", none).sum()),
+        "clips_with_several_faces": int((facts.get("several_faces", none) > 0).sum()),
+        "face_height": quantiles if quantiles is None
+        else dict(zip(QUANTILES, quantiles.round(1).tolist(), strict=True)),
+    }  # fmt: skip
 
 
 def incomplete_clips(states: States) -> list[tuple[str, ...]]:

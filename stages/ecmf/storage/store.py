@@ -178,6 +178,11 @@ class Store(Mapping[str, Rows]):
         """Offset of each clip in `all_values()`, (clips + 1,)."""
         return np.asarray(self._starts)
 
+    @property
+    def facts(self) -> Mapping[str, NDArray[np.float64]]:
+        """Facts of all clips by name, (clips,); NaN for a clip without that fact."""
+        return self._facts
+
     def all_values(self) -> NDArray[Any]:
         """Read the rows of all clips, (rows, *shape)."""
         try:
