@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "stages"))
 
 from ecmf.data.features import Source
 from ecmf.data.manifest import Clip
+from ecmf.data.splits import REFIT
 from ecmf.metrics import INTERVAL, waf_of_confusion
 from ecmf.params import TrainFusion
 from ecmf.training.cross_validation import load_model, read_sources, train_all
@@ -83,6 +84,8 @@ def predictions(
         for branch in without
     ]
     for trained in train_all(dict(variant.paths), clips, targets, params):
+        if params.refits and trained.run.fold.fold != REFIT:
+            continue
         model = load_model(trained.weights, params, sources, targets.task, device)
         test, seed = trained.run.fold.test, seeds.index(trained.run.seed)
         for dataset, probs in zip(datasets, results, strict=True):

@@ -366,6 +366,9 @@ class TrainFusion(PluginSection):
         5, ge=0, description="Folds by group; 1 stops early on the validation split, 0 never."
     )
     outer_folds: int = Field(5, ge=2, description="Test folds by group, without a test split.")
+    refit: bool = Field(
+        True, description="Train on all folds again, for the median of their best epochs."
+    )
     seeds: tuple[int, ...] = Field((0, 1, 2), description="One training per seed and fold.")
     epochs: int = Field(30, ge=1, description="Maximum epochs of a training.")
     patience: int = Field(30, ge=1, description="Epochs without gain that end a training.")
@@ -384,6 +387,11 @@ class TrainFusion(PluginSection):
     class_weights: bool = Field(False, description="Whether all classes weigh alike in the loss.")
     modality_dropout: Fraction = Field(0.0, description="Probability of hiding a clip's source.")
     mixup: float = Field(0.0, ge=0, description="Alpha of mixup's beta distribution; 0: none.")
+
+    @property
+    def refits(self) -> bool:
+        """Whether models are trained again on all folds: there must be two or more."""
+        return self.refit and self.folds > 1
 
     @property
     def members(self) -> tuple[str, ...]:

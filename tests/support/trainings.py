@@ -15,6 +15,7 @@ PARAMS = TrainFusion(
     options={"ecmf": {"width": 16}},
     folds=3,
     outer_folds=2,
+    refit=False,
     seeds=(0, 1),
     epochs=8,
     patience=4,

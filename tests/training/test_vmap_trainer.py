@@ -388,6 +388,7 @@ OF_A_CORPUS = TrainFusion(
     model="concat",
     options={"concat": {"width": 16}},
     folds=3,
+    refit=False,
     seeds=(0, 1),
     epochs=2,
     batch_size=16,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from ecmf.data.manifest import Clip
 from ecmf.errors import ParamsError
@@ -16,14 +16,17 @@ Indices = NDArray[np.int64]
 
 EMPTY: Indices = np.array([], "int64")
 
+REFIT = -1
+"""Number of the fold whose model is trained on all clips that are not tested."""
+
 
 @dataclass(frozen=True)
 class Fold:
     """The clips of one training run.
 
     The model is fitted to `train`; `validation` is for early stopping; `test` is not used. `fold`
-    numbers the inner folds of `outer_fold`. `unlabelled` are clips that self-supervised pretraining
-    may use: none of their groups is in validation or test.
+    numbers the inner folds of `outer_fold`, or is REFIT. `unlabelled` are clips that
+    self-supervised pretraining may use: none of their groups is in validation or test.
     """
 
     outer_fold: int
@@ -36,7 +39,7 @@ class Fold:
     @property
     def name(self) -> str:
         """Name of the fold in files and tables."""
-        return f"round{self.outer_fold}-fold{self.fold}"
+        return f"round{self.outer_fold}-{'refit' if self.fold == REFIT else f'fold{self.fold}'}"
 
 
 def make_folds(clips: Sequence[Clip], folds: int, outer_folds: int, seed: int) -> list[Fold]:
@@ -66,6 +69,12 @@ def make_folds(clips: Sequence[Clip], folds: int, outer_folds: int, seed: int) -
         for number, (train, test) in enumerate(outer)
         for fold in _inner_folds(clips, number, train, EMPTY, test, folds, seed)
     ]
+
+
+def refit_fold(folds: Sequence[Fold]) -> Fold:
+    """Return the fold that trains on all clips of the inner folds of one outer fold."""
+    train = np.unique(np.concatenate([folds[0].train, folds[0].validation]))
+    return Fold(folds[0].outer_fold, REFIT, train, EMPTY, folds[0].test)
 
 
 def hold_out_test(clips: Sequence[Clip], fraction: float, seed: int) -> list[Clip]:
@@ -150,7 +159,10 @@ def _grouped_folds(
     labels = [clips[i].label for i in pool]
     if max(Counter(labels).values()) < folds:
         raise ParamsError(f"{key} is {folds}, but no class has as many clips: lower it")
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    # Without clips that belong together, the plain cut takes milliseconds, not seconds.
+    alone = len(set(groups)) == len(groups)
+    kind = StratifiedKFold if alone else StratifiedGroupKFold
+    splitter = kind(folds, shuffle=True, random_state=seed)
     return [
         (pool[rest], pool[held_out])
         for rest, held_out in splitter.split(np.zeros(len(pool)), labels, groups)

@@ -16,7 +16,7 @@ from itertools import groupby
 import numpy as np
 
 from ecmf.data.manifest import Clip
-from ecmf.data.splits import Indices
+from ecmf.data.splits import Indices, refit_fold
 from ecmf.evaluation.ensembling import EnsembleWeights, check_validation_clips, fit_weights
 from ecmf.evaluation.prediction import MeanPrediction, Predictor
 from ecmf.params import EvaluateFusion
@@ -27,7 +27,8 @@ TEST, VALIDATION = 0, 1
 """Positions on the first axis of a held-out prediction, (2, clips, …).
 
 TEST has the clips that no training used: the test split, candidates, and the validation split if
-folds were cut from the training split. It also has all unlabelled clips. VALIDATION has clips of
+folds were cut from the training split. It also has all unlabelled clips. With `refit`, the models
+trained on all folds predict it. VALIDATION has clips of
 the training split, predicted by the models that used them for early stopping. All others are NaN.
 """
 
@@ -102,15 +103,22 @@ def test_or_validation(prediction: Prediction) -> Prediction:
 def _mean_of_runs(
     predictor: Predictor, member: str, runs: Sequence[FoldRun], clips: int
 ) -> Prediction:
-    """Average the held-out predictions of the runs of one seed and outer fold."""
+    """Average the held-out predictions of the runs of one seed and outer fold.
+
+    If a model was trained on all folds again, it alone predicts TEST.
+    """
+    used = np.union1d(runs[0].fold.train, runs[0].fold.validation)
+    unseen = np.setdiff1d(np.arange(clips), used)
+    refits = predictor.metadata.training.refits
     mean = MeanPrediction()
     for run in runs:
-        used = np.union1d(run.fold.train, run.fold.validation)
-        unseen = np.setdiff1d(np.arange(clips), used)
-        predicted = predictor.predict(
-            member, run.name, np.concatenate([unseen, run.fold.validation])
-        )
-        mean.add(_spread(predicted, unseen, run.fold.validation, clips))
+        tested, validation = (unseen[:0] if refits else unseen), run.fold.validation
+        predicted = predictor.predict(member, run.name, np.concatenate([tested, validation]))
+        mean.add(_spread(predicted, tested, validation, clips))
+    if refits:
+        run = FoldRun(runs[0].seed, refit_fold([run.fold for run in runs]))
+        predicted = predictor.predict(member, run.name, unseen)
+        mean.add(_spread(predicted, unseen, unseen[:0], clips))
     return mean.value()
 
 

@@ -17,7 +17,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
+from statistics import median_low
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +33,7 @@ from tqdm import tqdm
 from ecmf import registry
 from ecmf.data.features import Source, load_sources, standardise_per_speaker
 from ecmf.data.manifest import Clip
-from ecmf.data.splits import Fold, make_folds, with_unlabelled
+from ecmf.data.splits import Fold, make_folds, refit_fold, with_unlabelled
 from ecmf.errors import ParamsError
 from ecmf.execution import code_fingerprint, device, process_pool, result_cache
 from ecmf.execution.process_pool import Failure
@@ -58,10 +60,11 @@ HISTORY = "history"
 
 
 class FoldRun(NamedTuple):
-    """One training run: a fold with a seed."""
+    """One training run: a fold with a seed, and the epoch to stop at if that is given."""
 
     seed: int
     fold: Fold
+    last_epoch: int | None = None
 
     @property
     def name(self) -> str:
@@ -92,6 +95,21 @@ def plan_runs(clips: Sequence[Clip], params: TrainFusion) -> list[FoldRun]:
         for seed in params.seeds
         for fold in make_folds(clips, params.folds, params.outer_folds, seed)
     ]
+
+
+def plan_refits(trained: Sequence[TrainedRun]) -> list[FoldRun]:
+    """List the runs that train on all inner folds of each seed and outer fold of `trained`.
+
+    With a schedule of as many epochs, they stop at the median of the best epochs of these folds: an
+    epoch is chosen by clips that were not trained on, but no clip is spared for it in the end.
+    """
+    refits = []
+    groups = groupby(trained, lambda each: (each.run.seed, each.run.fold.outer_fold))
+    for (seed, _), group in groups:
+        inner = list(group)
+        last_epoch = median_low(each.best.epoch for each in inner)
+        refits.append(FoldRun(seed, refit_fold([each.run.fold for each in inner]), last_epoch))
+    return refits
 
 
 def paths_of_branches(paths: dict[str, Path], params: TrainFusion) -> dict[str, Path]:
@@ -158,9 +176,10 @@ class RunTrainer:
 
     def _fit(self, runs: Sequence[FoldRun]) -> list[Fitted]:
         folds, seeds = [self._fold(run) for run in runs], [run.seed for run in runs]
+        last = [run.last_epoch for run in runs]
         if len(runs) > 1:
-            return fit_vmap(self.dataset, self.targets, folds, seeds, self.params)
-        return [fit(self.dataset, self.targets, folds[0], seeds[0], self.params)]
+            return fit_vmap(self.dataset, self.targets, folds, seeds, self.params, last)
+        return [fit(self.dataset, self.targets, folds[0], seeds[0], self.params, last[0])]
 
     def _fold(self, run: FoldRun) -> Fold:
         return with_unlabelled(run.fold, self.clips, self.targets.weight)
@@ -169,34 +188,46 @@ class RunTrainer:
 def train_all(
     paths: dict[str, Path], clips: Sequence[Clip], targets: Targets, params: TrainFusion
 ) -> Iterator[TrainedRun]:
-    """Train every ensemble member, and yield its runs in the order of `plan_runs`."""
+    """Train every ensemble member, and yield its runs: of `plan_runs`, then of `plan_refits`."""
     cache = result_cache.root_folder() / "train_fusion"
     _prune_checkpoints(cache)
     inputs = inputs_hash(paths, clips, targets)
     runs = plan_runs(clips, params)
     trainer = RunTrainer(read_sources(paths, clips, params), clips, targets, params, cache)
-    groups = _vmap_groups(runs, trainer) if vmap_trainer.enabled() else [[run] for run in runs]
-    processes = 1 if device.requested() != "cpu" else min(process_pool.worker_count(), len(groups))
     with ExitStack() as files:
-        if processes > 1:
+        if _processes(len(runs)) > 1:
             sources = files.enter_context(share_memory(trainer.sources, cache))
             trainer = replace(trainer, sources=sources)
         for name in params.members:
             member = params.of_member(name)
             folder = cache / training_hash(inputs, member)
-            results = process_pool.run(
-                replace(trainer, params=member, folder=folder), groups, workers=processes
-            )
-            yield from _in_order(runs, results, name)
+            of_member = replace(trainer, params=member, folder=folder)
+            trained = []
+            for run in _train(of_member, runs, f"train {name}"):
+                trained.append(run)
+                yield run
+            if member.refits:
+                yield from _train(of_member, plan_refits(trained), f"refit {name}")
+
+
+def _train(trainer: RunTrainer, runs: Sequence[FoldRun], description: str) -> Iterator[TrainedRun]:
+    """Train runs in parallel, and yield them in their order."""
+    groups = _vmap_groups(runs, trainer) if vmap_trainer.enabled() else [[run] for run in runs]
+    results = process_pool.run(trainer, groups, workers=_processes(len(groups)))
+    yield from _in_order(runs, results, description)
+
+
+def _processes(groups: int) -> int:
+    return 1 if device.requested() != "cpu" else min(process_pool.worker_count(), groups)
 
 
 def _in_order(
-    runs: Sequence[FoldRun], results: Iterator[list[TrainedRun] | Failure], member: str
+    runs: Sequence[FoldRun], results: Iterator[list[TrainedRun] | Failure], description: str
 ) -> Iterator[TrainedRun]:
     """Yield the trained runs in the order of `runs`, and show the progress."""
     pending = [run.name for run in runs]
     finished: dict[str, TrainedRun] = {}
-    with tqdm(total=len(runs), desc=f"train {member}", unit="run", disable=None) as progress:
+    with tqdm(total=len(runs), desc=description, unit="run", disable=None) as progress:
         for result in results:
             if isinstance(result, Failure):
                 raise RuntimeError(f"a training ended without a result: {result.reason}")

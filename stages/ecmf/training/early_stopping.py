@@ -15,15 +15,20 @@ class Epoch(NamedTuple):
 
 
 class EarlyStopping:
-    """Early stopping of one training, with the history of its epochs."""
+    """Early stopping of one training, with the history of its epochs.
 
-    def __init__(self, patience: int) -> None:
+    A training without validation clips may end after a given `last_epoch`.
+    """
+
+    def __init__(self, patience: int, last_epoch: int | None = None) -> None:
         self.history: list[Epoch] = []
-        self._patience = patience
+        self._patience, self._last_epoch = patience, last_epoch
         self._best, self._best_epoch = -math.inf, 0
 
     def update(self, loss: float, score: float | None) -> bool:
-        """Append an epoch, and return whether its score is the best so far (False for None).
+        """Append an epoch, and return whether its score is the best so far.
+
+        Without a score, only the epoch `last_epoch` is.
 
         Raises:
             ParamsError: the loss is not finite.
@@ -34,12 +39,16 @@ class EarlyStopping:
                 "Lower train_fusion.learning_rate, or set train_fusion.gradient_clip"
             )
         self.history.append(Epoch(len(self.history) + 1, loss, score))
-        if score is None or score <= self._best:
+        if score is None:
+            return len(self.history) == self._last_epoch
+        if score <= self._best:
             return False
         self._best, self._best_epoch = score, len(self.history)
         return True
 
     @property
     def should_stop(self) -> bool:
-        """Whether to stop early. Without validation scores, always False."""
+        """Whether to stop early. Without validation scores, only `last_epoch` ends a training."""
+        if len(self.history) == self._last_epoch:
+            return True
         return 0 < self._best_epoch <= len(self.history) - self._patience

@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from ecmf.data.manifest import Clip
+from ecmf.data.splits import REFIT
 from ecmf.params import TrainFusion
 from ecmf.storage.store import Store
 from ecmf.training.cross_validation import TrainedRun
@@ -36,7 +37,8 @@ def write_models(
     `paths` are the stores that the models read, by source.
 
     Returns:
-        The metadata, and the epochs of each run of the first member.
+        The metadata, and the epochs of each run of the first member that has validation clips, or
+        of each run if none has.
     """
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -46,7 +48,7 @@ def write_models(
     for name, group in groupby(trained, lambda run: run.member):
         runs = _copy_weights(group, part)
         members.append(_member_metadata(name, runs, clips, targets, part))
-        histories = histories or [run.history for run in runs]
+        histories = histories or [run.history for run in runs if run.run.fold.fold != REFIT]
     metadata = ModelMetadata(
         outputs=list(targets.task.outputs),
         training=params,

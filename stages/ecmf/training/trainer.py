@@ -56,11 +56,18 @@ class Fitted:
 
 
 @device.exact_convolutions()
-def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: TrainFusion) -> Fitted:
+def fit(
+    dataset: Dataset,
+    targets: Targets,
+    fold: Fold,
+    seed: int,
+    params: TrainFusion,
+    last_epoch: int | None = None,
+) -> Fitted:
     """Train on the fold's training clips with early stopping on the score of its validation clips.
 
     AdamW on the loss of the task. The model of the best validation epoch is returned; a fold
-    without validation clips is trained for all epochs.
+    without validation clips is trained for all epochs, or until `last_epoch` of the schedule.
 
     Raises:
         ParamsError: no training or validation clip of the fold has a weight, or the training
@@ -89,7 +96,7 @@ def fit(dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: Train
         droppable = model.fusion.input_sources
         return compute_loss(model, batch, target, clip_weight, droppable, params), len(clips)
 
-    stopping, best_state = EarlyStopping(params.patience), {}
+    stopping, best_state = EarlyStopping(params.patience, last_epoch), {}
     for total in train_epochs(
         model, draw, loss, params,
         batches=count_batches(len(train), params.batch_size),
@@ -131,7 +138,7 @@ def setup(
     weight = targets.weight
     if params.class_weights:
         weight = weight * targets.task.balance(targets, train)
-    rng = np.random.default_rng([seed, fold.outer_fold, fold.fold])
+    rng = np.random.default_rng([seed, fold.outer_fold, fold.fold % 2**32])  # REFIT is negative
     return TrainState(model, train, validation, weight, rng)
 
 

@@ -20,7 +20,8 @@ def summarise(metadata: ModelMetadata, monitor: str) -> dict[str, object]:
 
 
 def _summarise(member: MemberMetadata, seeds: Sequence[int]) -> dict[str, object]:
-    scores = [run.validation_score for run in member.runs if run.validation_score is not None]
+    scored = [run for run in member.runs if run.validation_score is not None]
+    scores = [run.validation_score or 0.0 for run in scored]
     counts: dict[str, object] = {"runs": len(member.runs), "parameters": member.parameters}
     if not scores:
         return counts
@@ -29,10 +30,10 @@ def _summarise(member: MemberMetadata, seeds: Sequence[int]) -> dict[str, object
         "validation_score_deviation": float(np.std(scores)),
         "validation_score_by_seed": {
             str(seed): float(
-                np.mean([run.validation_score or 0.0 for run in member.runs if run.seed == seed])
+                np.mean([run.validation_score or 0.0 for run in scored if run.seed == seed])
             )
             for seed in seeds
         },
-        "best_epoch": float(np.mean([run.best_epoch for run in member.runs])),
+        "best_epoch": float(np.mean([run.best_epoch for run in scored])),
         **counts,
     }
