@@ -85,10 +85,10 @@ def encode(corpus: Path, folder: Path) -> tuple[Path, dict[str, Path]]:
     text = folder / "text.jsonl"
     enrichment = params.enrich_text.model_copy(update=preset["enrich_text"])
     enrich_text(manifest, audio, faces, folder, text, enrichment)
-    line = preset["encode_text"]["encoders"]["line"]
+    raw = preset["encode_text"]["encoders"]["raw"]
     views = ("raw", "context", "enriched", "both")
     encoding = EncodeText.model_validate(
-        {"encoders": {view: {**line, "view": view} for view in views}}
+        {"encoders": {view: {**raw, "view": view} for view in views}}
     )
     paths = {view: folder / f"{view}.h5" for view in views}
     for view, path in paths.items():

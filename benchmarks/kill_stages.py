@@ -69,7 +69,7 @@ SMALL = {
 """More clips than one batch per worker, so that a kill could cost more than is allowed."""
 
 NETWORK = "vit"
-"""A generated image network, besides minilm, the network of the default parameters."""
+"""A generated image network, besides MiniLM, the network of the default parameters."""
 
 POLL_SECONDS = 0.01
 """Interval at which an aimed kill counts the computed units."""

@@ -157,13 +157,15 @@ def test_a_table_is_never_empty_and_action_units_are_an_encoder_of_faces(tmp_pat
 
 def test_a_dialogue_is_read_only_where_its_lines_are_kept(tmp_path):
     def change(content):
-        content["encode_text"]["encoders"]["minilm"]["view"] = "context"
+        content["encode_text"]["encoders"]["raw"]["view"] = "context"
 
     def mend(content):
         change(content)
         content["enrich_text"]["context_lines"] = 2
 
-    with pytest.raises(ParamsError, match=r"minilm has view 'context', but .*context_lines is 0"):
+    with pytest.raises(
+        ParamsError, match=r"encoders\.raw has view 'context', but .*context_lines is 0"
+    ):
         load_params(changed(tmp_path, change))
     assert load_params(changed(tmp_path, mend)).enrich_text.context_lines == 2
 

@@ -35,11 +35,19 @@ def apply(name, params):
 
 
 def test_the_documented_presets_exist():
-    documented = {"sample", "mer2025", "english", "small", "meld"}
+    documented = {"sample", "ecmf", "mer2025", "english", "small", "meld"}
     assert documented <= set(preset.names())
     for name in documented:
         content = yaml.safe_load((preset.PRESETS / f"{name}.yaml").read_text())
         assert FAMILIES.keys() <= content.keys(), name
+
+
+@pytest.mark.parametrize("name", preset.names())
+def test_every_preset_encodes_raw_and_enriched_text_with_one_encoder(name, params):
+    table = apply(name, params).encode_text.encoders
+    assert {table[view].view for view in ("raw", "enriched")} == {"raw", "enriched"}
+    assert table["raw"].encoder == table["enriched"].encoder
+    assert table["raw"].options == table["enriched"].options
 
 
 @pytest.mark.parametrize("name", preset.names())
@@ -52,6 +60,14 @@ def test_every_preset_is_valid_with_known_encoders_and_options(name, params):
             assert set(table) == set(wanted[stage]["encoders"])
         for choice in table.values():
             registry.check_options(family, choice.encoder, choice.options)
+
+
+@pytest.mark.parametrize("name", ["mer2025", "ecmf"])
+def test_a_preset_of_a_chinese_corpus_enriches_by_a_language_model(name, params):
+    changed = apply(name, params)
+    assert changed.corpus == "mer2025"
+    assert changed.enrich_text.provider in ("openai", "transformers")
+    assert changed.enrich_text.chosen_options["repository"]
 
 
 @pytest.mark.parametrize("first", preset.names())

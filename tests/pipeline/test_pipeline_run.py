@@ -102,7 +102,7 @@ def clean(checkout):
 
 
 def test_one_command_makes_scores_from_nothing_without_a_git_identity(checkout):
-    assert len(stages_run(checkout.first_run)) == 13
+    assert len(stages_run(checkout.first_run)) == 14
     assert SAMPLE in stages_run(checkout.first_run)
     test = checkout.evaluation()["test"]
     assert test["clips"] == 12
@@ -150,13 +150,13 @@ def test_one_encoder_more_encodes_only_that_one(clean):
 
 @pytest.mark.slow
 def test_another_view_of_the_text_is_one_experiment_and_is_scored(clean):
-    output = clean.dvc("exp", "run", "-S", "encode_text.encoders.minilm.view=both")
+    output = clean.dvc("exp", "run", "-S", "encode_text.encoders.enriched.view=both")
     assert stages_run(output) == {
-        "encode_text@minilm", "refine_labels", "audit_labels", "train_fusion",
+        "encode_text@enriched", "refine_labels", "audit_labels", "train_fusion",
         "evaluate_fusion", "report_coverage",
     }  # fmt: skip
     card = yaml.safe_load((clean.folder / "models/fusion/card.yaml").read_text())
-    (text,) = (source for source in card["sources"] if source["name"] == "text/minilm")
+    (text,) = (source for source in card["sources"] if source["name"] == "text/enriched")
     assert text["dim"] == 2 * 384
     assert re.search(r"evaluation\.json\s+test\.waf", clean.dvc("metrics", "diff", "--all"))
 
@@ -227,7 +227,7 @@ def test_a_corpus_of_text_alone_runs_through_every_stage(clean):
         "-S",
         "enrich_text.context_lines=2",
         "-S",
-        "encode_text.encoders.minilm.view=context",
+        "encode_text.encoders.enriched.view=context",
     )
     output = clean.dvc("exp", "run", "-S", "corpus=meld", *context)
     assert SAMPLE not in stages_run(output)
@@ -237,7 +237,7 @@ def test_a_corpus_of_text_alone_runs_through_every_stage(clean):
     coverage = json.loads((clean.folder / "metrics/coverage.json").read_text())
     for store in ("frames", "audio", "faces", "frame/motion", "face/gradients", "audio/librosa"):
         assert coverage[store]["empty"] == 27
-    assert coverage["text/minilm"]["whole"] == 27
+    assert coverage["text/enriched"]["whole"] == 27
     listed = (clean.folder / "metrics/coverage.csv").read_text()
     assert "frames,train_dia0_utt0,empty,the manifest names no video" in listed
     assert "audio,train_dia0_utt0,empty,the manifest names no audio" in listed
