@@ -6,7 +6,7 @@ from ecmf.cli import stage
 from ecmf.data.enriched_text import write_texts
 from ecmf.data.manifest import classes_of, read_manifest
 from ecmf.enrichment.clip_cues import ClipCues, measure_cues
-from ecmf.enrichment.clip_texts import build_provider, enrich_clips
+from ecmf.enrichment.clip_texts import build_provider, check_transcripts, enrich_clips
 from ecmf.params import EnrichText
 
 
@@ -16,6 +16,7 @@ def enrich_text(
     """Measure nonverbal cues, then let the provider enrich the transcript of every clip."""
     provider = build_provider(params)  # wrong options stop the stage before it measures
     clips = read_manifest(manifest)
+    check_transcripts(params.provider, clips)
     cues = ClipCues()
     if params.facts:
         units = face_features / f"{params.action_units}.h5" if params.action_units else None

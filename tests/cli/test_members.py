@@ -69,6 +69,10 @@ def test_conditions_stand_below_a_plugin_and_nothing_below_one_without():
         "weights: non-commercial research",
     ]
     assert "gated: " in members.list_plugins(find_family("corpora"))
+    for name in ("text", "llms"):
+        assert "reads only the languages: en" in members.list_plugins(find_family(name))
+    assert "reads only" not in members.describe(find_family("text"), "hashing")
+    assert "reads only" in members.describe(find_family("text"), "minilm")
     assert "needs" not in members.list_plugins(find_family("decoders"))
 
 

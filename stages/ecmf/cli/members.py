@@ -78,9 +78,14 @@ def _conditions(found: Plugin, packages: Iterable[Package]) -> list[str]:
     return [
         *([f"needs: {found.needs}"] if found.needs else []),
         *([f"weights: {found.weights_licence}"] if found.weights_licence else []),
+        *_languages(found),
         *([GATED] if found.gated else []),
         *(f"{p.name}: {p.licence}" for p in packages if COPYLEFT.search(p.licence)),
     ]
+
+
+def _languages(found: Plugin) -> list[str]:
+    return [f"reads only the languages: {', '.join(found.languages)}"] if found.languages else []
 
 
 def _options(model: type[Section]) -> list[str]:
@@ -98,7 +103,8 @@ def _needs(found: Plugin, packages: Iterable[Package]) -> list[str]:
         rows.insert(0, ("weights", found.weights_licence))
     width = max((len(name) for name, _ in rows), default=0) + 2
     supplied = [found.needs] if found.needs else []
-    stated = [*supplied, *([GATED] if found.gated else []), *_table(rows, [width])]
+    conditions = [*_languages(found), *([GATED] if found.gated else [])]
+    stated = [*supplied, *conditions, *_table(rows, [width])]
     return stated or ["no package of its own"]
 
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 from pydantic import AfterValidator
 
@@ -59,6 +59,7 @@ class Plugin:
     summary: str
     needs: str
     weights_licence: str
+    languages: tuple[str, ...]
     gated: bool
 
 
@@ -103,6 +104,7 @@ def plugin(package: str, name: str) -> Plugin:
         _summary(tree) or next((_summary(node) for node in _functions(tree, name)), ""),
         str(constants.get("NEEDS", "")),
         str(constants.get("WEIGHTS_LICENCE", "")),
+        constants.get("LANGUAGES", ()),
         constants.get("gated") is True,
     )
 
@@ -167,6 +169,13 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, Any]]:
     bodies = [tree.body, *(node.body for node in tree.body if isinstance(node, ast.ClassDef))]
     for node in (line for body in bodies for line in body):
         value = getattr(node, "value", None)
-        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(value, ast.Constant):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and _is_literal(value):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            yield from ((t.id, value.value) for t in targets if isinstance(t, ast.Name))
+            constant = ast.literal_eval(value)
+            yield from ((t.id, constant) for t in targets if isinstance(t, ast.Name))
+
+
+def _is_literal(value: ast.expr | None) -> TypeGuard[ast.expr]:
+    """Return whether a value is a constant, or a tuple of constants."""
+    parts = value.elts if isinstance(value, ast.Tuple) else [value]
+    return all(isinstance(part, ast.Constant) for part in parts)

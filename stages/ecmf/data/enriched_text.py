@@ -36,11 +36,12 @@ class Utterance(BaseModel):
 class EnrichedText(BaseModel):
     """Transcript of one clip and its enrichment.
 
-    `raw` is the transcript of the manifest, `enriched` the text of the view `enriched`. `context`
-    holds up to `enrich_text.context_lines` preceding utterances, the latest last. `cues` and
-    `paraphrase` (the emotion in other words) are the provider's; `facts` are nonverbal cues, worded
-    from the values in `measured`. `polarity` is null and `probabilities` (class -> probability)
-    empty if the provider has none.
+    `raw` is the transcript of the manifest and `language` its language there, empty if unknown;
+    `enriched` is the text of the view `enriched`. `context` holds up to
+    `enrich_text.context_lines` preceding utterances, the latest last. `cues` and `paraphrase` (the
+    emotion in other words) are the provider's; `facts` are nonverbal cues, worded from the values
+    in `measured`. `polarity` is null and `probabilities` (class -> probability) empty if the
+    provider has none.
 
     `model` is the server's name of the language model, `prompt_sha256` the hash of the prompt; they
     locate the raw replies in the cache.
@@ -52,6 +53,7 @@ class EnrichedText(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     clip_id: EncodableText
+    language: EncodableText = ""
     raw: EncodableText
     enriched: EncodableText
     context: tuple[Utterance, ...] = ()

@@ -45,6 +45,9 @@ OFFSET_POSITION_MODELS = (
 PADDING_SENSITIVE_MODELS = ("convbert", "fnet", "nystromformer")
 """Networks that mix tokens regardless of the mask, by convolution or Fourier transform."""
 
+MAX_UNKNOWN_TOKENS = 0.25
+"""Fraction of a text's tokens that may be unknown to the vocabulary (`[UNK]`)."""
+
 log = logging.getLogger(__name__)
 
 
@@ -104,6 +107,7 @@ class TextNetwork(Network[Text]):
         self._tokenizer: tokenizers.Tokenizer = tokenizer.backend_tokenizer
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self._max_tokens)
+        self._unknown_token = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
         self.dim = options.dim(dim)
         self.dtype = pretrained.dtype
         self.provenance: Mapping[str, Any] = {
@@ -112,6 +116,11 @@ class TextNetwork(Network[Text]):
             "longest": self._max_tokens,
             "tokenizers": version("tokenizers"),
         }
+
+    def has_unknown_words(self, text: str) -> bool:
+        """Return whether the vocabulary lacks more than `MAX_UNKNOWN_TOKENS` of a text's tokens."""
+        tokens = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return tokens.count(self._unknown_token) > MAX_UNKNOWN_TOKENS * len(tokens)
 
     def split(self, clip: Text) -> Sequence[Chunk]:
         """Tokenize a text and mask the tokens to pool."""

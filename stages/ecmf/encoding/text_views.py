@@ -11,12 +11,13 @@ cache, and the first line of a dialogue is the same in `context` and `raw`.
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from ecmf.data.enriched_text import EnrichedText, Utterance, read_texts
+from ecmf.data.languages import check_languages, is_unreadable, languages_of
 from ecmf.encoding.store_encoder import ConfiguredEncoder, Modality, encode
 from ecmf.errors import ParamsError
 from ecmf.execution.recipe import ClipInput
@@ -68,11 +69,12 @@ def encode_transcripts(
     """Encode the chosen view of the texts of `enrich_text`.
 
     Raises:
-        ParamsError: the encoder does not support the view.
+        ParamsError: the encoder does not support the view, or not the language of most texts.
     """
     configured = ConfiguredEncoder(TEXT, choice)
     _check_view(source, configured, choice)
     records = read_texts(texts)
+    _check_languages(source, configured, choice, records)
     views = [
         [_clip_input(configured, record, to_text(record)) for record in records]
         for to_text in VIEW_TEXTS[choice.view]
@@ -91,6 +93,25 @@ def _check_view(source: str, configured: ConfiguredEncoder, choice: TextChoice) 
             f"{source}: view 'context', but {choice.encoder} encodes each line by itself: choose "
             "minilm or huggingface, or another view"
         )
+
+
+def _check_languages(
+    source: str, configured: ConfiguredEncoder, choice: TextChoice, records: Sequence[EnrichedText]
+) -> None:
+    family = configured.modality.family
+    languages = languages_of(family, choice.encoder)
+    has_unknown_words = getattr(configured.encoder, "has_unknown_words", lambda _: False)
+    unknown = functools.cache(has_unknown_words)  # texts recur
+
+    def reads(record: EnrichedText) -> bool:
+        if is_unreadable(record.raw, record.language, languages):
+            return False
+        texts = [record.raw, *(to_text(record).text for to_text in VIEW_TEXTS[choice.view])]
+        return not any(map(unknown, texts))
+
+    unreadable = {record.clip_id: record.language for record in records if not reads(record)}
+    spoken = sum(bool(record.raw.strip()) for record in records)
+    check_languages(source, family, choice.encoder, unreadable, spoken)
 
 
 def _clip_input(configured: ConfiguredEncoder, record: EnrichedText, text: Text) -> ClipInput:

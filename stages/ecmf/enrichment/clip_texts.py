@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ecmf import registry
 from ecmf.data.enriched_text import EnrichedText
+from ecmf.data.languages import check_languages, is_unreadable, languages_of
 from ecmf.data.manifest import Clip
 from ecmf.enrichment.base import EnrichmentInput, Provider
 from ecmf.enrichment.clip_cues import ClipCues
@@ -11,10 +12,12 @@ from ecmf.enrichment.dialogue_context import preceding_utterances
 from ecmf.execution.error_budget import check_budget
 from ecmf.params import EnrichText
 
+FAMILY = "llms"
+
 
 def build_provider(params: EnrichText) -> Provider:
     """Build the chosen provider; raises ParamsError if its options are wrong."""
-    provider: Provider = registry.build("llms", "Provider", params.provider, params.chosen_options)
+    provider: Provider = registry.build(FAMILY, "Provider", params.provider, params.chosen_options)
     return provider
 
 
@@ -25,7 +28,7 @@ def enrich_clips(
     cues: ClipCues,
     params: EnrichText,
 ) -> list[EnrichedText]:
-    """Return the enriched text of every clip, with the measures of its voice.
+    """Return the enriched text of every clip, with its language and the measures of its voice.
 
     A clip whose voice could not be measured is flagged.
 
@@ -46,11 +49,28 @@ def enrich_clips(
     records = provider(inputs, classes)
     failed = {record.clip_id: record.reason for record in records if record.state == "failed"}
     check_budget(failed, len(clips), params.error_budget)
-    return [_with_voice(record, cues) for record in records]
+    return [
+        _complete(record, clip.language, cues) for record, clip in zip(records, clips, strict=True)
+    ]
 
 
-def _with_voice(record: EnrichedText, cues: ClipCues) -> EnrichedText:
-    changes: dict[str, object] = {"measured": dict(cues.voices.get(record.clip_id, {}))}
+def check_transcripts(provider: str, clips: Sequence[Clip]) -> None:
+    """Raise ParamsError if the provider does not read the language of most transcripts."""
+    languages = languages_of(FAMILY, provider)
+    unreadable = {
+        clip.clip_id: clip.language
+        for clip in clips
+        if is_unreadable(clip.transcript, clip.language, languages)
+    }
+    spoken = sum(bool(clip.transcript.strip()) for clip in clips)
+    check_languages("enrich_text.provider", FAMILY, provider, unreadable, spoken)
+
+
+def _complete(record: EnrichedText, language: str, cues: ClipCues) -> EnrichedText:
+    changes: dict[str, object] = {
+        "language": language,
+        "measured": dict(cues.voices.get(record.clip_id, {})),
+    }
     reason = cues.failures.get(record.clip_id)
     if reason and record.state != "failed":
         changes |= {"state": "flagged", "reason": f"its voice: {reason}"}

@@ -14,6 +14,7 @@ from importlib.resources import files
 from string import Template
 from typing import Literal
 
+from ecmf.data.languages import language_code
 from ecmf.enrichment import response_schema
 from ecmf.enrichment.base import EnrichmentInput
 from ecmf.errors import ClipError
@@ -25,7 +26,6 @@ Message = dict[str, str]
 PromptLanguage = Literal["auto", "en", "zh"]
 PROMPT_LANGUAGE = "Language of the prompt: en, zh, or auto for zh if the transcript is Chinese."
 
-CHINESE = frozenset({"chi", "chinese", "cmn", "mandarin", "zh", "zho"})
 HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 KANA = re.compile(r"[\u3040-\u30ff]")
 
@@ -130,9 +130,9 @@ def _choose_templates(clip: EnrichmentInput, language: PromptLanguage) -> Prompt
     """
     if language != "auto":
         return load_templates(language)
-    code = re.split(r"[-_]", clip.language.lower())[0]
+    code = language_code(clip.language)
     written_in_chinese = HAN.search(clip.text) and not KANA.search(clip.text)
-    return load_templates("zh" if code in CHINESE or (not code and written_in_chinese) else "en")
+    return load_templates("zh" if code == "zh" or (not code and written_in_chinese) else "en")
 
 
 def _data_lines(clip: EnrichmentInput, labels: dict[str, str]) -> Iterator[str]:

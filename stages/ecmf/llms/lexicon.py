@@ -12,10 +12,13 @@ from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer, SentiText
 
 from ecmf.config import Section
 from ecmf.data.enriched_text import EnrichedText, compose
+from ecmf.data.languages import is_unreadable
 from ecmf.enrichment.base import EnrichmentInput
 from ecmf.storage.store import State
 
-RULES = "1"
+LANGUAGES = ("en",)
+
+RULES = "2"
 """Increment it with every change that affects the cues."""
 
 NEUTRAL_BELOW = 0.05
@@ -34,9 +37,9 @@ class Options(Section):
 class Provider:
     """Provide the polarity of a text, its charged words and their emphasis.
 
-    A text in a language other than English has only nonverbal cues, no polarity, and the state
-    flagged. If its language is unknown, a text without a rated word has no polarity: it may be
-    neutral, or not English.
+    A text in another language than English, or without a known one in other than Latin letters, has
+    only nonverbal cues, no polarity, and the state flagged. If its language is unknown, a text
+    without a rated word has no polarity: it may be neutral, or not English.
     """
 
     def __init__(self, options: Options) -> None:
@@ -100,8 +103,9 @@ class Provider:
 def _state(clip: EnrichmentInput) -> tuple[State, str]:
     if not clip.text.strip():
         return "empty", "no transcript"
-    if clip.language.lower().replace("_", "-").split("-")[0] not in ("", "en", "eng", "english"):
-        return "flagged", f"the lexicon knows English only, not {clip.language!r}: no cues"
+    if is_unreadable(clip.text, clip.language, LANGUAGES):
+        found = repr(clip.language) if clip.language else "these letters"
+        return "flagged", f"the lexicon knows English only, not {found}: no cues"
     return "whole", ""
 
 

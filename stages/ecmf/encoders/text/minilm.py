@@ -19,6 +19,7 @@ from ecmf.pretrained.transformers_model import LayerOptions, Pretrained
 from ecmf.storage.files import sha256
 
 WEIGHTS_LICENCE = "Apache-2.0"
+LANGUAGES = ("en",)
 
 MAX_TOKENS = 256
 """`max_seq_length` in the model's sentence_bert_config.json."""
