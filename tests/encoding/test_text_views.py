@@ -186,3 +186,55 @@ class RecordingNetwork(Network[Text]):
 
     def merge(self, clip: Text, results: Any) -> Any:
         return self.features(np.array(results), np.zeros(1))
+
+
+# --- llm_probabilities ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def answered(tmp_path: Path) -> Path:
+    """Texts with the probabilities of a language model, but for one that failed."""
+    sure, unsure = {"sad": 0.75, "angry": 0.25}, {"sad": 0.5, "angry": 0.5}
+    about = {"provider": "openai", "model": "qwen3"}
+    records = [
+        RECORDS[0].model_copy(update={"probabilities": sure, **about}),
+        RECORDS[1].model_copy(update={"probabilities": unsure, **about}),
+        RECORDS[2].model_copy(update={"state": "failed", "reason": "no answer", **about}),
+    ]
+    write_texts(records, tmp_path / "text.jsonl")
+    return tmp_path / "text.jsonl"
+
+
+def test_probabilities_are_a_row_per_clip_and_none_without_an_answer(answered: Path) -> None:
+    rows = encoded(answered, encoder="llm_probabilities")
+    assert rows["first"].tolist() == [[0.25, 0.75]]
+    assert rows["joke"].tolist() == [[0.5, 0.5]]
+    assert rows["grief"].shape == (0, 2)
+
+
+def test_the_provenance_of_probabilities_names_the_classes_and_the_model(answered: Path) -> None:
+    encoded(answered, encoder="llm_probabilities")
+    with Store(answered.with_name("out.h5")) as features:
+        assert features.provenance["columns"] == ["angry", "sad"]
+        assert features.provenance["answered_by"] == ["openai qwen3 1"]
+
+
+def test_other_probabilities_are_other_rows_without_any_cache(answered: Path) -> None:
+    encoded(answered, encoder="llm_probabilities")
+    answered.write_text(answered.read_text().replace("0.75", "0.7").replace("0.25", "0.3"))
+    rows = encoded(answered, encoder="llm_probabilities")
+    np.testing.assert_allclose(rows["first"], [[0.3, 0.7]], rtol=1e-6)
+
+
+def test_texts_without_probabilities_are_refused_with_the_remedy(texts: Path) -> None:
+    with pytest.raises(
+        ParamsError,
+        match=r"none of the 5 enriched texts .*provider: lexicon\): set it to openai or transf",
+    ):
+        encoded(texts, encoder="llm_probabilities")
+    assert not texts.with_name("out.h5").exists()
+
+
+def test_probabilities_have_no_view(answered: Path) -> None:
+    with pytest.raises(ParamsError, match=r"llm_probabilities does not read the text: leave out"):
+        encoded(answered, encoder="llm_probabilities", view="both")

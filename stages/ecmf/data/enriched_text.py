@@ -4,7 +4,7 @@ The file has one JSON object per line, in manifest order, in the same format for
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -78,6 +78,16 @@ def compose(raw: str, cues: Sequence[str], facts: Sequence[str]) -> str:
     """
     added = "; ".join([*cues, *facts])
     return f"{raw} ({added})".lstrip() if added else raw
+
+
+def answering_models(records: Iterable[EnrichedText]) -> list[str]:
+    """List provider, model and version of the prompt of the records with class probabilities."""
+    models = {
+        (record.provider, record.model, record.prompt_version)
+        for record in records
+        if record.probabilities
+    }
+    return [" ".join(filter(None, model)) for model in sorted(models)]
 
 
 def write_texts(records: Sequence[EnrichedText], path: Path) -> None:

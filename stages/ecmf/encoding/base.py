@@ -27,7 +27,11 @@ class Encoder(Protocol[Clip]):
     """
 
     reads_media: ClassVar[bool]
-    """False only for an encoder that looks up features by clip id; it also receives empty clips."""
+    """False only for an encoder that looks up features by clip id; it also receives empty clips.
+
+    If such an encoder of text has an attribute `reads_records`, it is built with the records of
+    `enrich_text` after its options.
+    """
 
     dim: int
     provenance: Mapping[str, Any]

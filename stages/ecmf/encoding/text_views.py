@@ -12,12 +12,15 @@ cache, and the first line of a dialogue is the same in `context` and `raw`.
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from ecmf import registry
 from ecmf.data.enriched_text import EnrichedText, Utterance, read_texts
 from ecmf.data.languages import check_languages, is_unreadable, languages_of
+from ecmf.encoding.base import Encoder
 from ecmf.encoding.store_encoder import ConfiguredEncoder, Modality, encode
 from ecmf.errors import ParamsError
 from ecmf.execution.recipe import ClipInput
@@ -58,6 +61,21 @@ def _to_text(_: str, text: Any) -> Any:
 TEXT = Modality("encoders.text", _to_text)
 
 
+@dataclass(frozen=True)
+class RecordEncoder(ConfiguredEncoder):
+    """An encoder of other fields of the records than their text."""
+
+    records: Sequence[EnrichedText]
+
+    @functools.cached_property
+    def encoder(self) -> Encoder[Any]:
+        """The encoder, built with the records."""
+        family, name = self.modality.family, self.choice.encoder
+        options = registry.check_options(family, name, self.choice.options)
+        encoder: Encoder[Any] = registry.interface(family, "Encoder", name)(options, self.records)
+        return encoder
+
+
 def encode_transcripts(
     source: str,
     choice: TextChoice,
@@ -71,15 +89,22 @@ def encode_transcripts(
     Raises:
         ParamsError: the encoder does not support the view, or not the language of most texts.
     """
-    configured = ConfiguredEncoder(TEXT, choice)
-    _check_view(source, configured, choice)
     records = read_texts(texts)
+    configured = _configure(choice, records)
+    _check_view(source, configured, choice)
     _check_languages(source, configured, choice, records)
     views = [
         [_clip_input(configured, record, to_text(record)) for record in records]
         for to_text in VIEW_TEXTS[choice.view]
     ]
     encode(source, configured, views, features, budget, shard)
+
+
+def _configure(choice: TextChoice, records: Sequence[EnrichedText]) -> ConfiguredEncoder:
+    encoder = registry.interface(TEXT.family, "Encoder", choice.encoder)
+    if getattr(encoder, "reads_records", False):
+        return RecordEncoder(TEXT, choice, records)
+    return ConfiguredEncoder(TEXT, choice)
 
 
 def _check_view(source: str, configured: ConfiguredEncoder, choice: TextChoice) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecmf.data.enriched_text import EnrichedText
+from ecmf.data.enriched_text import EnrichedText, answering_models
 from ecmf.data.manifest import Clip
 from ecmf.errors import CorpusError
 from ecmf.probabilities import normalise
@@ -64,12 +64,7 @@ def annotator_votes(clips: Sequence[Clip], classes: Sequence[str]) -> dict[str, 
 def llm_votes(records: Sequence[EnrichedText], classes: Sequence[str]) -> SourceVotes:
     """Return the class probabilities from the provider of `enrich_text`."""
     probs = [[record.probabilities.get(name, 0.0) for name in classes] for record in records]
-    models = {
-        (record.provider, record.model, record.prompt_version)
-        for record in records
-        if record.probabilities
-    }
-    provenance = {"answered_by": [" ".join(filter(None, model)) for model in sorted(models)]}
+    provenance = {"answered_by": answering_models(records)}
     rows = np.array(probs, "float64").reshape(len(records), len(classes))
     return SourceVotes("llm", normalise(rows), provenance)
 
