@@ -56,7 +56,8 @@ Vectors = NDArray[np.float32]
 class Features:
     """Features of one clip: `values` (rows, dim), and the time of each row, `times` (rows,).
 
-    A clip with nothing to encode has no row, never a row of zeros.
+    A token has no seconds: its time is its position in the text, from 0. A clip with nothing to
+    encode has no row, never a row of zeros.
     """
 
     values: Vectors

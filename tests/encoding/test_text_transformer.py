@@ -232,6 +232,59 @@ def test_invalid_unicode_fails_its_clip(folders: Folders) -> None:
         rows(folders("bert"), [Text("x", json.loads('"I \\ud83d"'))])
 
 
+# --- a row per token ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layers", [(-1,), (-2, -1)])
+@pytest.mark.parametrize("kind", tiny_text.NETWORKS)
+def test_rows_of_tokens_are_the_hidden_states_without_special_tokens(
+    folders: Folders, kind: str, layers: tuple[int, ...]
+) -> None:
+    network = encoder(folders(kind), rows="token", layers=layers)
+    for text, features in zip(TEXTS, encode(network, TEXTS), strict=True):
+        output, special = plain(folders(kind), text.text, network.provenance["longest"])
+        states = torch.stack([output.hidden_states[layer] for layer in layers]).sum(dim=0)
+        expected = states[0].numpy()[~special]
+        np.testing.assert_allclose(features.values, expected, rtol=1e-4, atol=1e-4)
+        assert features.times.tolist() == list(range(len(expected)))
+
+
+@pytest.mark.parametrize("kind", tiny_text.NETWORKS)
+def test_tokens_get_the_same_bits_alone_and_among_others(folders: Folders, kind: str) -> None:
+    network = encoder(folders(kind), rows="token")
+    for text, among_others in zip(TEXTS, encode(network, TEXTS), strict=True):
+        (alone,) = encode(network, [text])
+        assert alone.values.tobytes() == among_others.values.tobytes(), text.clip_id
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "llama", "qwen2"])
+def test_in_context_only_the_tokens_of_the_text_are_rows(folders: Folders, kind: str) -> None:
+    tokenizer, network = _loaded(folders(kind))
+    inputs = tokenizer("\n".join(CONTEXT), "No. Yes!", return_tensors="pt")
+    own = [number for number, owner in enumerate(inputs.sequence_ids(0)) if owner == 1]
+    with torch.inference_mode():
+        states = network(**inputs).last_hidden_state[0].numpy()
+    (features,) = encode(encoder(folders(kind), rows="token"), [Text("x", "No. Yes!", CONTEXT)])
+    np.testing.assert_allclose(features.values, states[own], rtol=1e-5, atol=1e-5)
+    assert features.times.tolist() == list(range(len(own)))
+
+
+def test_each_token_is_scaled_to_length_one_by_option(folders: Folders) -> None:
+    scaled = rows(folders("bert"), rows="token", normalise=True)
+    np.testing.assert_allclose(np.linalg.norm(scaled, axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("text", ["", " \u200b", "\u0301" * 3])
+def test_a_text_without_a_token_has_no_rows(folders: Folders, text: str) -> None:
+    assert rows(folders("bert"), [Text("x", text)], rows="token").shape == (0, 32)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "last"])
+def test_rows_of_tokens_are_not_pooled(folders: Folders, pooling: str) -> None:
+    with pytest.raises(ParamsError, match=f"pooling {pooling} has no effect on rows: token"):
+        encoder(folders("bert"), rows="token", pooling=pooling)
+
+
 # --- how much is read -------------------------------------------------------------------------
 
 

@@ -154,6 +154,22 @@ def test_an_encoder_of_single_lines_has_no_context_view(texts: Path) -> None:
         encoded(texts, view="context")
 
 
+def test_every_view_of_one_text_has_a_row_per_token(texts: Path) -> None:
+    raw = encoded(texts, encoder="minilm", view="raw", rows="token")
+    enriched = encoded(texts, encoder="minilm", view="enriched", rows="token")
+    context = encoded(texts, encoder="minilm", view="context", rows="token")
+    assert len(raw["first"]) == len(context["joke"]) == 2  # oh, no
+    assert len(enriched["first"]) == 6  # oh, no, (, loud, voice, )
+    np.testing.assert_array_equal(context["first"], raw["first"])
+    assert not np.allclose(context["joke"], raw["joke"])
+    assert (len(raw["mute"]), len(enriched["mute"])) == (0, 4)
+
+
+def test_tokens_of_two_texts_are_not_joined(texts: Path) -> None:
+    with pytest.raises(ParamsError, match="minilm gives a row per token: choose view enriched"):
+        encoded(texts, encoder="minilm", view="both", rows="token")
+
+
 @pytest.mark.parametrize("view", ["enriched", "both", "context"])
 def test_precomputed_features_have_no_view(texts: Path, view: str) -> None:
     table = texts.with_name("mine.csv")

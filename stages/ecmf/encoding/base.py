@@ -18,8 +18,9 @@ class Encoder(Protocol[Clip]):
 
     Image encoders return one row per image with the image's time, or fewer rows if several images
     are encoded together; whole frames and face crops have the same encoders. Audio encoders return
-    rows in time, text encoders one row at time 0, or none for an empty text. Only a text encoder
-    whose attribute `supports_context` is True can have the view `context`.
+    rows in time. Text encoders return one row at time 0, or one per token at the position of the
+    token, or none for an empty text. Only a text encoder whose attribute `supports_context` is True
+    can have the view `context`.
 
     Files, progress, caches, processes and batches are left to the engine. An encoder without
     weights is copied into every worker process; a `network.Network` runs in one process, with all

@@ -1,11 +1,11 @@
-"""Encode a text as one vector: tokenizer, pretrained network and pooling.
+"""Encode a text as one vector, or as one per token: tokenizer, pretrained network and pooling.
 
 The values equal those of transformers' tokenizer and network on the text alone. Padding is on the
 right: there masked attention ignores it, causal attention does not reach it, it shifts no position,
 and pooling excludes it.
 
 The dialogue lines before a text and the text are a pair of sequences: the network attends to both,
-but pooling excludes the lines.
+but pooling excludes the lines, and none of their tokens is a row.
 """
 
 import functools
@@ -51,7 +51,17 @@ MAX_UNKNOWN_TOKENS = 0.25
 log = logging.getLogger(__name__)
 
 
-class PoolingOptions(LayerOptions):
+class RowOptions(LayerOptions):
+    """Rows of a text and the layers they are taken from, mixed into an encoder's `Options`."""
+
+    rows: Literal["text", "token"] = Field(
+        "text",
+        description="One row per `text`, or per `token` without special tokens, whose time is its "
+        "position.",
+    )
+
+
+class PoolingOptions(RowOptions):
     """Options of the pooling of a text to one vector, mixed into an encoder's `Options`.
 
     The earliest dialogue lines before a text are dropped until lines and text fit into
@@ -61,7 +71,9 @@ class PoolingOptions(LayerOptions):
     pooling: Literal["mean", "cls", "last"] = Field(
         "mean", description="Mean of the tokens, first token (`cls`, encoders only), or last token."
     )
-    special_tokens: bool = Field(True, description="Also pool special tokens ([CLS], </s>).")
+    special_tokens: bool = Field(
+        True, description="Also pool special tokens ([CLS], </s>), which are never rows."
+    )
     max_tokens: int | None = Field(
         None, ge=1, description="Tokens after which a text is cut; null: the network's, up to 512."
     )
@@ -73,9 +85,22 @@ class PoolingOptions(LayerOptions):
             raise ValueError("pooling cls reads a special token: leave special_tokens at true")
         return self
 
+    @model_validator(mode="after")
+    def _rows_of_tokens_are_not_pooled(self) -> Self:
+        if self.rows == "token" and self.pooling != "mean":
+            raise ValueError(
+                f"pooling {self.pooling} has no effect on rows: token; leave it out, or choose "
+                "rows: text"
+            )
+        return self
+
 
 class TextNetwork(Network[Text]):
-    """Encode each text as one row at time 0; a text without a visible character has no row."""
+    """Encode each text as one row at time 0, or each of its tokens as a row.
+
+    A token has no seconds: its time is its position among the tokens of the text, from 0. A text
+    without a visible character has no row.
+    """
 
     supports_context: ClassVar[bool] = True
 
@@ -110,6 +135,7 @@ class TextNetwork(Network[Text]):
         self._unknown_token = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
         self.dim = options.dim(dim)
         self.dtype = pretrained.dtype
+        self.rows_at_most = self._max_tokens if options.rows == "token" else 1
         self.provenance: Mapping[str, Any] = {
             **pretrained.provenance,
             "network": config.model_type,
@@ -123,7 +149,7 @@ class TextNetwork(Network[Text]):
         return tokens.count(self._unknown_token) > MAX_UNKNOWN_TOKENS * len(tokens)
 
     def split(self, clip: Text) -> Sequence[Chunk]:
-        """Tokenize a text and mask the tokens to pool."""
+        """Tokenize a text and mask the tokens to pool, or to return."""
         if not has_visible_character(clip.text):
             return []
         try:
@@ -138,10 +164,9 @@ class TextNetwork(Network[Text]):
                 "clip %r: the last %d tokens of the text are cut off (max_tokens: %d)",
                 clip.clip_id, cut, self._max_tokens,
             )  # fmt: skip
-        sequences = encoding.sequence_ids
-        context = sequences.index(1) if 1 in sequences else 0
-        pooled = self._pooling_mask(special, context)
-        inputs = {"input_ids": np.array(encoding.ids), "pooled": pooled}
+        inputs = {"input_ids": np.array(encoding.ids)}
+        if self._options.rows == "text":
+            inputs["pooled"] = self._pooling_mask(encoding)
         if self._with_types:
             inputs["token_type_ids"] = np.array(encoding.type_ids)
         if self._unbatched:
@@ -163,10 +188,11 @@ class TextNetwork(Network[Text]):
                 return pair
         return self._tokenizer.encode(clip.text)
 
-    def _pooling_mask(self, special: NDArray[np.bool_], context: int) -> NDArray[np.bool_]:
-        """Mask the tokens to pool, (tokens,), without the first `context` tokens."""
+    def _pooling_mask(self, encoding: tokenizers.Encoding) -> NDArray[np.bool_]:
+        """Mask the tokens to pool, (tokens,), none of which is part of the context."""
+        special = np.array(encoding.special_tokens_mask, bool)
         pooled = np.ones_like(special) if self._options.special_tokens else ~special
-        pooled[:context] = False
+        pooled[: _context_tokens(encoding)] = False
         if self._options.pooling == "cls":
             pooled[:] = False
             pooled[0] = True
@@ -175,29 +201,45 @@ class TextNetwork(Network[Text]):
         return pooled
 
     def forward(self, batch: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Compute vectors (texts, dim) from tokens (texts, tokens)."""
+        """Compute vectors (texts, dim), or (texts, tokens, dim), from tokens (texts, tokens)."""
         inputs = device.to_device(batch)
-        pooled = inputs.pop("pooled")[..., None]
+        pooled = inputs.pop("pooled", None)
         with self._pretrained.inference():
             outputs = self._network(
                 **inputs, output_hidden_states=self._options.needs_hidden_states, return_dict=True
             )
-            states = self._options.select_states(outputs)  # (texts, tokens, dim)
-            vectors = states.masked_fill(~pooled, 0).sum(dim=1) / pooled.sum(dim=1)
+            vectors = self._options.select_states(outputs)  # (texts, tokens, dim)
+            if pooled is not None:
+                mask = pooled[..., None]
+                vectors = vectors.masked_fill(~mask, 0).sum(dim=1) / mask.sum(dim=1)
             if self._options.normalise:
-                vectors = torch.nn.functional.normalize(vectors, dim=1)
+                vectors = torch.nn.functional.normalize(vectors, dim=-1)
             result: NDArray[Any] = vectors.cpu().numpy()
         return result
 
     def merge(self, clip: Text, results: Sequence[NDArray[Any]]) -> Features:
-        """Return the vector of a text, at time 0."""
-        return self.features(np.stack(results), np.zeros(1)) if results else self.empty_features()
+        """Return the vector of a text, at time 0, or those of its tokens, at their positions."""
+        if not results:
+            return self.empty_features()
+        if self._options.rows == "text":
+            return self.features(np.stack(results), np.zeros(1))
+        encoding = self._tokenize(clip)
+        own = ~np.array(encoding.special_tokens_mask, bool)
+        own[: _context_tokens(encoding)] = False
+        rows = results[0][: len(own)][own]
+        return self.features(rows, np.arange(len(rows), dtype="float64"))
 
     @functools.cached_property
     def _network(self) -> Any:
         network: Any = self._pretrained.load_model(AutoModel, unused=("pooler",))
         network.config.use_cache = False  # keys and values are cached only for generation
         return network
+
+
+def _context_tokens(encoding: tokenizers.Encoding) -> int:
+    """Count the tokens before those of the text, if the text is the second of a pair."""
+    sequences = encoding.sequence_ids
+    return sequences.index(1) if 1 in sequences else 0
 
 
 def _tokenizer(pretrained: Pretrained) -> Any:

@@ -113,6 +113,12 @@ def _check_view(source: str, configured: ConfiguredEncoder, choice: TextChoice) 
             f"{source}: view {choice.view!r}, but {choice.encoder} does not read the text: leave "
             "out `view`"
         )
+    if choice.view == "both" and getattr(configured.encoder, "rows_at_most", 1) > 1:
+        raise ParamsError(
+            f"{source}: view 'both' joins one row of the raw and one of the enriched text, but "
+            f"{choice.encoder} gives a row per token: choose view enriched, which begins with the "
+            "raw text, or an encoder for each view, or rows: text"
+        )
     if choice.view == "context" and not getattr(configured.encoder, "supports_context", False):
         raise ParamsError(
             f"{source}: view 'context', but {choice.encoder} encodes each line by itself: choose "

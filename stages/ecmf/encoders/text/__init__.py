@@ -1,1 +1,1 @@
-"""Text encoders: from a transcript (raw, enriched or with its dialogue) to one row."""
+"""Text encoders: from a transcript (raw, enriched, in its dialogue) to a row, or to its tokens."""

