@@ -92,11 +92,17 @@ SourceName = Annotated[str, AfterValidator(_file_name)]
 
 
 class Choice(BaseModel):
-    """Entry of a table of encoders: `encoder`, and the encoder's own options."""
+    """Entry of a table of encoders: `encoder`, the thinning of rows, the encoder's own options."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     encoder: str
+    row_seconds: float | None = Field(
+        None, gt=0, description="Average the rows of each span of so many seconds; null: keep them."
+    )
+    max_rows: int | None = Field(
+        None, ge=1, description="Average neighbours to at most so many rows per clip; null: any."
+    )
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -124,6 +130,15 @@ class TextChoice(Choice):
 
     encoder: Annotated[str, plugin_of("encoders.text")]
     view: View = Field("raw", description="Transcript, enriched text, both, or in its dialogue.")
+
+    @model_validator(mode="after")
+    def _tokens_have_no_seconds(self) -> Self:
+        if self.row_seconds is not None:
+            raise ValueError(
+                f"row_seconds is {self.row_seconds:g}, but the rows of a text have no seconds: set "
+                "max_rows, which averages neighbouring tokens"
+            )
+        return self
 
 
 def _not_empty(table: dict[str, Any]) -> dict[str, Any]:

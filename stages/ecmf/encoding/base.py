@@ -20,7 +20,7 @@ class Encoder(Protocol[Clip]):
     are encoded together; whole frames and face crops have the same encoders. Audio encoders return
     rows in time. Text encoders return one row at time 0, or one per token at the position of the
     token, or none for an empty text. Only a text encoder whose attribute `supports_context` is True
-    can have the view `context`.
+    can have the view `context`. One that gives several rows states the most as `rows_at_most`.
 
     Files, progress, caches, processes and batches are left to the engine. An encoder without
     weights is copied into every worker process; a `network.Network` runs in one process, with all

@@ -2,8 +2,9 @@
 
 import functools
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ecmf import registry
 from ecmf.encoding import batching
 from ecmf.encoding.base import Encoder
 from ecmf.encoding.network import Network
+from ecmf.encoding.thinning import Thinning, sum_if_known
 from ecmf.errors import CorpusError
 from ecmf.execution import code_fingerprint, device, engine
 from ecmf.execution.engine import Results
@@ -32,6 +34,10 @@ WEIGHT_LOCATIONS = frozenset(
 )
 """Options that locate weights. They are not part of a cache's identity: the provenance has the hash
 or commit of the weights."""
+
+THINNING_OPTIONS = tuple(field.name for field in fields(Thinning))
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,11 @@ class ConfiguredEncoder:
         return _encoder(self.modality.family, self.choice.encoder, options)
 
     @property
+    def thinning(self) -> Thinning:
+        """Limits on the rows of a clip."""
+        return Thinning(self.choice.row_seconds, self.choice.max_rows)
+
+    @property
     def layout(self) -> Layout:
         """Layout of its rows."""
         dtype = self.encoder.dtype if isinstance(self.encoder, Network) else "float32"
@@ -71,13 +82,20 @@ class ConfiguredEncoder:
     @property
     def provenance(self) -> dict[str, Any]:
         """Everything that determines the features, stored with them."""
-        options = self.choice.model_dump(exclude={"encoder"}, mode="json")
+        unset = {name for name in THINNING_OPTIONS if getattr(self.choice, name) is None}
+        options = self.choice.model_dump(exclude={"encoder", *unset}, mode="json")
         return {"plugin": self.choice.encoder, "options": options, **self.encoder.provenance}
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything but the clip, with its view, that determines a cached result to the bit."""
+        """Everything but the clip, with its view, that determines a cached result to the bit.
+
+        Results are cached thinned: all steps of a speech network would fill the disk that thinning
+        spares.
+        """
         modules = [f"ecmf.{self.modality.family}.{self.choice.encoder}", self.modality.code]
+        if self.thinning:
+            modules.append("ecmf.encoding.thinning")
         identity: dict[str, Any] = {
             "encoder": self.choice.encoder,
             "options": {k: v for k, v in self.choice.options.items() if k not in WEIGHT_LOCATIONS},
@@ -85,13 +103,16 @@ class ConfiguredEncoder:
             "code": code_fingerprint.hash_modules(*filter(None, modules)),
             "versions": {name: version(name) for name in self.modality.packages},
         }
+        if self.thinning:
+            identity["thinning"] = asdict(self.thinning)
         if isinstance(self.encoder, Network):
             identity["chunks_per_batch"] = batching.CHUNKS_PER_BATCH
             identity["device"] = device.requested().partition(":")[0]
         return identity
 
     def result(self, features: Features) -> Result:
-        """Convert features to rows of a store."""
+        """Thin features and convert them to rows of a store."""
+        features = self.thinning(features)
         if not len(features.values):
             return self.empty_result("the encoder found nothing to encode")
         return (Rows(features.values, features.times),)
@@ -163,6 +184,7 @@ def encode(
     features: Path,
     budget: float,
     shard: Shard | None = None,
+    rows_at_most: int | None = None,
 ) -> None:
     """Encode the clips with one encoder and write the store `features`, or fill a shard's cache.
 
@@ -176,9 +198,11 @@ def encode(
         features: The store to write.
         budget: Fraction of the clips that may fail.
         shard: Encode only these clips, into the cache.
+        rows_at_most: Largest number of rows of all clips; None if it is unknown.
     """
     layout = replace(configured.layout, shape=(configured.encoder.dim * len(views),))
     clips = views[0]
+    _log_largest_store(source, layout, len(clips), rows_at_most)
     results: Iterable[tuple[str, Result | Failure]] | None
     if configured.encoder.reads_media:
         recipe = build_recipe(source, configured)
@@ -195,6 +219,19 @@ def encode(
                 f"{source}: the imported features have none of the {len(clips)} clips: their ids "
                 "must be the clip_id of the manifest"
             )
+
+
+def _log_largest_store(source: str, layout: Layout, clips: int, rows: int | None) -> None:
+    """Log the bytes that the values of a store take at most, before the work on it begins."""
+    if rows is None:
+        log.info("%s: %d clips of any number of rows: max_rows limits them", source, clips)
+        return
+    (dim,), width = layout.shape, np.dtype(layout.dtype).itemsize
+    log.info(
+        "%s: the features take at most %.4g GB on disk, and as much in the cache: %d clips, %d "
+        "rows x %d numbers x %d bytes",
+        source, rows * dim * width / 1e9, clips, rows, dim, width,
+    )  # fmt: skip
 
 
 def build_recipe(source: str, configured: ConfiguredEncoder) -> Recipe:
@@ -256,7 +293,20 @@ def _encode_store(
     configured = ConfiguredEncoder(modality, choice)
     with Store(path) as store:
         clips = [_clip_input(configured, store, clip_id) for clip_id in store]
-        encode(source, configured, [clips], features, budget, shard)
+        rows = sum_if_known(_rows_at_most(configured, store, clip_id) for clip_id in store)
+        encode(source, configured, [clips], features, budget, shard, rows)
+
+
+def _rows_at_most(configured: ConfiguredEncoder, store: Store, clip_id: str) -> int | None:
+    """Return the largest number of rows of a clip: at most one per image, unknown for audio."""
+    count, rate = store.count(clip_id), store.layout.rate
+    if not configured.encoder.reads_media:
+        return configured.thinning.rows_at_most(None)
+    if not count:
+        return 0
+    if rate is None:
+        return configured.thinning.rows_at_most(count)
+    return configured.thinning.rows_at_most(None, count / rate)
 
 
 encode_image_store = functools.partial(_encode_store, IMAGES)

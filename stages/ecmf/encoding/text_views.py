@@ -22,6 +22,7 @@ from ecmf.data.enriched_text import EnrichedText, Utterance, read_texts
 from ecmf.data.languages import check_languages, is_unreadable, languages_of
 from ecmf.encoding.base import Encoder
 from ecmf.encoding.store_encoder import ConfiguredEncoder, Modality, encode
+from ecmf.encoding.thinning import sum_if_known
 from ecmf.errors import ParamsError
 from ecmf.execution.recipe import ClipInput
 from ecmf.execution.shard import Shard
@@ -97,7 +98,8 @@ def encode_transcripts(
         [_clip_input(configured, record, to_text(record)) for record in records]
         for to_text in VIEW_TEXTS[choice.view]
     ]
-    encode(source, configured, views, features, budget, shard)
+    rows = sum_if_known(_rows_at_most(configured, clip) for clip in views[0])
+    encode(source, configured, views, features, budget, shard, rows)
 
 
 def _configure(choice: TextChoice, records: Sequence[EnrichedText]) -> ConfiguredEncoder:
@@ -152,6 +154,14 @@ def _clip_input(configured: ConfiguredEncoder, record: EnrichedText, text: Text)
         functools.partial(_load, text),
         None if text.text else configured.empty_result(record.reason),
     )
+
+
+def _rows_at_most(configured: ConfiguredEncoder, clip: ClipInput) -> int | None:
+    """Return the largest number of rows of a clip; a text encoder gives one if it states none."""
+    if not configured.encoder.reads_media:
+        return configured.thinning.rows_at_most(None)
+    longest: int = getattr(configured.encoder, "rows_at_most", 1)
+    return configured.thinning.rows_at_most(longest) if clip.result is None else 0
 
 
 def _key(text: Text) -> str:
