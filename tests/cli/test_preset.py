@@ -83,9 +83,19 @@ def test_a_preset_replaces_the_one_before_it(first, second, params, tmp_path):
 
 def test_an_existing_entry_loses_the_options_that_the_preset_does_not_set(params):
     content = yaml.safe_load(params.read_text())
-    content["encode_audio"]["encoders"] = {"librosa": {"encoder": "librosa", "window_seconds": 1.0}}
+    content["encode_audio"]["encoders"] = {"librosa": {"encoder": "librosa", "trim_decibels": 20.0}}
     params.write_text(yaml.safe_dump(content))
-    assert dict(apply("sample", params).encode_audio.encoders["librosa"].options) == {}
+    choice = apply("sample", params).encode_audio.encoders["librosa"]
+    assert dict(choice.options) == {"window_seconds": 1.0}
+
+
+@pytest.mark.parametrize("name", preset.names())
+def test_audio_and_text_of_every_preset_are_sequences(name, params):
+    changed = apply(name, params)
+    for choice in changed.encode_audio.encoders.values():
+        assert choice.options.get("window_seconds") or choice.options.get("rows") == "step"
+    for choice in changed.encode_text.encoders.values():
+        assert choice.options.get("rows") == "token" and choice.max_rows
 
 
 def test_a_preset_keeps_all_other_keys(params):
