@@ -30,8 +30,8 @@ CLASSES = 4
 CLIPS = 16
 
 
-def make_source(name, dim, rng, most_steps=3, absent=()):
-    counts = rng.integers(1, most_steps + 1, CLIPS)
+def make_source(name, dim, rng, most_steps=3, absent=(), fewest_steps=1):
+    counts = rng.integers(fewest_steps, most_steps + 1, CLIPS)
     counts[list(absent)] = 0
     starts = np.concatenate([[0], np.cumsum(counts)])
     return Source(name, rng.normal(size=(starts[-1], dim)).astype("float32"), starts, {})
@@ -201,6 +201,50 @@ def test_gradients_reach_every_parameter(name, dataset):
     total.backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, key
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    rng = np.random.default_rng(0)
+    widths = {"frame/a": 5, "face/b": 7, "audio/c": 3, "text/d": 4}
+    sources = [make_source(name, dim, rng, 6, fewest_steps=3) for name, dim in widths.items()]
+    return Dataset(sources, DEVICE)
+
+
+def shuffled(batch, name):
+    """Shuffle the real steps of every clip of one source."""
+    rows = batch.rows[name].clone()
+    torch.manual_seed(0)
+    for clip, steps in enumerate(batch.masks[name].sum(dim=1).tolist()):
+        rows[clip, :steps] = rows[clip, torch.randperm(steps)]
+    return Batch({**batch.rows, name: rows}, batch.masks)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_order_of_steps_matters_to_an_order_aware_model_alone(name, sequences):
+    model = build_model(name, sequences)
+    batch = sequences.batch(all_clips())
+    logits = model(batch).logits
+    moved = [
+        (model(shuffled(batch, source.name)).logits - logits).abs().max().item()
+        for source in model.fusion.input_sources
+    ]
+    scale = logits.abs().max().item()
+    if model.fusion.order_aware:
+        assert max(moved) > 1e-3 * scale
+    else:
+        assert max(moved) < 1e-5 * max(scale, 1)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_parameter_gets_a_gradient_from_sequences(name, sequences):
+    model = build_model(name, sequences).train()
+    target = make_target()
+    torch.manual_seed(0)
+    output = model(sequences.batch(all_clips()), target)
+    (target.loss(output.logits).sum() + sum(map(torch.sum, output.losses.values()))).backward()
+    idle = [k for k, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert idle == []
 
 
 def with_dropout(name, rate):

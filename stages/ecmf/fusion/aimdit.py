@@ -78,6 +78,8 @@ class Augmentation(nn.Module):
 class Fusion(base.Fusion):
     """Augment each source, then attend to the other sources, then to itself."""
 
+    order_aware = True
+
     def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
         super().__init__(sources, outputs)
         width, dropout, count = options.width, options.dropout, len(self.sources)

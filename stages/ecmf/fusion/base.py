@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -111,8 +111,11 @@ class Fusion(nn.Module):
     Each module of the family holds a subclass named `Fusion` and its `Options`. Any subset of the
     sources may be absent from a clip, even all of them. The output depends on `input_sources`
     alone; any other source only enters a loss, and modality dropout never hides it. `outputs` is
-    the number of logits, e.g. of classes.
+    the number of logits, e.g. of classes. `order_aware` states whether an output depends on the
+    order of the steps of a source.
     """
+
+    order_aware: ClassVar[bool] = False
 
     def __init__(self, sources: Sequence[SourceShape], outputs: int) -> None:
         super().__init__()

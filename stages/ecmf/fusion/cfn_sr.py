@@ -50,6 +50,8 @@ class Options(AttentionOptions):
 class Fusion(base.Fusion):
     """Weight the steps of the other sources by the attention of a guiding branch."""
 
+    order_aware = True
+
     def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
         super().__init__(sources, outputs)
         width = options.width

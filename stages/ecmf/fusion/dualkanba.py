@@ -44,6 +44,8 @@ class Options(AttentionOptions):
 class Fusion(base.Fusion):
     """Encode each source by a former, and mix the sources by a gate per feature."""
 
+    order_aware = True
+
     def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
         super().__init__(sources, outputs)
         width, count = options.width, len(self.sources)

@@ -62,6 +62,8 @@ class LocalExpert(nn.Module):
 class Fusion(base.Fusion):
     """Run three experts on each source, and gate first the experts and then the sources."""
 
+    order_aware = True
+
     def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
         super().__init__(sources, outputs)
         width, dropout = options.width, options.dropout

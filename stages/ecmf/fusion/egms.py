@@ -53,6 +53,8 @@ class Options(AttentionOptions):
 class Fusion(base.Fusion):
     """Encode each view of the text with all other sources, and mix the results by a gate."""
 
+    order_aware = True
+
     def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
         """Build the layers.
 

@@ -43,6 +43,8 @@ class Options(Section):
 class Fusion(base.Fusion):
     """Mix the tokens of the other sources into those of the visual ones."""
 
+    order_aware = True
+
     def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
         super().__init__(sources, outputs)
         width = options.width

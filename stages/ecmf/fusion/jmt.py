@@ -53,6 +53,8 @@ class Options(AttentionOptions):
 class Fusion(base.Fusion):
     """Attend from every stream to every other, with a joint stream of all sources."""
 
+    order_aware = True
+
     def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
         super().__init__(sources, outputs)
         width, heads, dropout = options.width, options.heads, options.dropout

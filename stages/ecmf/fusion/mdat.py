@@ -72,6 +72,8 @@ class CoAttention(nn.Module):
 class Fusion(base.Fusion):
     """Attend within each source, then between the sources, then over all steps."""
 
+    order_aware = True
+
     def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
         super().__init__(sources, outputs)
         width, dropout = options.width, options.dropout

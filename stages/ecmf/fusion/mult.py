@@ -68,6 +68,8 @@ class LastStep(nn.Module):
 class Fusion(base.Fusion):
     """Attend from each source to each other, then within it, and classify its last step."""
 
+    order_aware = True
+
     def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
         super().__init__(sources, outputs)
         size = (options.heads, options.layers, options.dropout)

@@ -58,6 +58,8 @@ def choose_streams(
 class Fusion(base.Fusion):
     """Fuse content and emotion of speech by cross-attention on one time axis."""
 
+    order_aware = True
+
     def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
         super().__init__(sources, outputs)
         width, dropout = options.width, options.dropout

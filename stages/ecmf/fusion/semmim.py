@@ -71,6 +71,8 @@ class Options(AttentionOptions):
 class Fusion(base.Fusion):
     """Encode each source by a pretrained encoder, and fuse them by the inner model."""
 
+    order_aware = True
+
     def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
         super().__init__(sources, outputs)
         self.options = options

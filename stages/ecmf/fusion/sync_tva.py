@@ -73,6 +73,8 @@ class HeterogeneousGraph(nn.Module):
 class Fusion(base.Fusion):
     """Fuse every two sources in a graph, and attend from each source to all graphs."""
 
+    order_aware = True
+
     def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
         super().__init__(sources, outputs)
         width, dropout, count = options.width, options.dropout, len(self.sources)

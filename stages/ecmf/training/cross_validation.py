@@ -33,7 +33,7 @@ from tqdm import tqdm
 from ecmf import registry
 from ecmf.data.features import Source, load_sources, standardise_per_speaker
 from ecmf.data.manifest import Clip
-from ecmf.data.splits import Fold, make_folds, refit_fold, with_unlabelled
+from ecmf.data.splits import Fold, Indices, make_folds, refit_fold, with_unlabelled
 from ecmf.errors import ParamsError
 from ecmf.execution import code_fingerprint, device, process_pool, result_cache
 from ecmf.execution.process_pool import Failure
@@ -44,6 +44,7 @@ from ecmf.training import vmap_trainer
 from ecmf.training.batch_sampler import count_batches
 from ecmf.training.dataset import Dataset
 from ecmf.training.early_stopping import Epoch
+from ecmf.training.idle_parameters import warn_of_idle_parameters
 from ecmf.training.model import Model, build
 from ecmf.training.shared_memory import share_memory
 from ecmf.training.task import Targets, Task
@@ -171,8 +172,12 @@ class RunTrainer:
 
     def batches(self, run: FoldRun) -> int:
         """Count the batches of an epoch."""
-        train = self._fold(run).train
+        train = self.train_clips(run)
         return count_batches(int((self.targets.weight[train] > 0).sum()), self.params.batch_size)
+
+    def train_clips(self, run: FoldRun) -> Indices:
+        """Return the positions of the training clips of a run."""
+        return self._fold(run).train
 
     def _fit(self, runs: Sequence[FoldRun]) -> list[Fitted]:
         folds, seeds = [self._fold(run) for run in runs], [run.seed for run in runs]
@@ -198,8 +203,10 @@ def train_all(
         if _processes(len(runs)) > 1:
             sources = files.enter_context(share_memory(trainer.sources, cache))
             trainer = replace(trainer, sources=sources)
+        on_cpu, train = Dataset(trainer.sources, torch.device("cpu")), trainer.train_clips(runs[0])
         for name in params.members:
             member = params.of_member(name)
+            warn_of_idle_parameters(on_cpu, targets, train, member)
             folder = cache / training_hash(inputs, member)
             of_member = replace(trainer, params=member, folder=folder)
             trained = []

@@ -26,6 +26,11 @@ class Dataset:
         self._lengths = [np.diff(source.starts) for source in sources]
         self.lengths = np.sum(self._lengths, axis=0)
 
+    def single_row_sources(self, clips: Indices) -> list[str]:
+        """Name the sources that have one row, and never more, of each of these clips."""
+        longest = [int(lengths[clips].max(initial=0)) for lengths in self._lengths]
+        return [shape.name for shape, rows in zip(self.shapes, longest, strict=True) if rows == 1]
+
     def batch(self, clips: Tensor) -> Batch:
         """Return the rows and masks of the clips at these positions, in their order.
 
