@@ -150,10 +150,8 @@ def test_one_encoder_more_encodes_only_that_one(clean):
 
 @pytest.mark.slow
 def test_another_view_of_the_text_is_one_experiment_and_is_scored(clean):
-    output = clean.dvc(
-        "exp", "run",
-        "-S", "encode_text.encoders.enriched.view=both", "-S", "encode_text.encoders.enriched.rows=text",
-    )  # fmt: skip
+    enriched = "encode_text.encoders.enriched"
+    output = clean.dvc("exp", "run", "-S", f"{enriched}.view=both", "-S", f"{enriched}.rows=text")
     assert stages_run(output) == {
         "encode_text@enriched", "refine_labels", "audit_labels", "train_fusion",
         "evaluate_fusion", "report_coverage",
