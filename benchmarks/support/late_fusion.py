@@ -10,7 +10,8 @@ from support.corpora import Corpus
 
 from ecmf.data.features import Source
 from ecmf.data.splits import Fold
-from ecmf.training.cross_validation import plan_runs, read_sources
+from ecmf.training.cross_validation import read_sources
+from ecmf.training.fold_runs import plan_runs
 
 MEAN, PRODUCT = "mean of the sources' classifiers", "product of the sources' classifiers"
 

@@ -33,6 +33,7 @@ from ecmf.metrics import valence_scores
 from ecmf.params import EvaluateFusion, TrainFusion, load_params
 from ecmf.probabilities import apply_prior
 from ecmf.training import cross_validation
+from ecmf.training.fold_runs import plan_runs
 from ecmf.training.model_metadata import read_metadata
 from ecmf.training.targets import class_targets
 
@@ -232,7 +233,7 @@ def test_weights_are_fitted_on_no_clip_of_the_test_fold(tmp_path, monkeypatch):
     params = JOINED.model_copy(update={"seeds": (0,), "folds": 2})
     train(corpus, tmp_path, params)
     sources = cross_validation.read_sources(SOURCES.paths(corpus.features), corpus.clips, params)
-    planned = cross_validation.plan_runs(corpus.clips, params)
+    planned = plan_runs(corpus.clips, params)
     # Folds are stratified by label: wrong labels would change them.
     monkeypatch.setattr(held_out, "plan_runs", lambda *args: planned)
     tested = set(planned[0].fold.test.tolist())
@@ -347,9 +348,7 @@ def test_a_predicted_valence_is_written_and_scored_where_the_corpus_has_one(tmp_
 def test_a_model_that_was_trained_on_no_valence_predicts_none(member, tmp_path):
     """All known valence is in one of two test folds: only models trained on it predict valence."""
     params = TrainFusion(model=member, folds=0, outer_folds=2, seeds=(0,), epochs=1, batch_size=16)
-    train_clips = cross_validation.plan_runs(make_corpus(tmp_path, test_split=False).clips, params)[
-        1
-    ].fold.train
+    train_clips = plan_runs(make_corpus(tmp_path, test_split=False).clips, params)[1].fold.train
     groups = {make_corpus(tmp_path, test_split=False).clips[i].group for i in train_clips}
 
     def known_in_one_fold(clip):

@@ -13,8 +13,8 @@ from trainings import PARAMS, evaluate, files_of, reports, train
 from ecmf.data.features import load_sources
 from ecmf.data.splits import Fold, make_folds, refit_fold
 from ecmf.evaluation import prediction
-from ecmf.training import cross_validation
 from ecmf.training.dataset import Dataset
+from ecmf.training.fold_runs import plan_runs
 from ecmf.training.prediction import predict
 from ecmf.training.targets import class_targets
 from ecmf.training.trainer import fit
@@ -71,7 +71,7 @@ def test_test_clips_are_predicted_by_the_refitted_models_and_others_by_those_of_
     monkeypatch.setattr(prediction.Predictor, "predict", recorded)
     (tmp_path / "fusion").symlink_to(folder / "fusion")
     evaluate(corpus, tmp_path)
-    for run in cross_validation.plan_runs(corpus.clips, REFIT):
+    for run in plan_runs(corpus.clips, REFIT):
         assert asked[run.name] == set(run.fold.validation.tolist())
         refit = asked[f"seed0-round{run.fold.outer_fold}-refit"]
         assert set(run.fold.test.tolist()) <= refit

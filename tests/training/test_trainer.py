@@ -18,6 +18,7 @@ from ecmf.evaluation import prediction
 from ecmf.storage.store import Layout, Rows
 from ecmf.storage.store_writer import StoreWriter
 from ecmf.training import cross_validation
+from ecmf.training.fold_runs import plan_runs
 from ecmf.training.model_metadata import read_metadata
 from ecmf.training.prediction import predict
 from ecmf.training.targets import class_targets
@@ -216,7 +217,7 @@ def test_no_model_predicts_a_clip_it_was_trained_on(test_split, tmp_path, monkey
         prediction, "predict", lambda *args: predicted.append(args[2]) or predict(*args)
     )
     evaluate(corpus, tmp_path)
-    runs = cross_validation.plan_runs(corpus.clips, params)
+    runs = plan_runs(corpus.clips, params)
     assert len(predicted) == len(runs)
     for clips, run in zip(predicted, runs, strict=True):
         assert not set(clips) & set(run.fold.train)

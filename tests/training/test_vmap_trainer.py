@@ -23,6 +23,7 @@ from ecmf.fusion.layers import dropout
 from ecmf.params import TrainFusion
 from ecmf.training import cross_validation, shared_memory, vmap_trainer
 from ecmf.training.dataset import Dataset
+from ecmf.training.fold_runs import plan_runs
 from ecmf.training.prediction import predict
 from ecmf.training.targets import class_targets
 from ecmf.training.trainer import fit
@@ -418,7 +419,7 @@ def test_a_group_with_a_missing_run_is_trained_again_to_the_same_bytes(tmp_path,
         cross_validation, "fit_vmap", lambda *args: trained.append(args[3]) or fit_vmap(*args)
     )
     first = train_all(corpus, monkeypatch, tmp_path / "cache")
-    planned = [run.name for run in cross_validation.plan_runs(corpus.clips, OF_A_CORPUS)]
+    planned = [run.name for run in plan_runs(corpus.clips, OF_A_CORPUS)]
     assert [name for name, _ in first] == planned and trained == [[0, 0, 0], [1, 1, 1]]
     (lost,) = (tmp_path / "cache").rglob("seed1-round0-fold1.safetensors")
     lost.unlink()

@@ -20,7 +20,7 @@ from ecmf.data.splits import Indices, refit_fold
 from ecmf.evaluation.ensembling import EnsembleWeights, check_validation_clips, fit_weights
 from ecmf.evaluation.prediction import MeanPrediction, Predictor
 from ecmf.params import EvaluateFusion
-from ecmf.training.cross_validation import FoldRun, plan_runs
+from ecmf.training.fold_runs import FoldRun, plan_runs
 from ecmf.training.task import Prediction, Values
 
 TEST, VALIDATION = 0, 1

@@ -11,8 +11,8 @@ from ecmf.data.manifest import Clip
 from ecmf.data.splits import REFIT
 from ecmf.params import TrainFusion
 from ecmf.storage.store import Store
-from ecmf.training.cross_validation import TrainedRun
 from ecmf.training.early_stopping import Epoch
+from ecmf.training.fold_runs import TrainedRun
 from ecmf.training.model_metadata import (
     MemberMetadata,
     ModelMetadata,
