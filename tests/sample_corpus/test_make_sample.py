@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
-import dlib
 import librosa
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from ecmf import registry
 from ecmf.data.manifest import read_manifest
 from ecmf.media import SAMPLE_RATE
-from ecmf.params import MakeSample
+from ecmf.params import CropFaces, MakeSample
 from make_sample import make_sample
 from sample_corpus import espeak, speech, video_file
 from sample_corpus.actors import sample_looks
@@ -243,12 +243,13 @@ def test_clips_with_a_missing_part_are_spread_over_the_splits(clips: list[Planne
 def test_a_clip_lacks_the_part_named_in_the_truth_and_nothing_else(
     small: Corpus, videos: dict[str, Video]
 ) -> None:
-    detector = dlib.get_frontal_face_detector()
+    chosen = CropFaces().detector
+    detector = registry.build("detectors", "Detector", chosen, {})
     rows = small.rows()
     for row in read(small.truth):
         clip = videos[row["clip_id"]]
         frames = clip.frames[[2, len(clip.frames) // 2, -3]]
-        faces = [len(detector(frame, 0)) for frame in frames]
+        faces = [len(detector(frame, detector.default_confidence)) for frame in frames]
         assert faces == [0 if row["missing"] == "face" else 1] * len(frames)
         assert (clip.audio is None) == (row["missing"] == "voice")
         assert (rows[row["clip_id"]]["transcript"] == "") == (row["missing"] == "transcript")
