@@ -2,10 +2,10 @@
 
     python benchmarks/encode_ravdess.py <RAVDESS> <RAVDESS videos> <csv of action units> <models>
 
-Prints the predictions of an expression network for the faces of the videos. Then scores of logistic
-regressions on the voices and the facial action units of the same performances: each source alone,
-and combined, by concatenating features or by the product of the probabilities of one regression per
-source, uniform for an absent source.
+Prints the predictions of two expression networks for the faces of the videos, at three trims of
+the crops. Then scores of logistic regressions on the voices and the facial action units of the same
+performances: each source alone, and combined, by concatenating features or by the product of the
+probabilities of one regression per source, uniform for an absent source.
 
 Cross-validated in 8 folds by actor, three times with other folds. Regularisation is chosen for
 every fold among its training actors only, in 7 inner folds by actor. Claims: both voice encodings
@@ -30,13 +30,26 @@ from ecmf.cropping.face_cropper import FaceCropper
 from ecmf.data.corpus_index import collect_clips
 from ecmf.data.manifest import Clip
 from ecmf.decoding.clip_decoder import ClipDecoder
+from ecmf.decoding.second_reading import SecondReading, StoredClip
 from ecmf.encoding.batching import encode
 from ecmf.media import Audio, Images
 from ecmf.params import load_params
 from ecmf.storage.files import sha256
 from ecmf.storage.jpeg import decode_jpeg
 
-EXPRESSIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+NETWORKS: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]] = {
+    "fer2013_mini_xception.onnx": (
+        ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
+        {"colour": "grey", "mean": [0.5], "std": [0.5]},
+    ),
+    "faceapi_expression.onnx": (
+        ("neutral", "happy", "sad", "angry", "fear", "disgust", "surprise"),
+        {"colour": "rgb", "mean": [0.481498, 0.458827, 0.409012]},
+    ),
+}
+"""Expressions and preprocessing of each network of expressions, by its file."""
+
+TRIMS = 0.0, 0.14, 0.2
 FOLDS, INNER_FOLDS, SEEDS = 8, 7, (0, 1, 2)
 C_VALUES = (0.001, 0.003, 0.01, 0.03, 0.1)  # inverse regularisation
 
@@ -59,20 +72,20 @@ def file(path: Path, name: str, prefix: str = "") -> dict[str, str]:
 def print_expressions(videos: Path, models: Path) -> None:
     """Print the probabilities of expressions in each video: the mean over its faces."""
     params = load_params()
-    scale = {"colour": "grey", "mean": [0.5], "std": [0.5], "output": "probabilities"}
-    options = {**file(models / "fer2013_mini_xception.onnx", "weights"), **scale}
-    decode, crop = ClipDecoder(params.decode_video), FaceCropper(params.crop_faces)
-    for trim in (0.0, 0.14):
-        encoder = registry.build("encoders.image", "Encoder", "onnx", {**options, "trim": trim})
-        for clip in collect_clips("ravdess", videos):
-            frames = decode(clip).frames
-            images = [decode_jpeg(jpeg) for jpeg in frames.values]
-            faces = crop(Images(clip.clip_id, images, frames.times))
-            crops = [decode_jpeg(jpeg) for jpeg in faces.values]
-            (rows,) = encode(encoder, [Images(clip.clip_id, crops, faces.times)])
-            means = rows.values.mean(axis=0, dtype=float).round(2).tolist()
-            probs = dict(zip(EXPRESSIONS, means, strict=True))
-            log.info("%s (%s), trim %s, %d: %s", clip.clip_id, clip.label, trim, len(crops), probs)
+    decode = ClipDecoder(params.decode_video)
+    crop = FaceCropper(params.crop_faces, SecondReading.of_store(decode.frames_provenance))
+    for name, (expressions, preprocessing) in NETWORKS.items():
+        options = {**file(models / name, "weights"), **preprocessing, "output": "probabilities"}
+        for trim in TRIMS:
+            encoder = registry.build("encoders.image", "Encoder", "onnx", {**options, "trim": trim})
+            for clip in collect_clips("ravdess", videos):
+                (faces,) = crop(StoredClip(clip, decode(clip).frames.times))
+                crops = [decode_jpeg(jpeg) for jpeg in faces.values]
+                (rows,) = encode(encoder, [Images(clip.clip_id, crops, faces.times)])
+                means = rows.values.mean(axis=0, dtype=float).round(2).tolist()
+                probs = dict(zip(expressions, means, strict=True))
+                log.info("%s, trim %s: %s (%s), %d faces: %s", name, trim, clip.clip_id,
+                         clip.label, len(crops), probs)  # fmt: skip
 
 
 def encode_clips(clips: Sequence[Clip], action_units: Path, models: Path) -> dict[str, Rows]:
