@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
+import soundfile
 from filming import film, film_lossless, tone
 
 from crop_faces import crop_faces
@@ -280,6 +281,22 @@ def test_a_file_without_a_known_hash_may_not_change_its_frames(three: Path, port
     film_lossless(three / "b.mkv", [view(portrait)] * 2)
     with Store(run(three, three, CropFaces(error_budget=0.5))) as faces:
         assert "b.mkv: changed since decode_video: 2 frames, of which 2" in faces.state("b")[1]
+
+
+def test_a_clip_of_two_files_is_cropped_from_its_video_and_fails_if_its_audio_changed(
+    portrait: RGB, tmp_path: Path
+) -> None:
+    video = film_lossless(tmp_path / "a.mkv", [view(portrait)] * 2)
+    soundfile.write(tmp_path / "a.wav", tone(0.2), 16_000)
+    both = Clip("a", str(video), str(tmp_path / "a.wav"), split="unlabelled",
+                sha256=sha256(video, tmp_path / "a.wav"))  # fmt: skip
+    write_manifest([both], tmp_path / "clips.csv")
+    with Store(run(decode(tmp_path), tmp_path)) as faces:
+        assert faces["a"].facts["faces"] == 2
+    soundfile.write(tmp_path / "a.wav", tone(0.3), 16_000)
+    retried = CropFaces(error_budget=1, margin=0.3)
+    with Store(run(tmp_path, tmp_path, retried, "other.h5")) as faces:
+        assert faces.state("a")[1].startswith("changed since it was indexed")
 
 
 def test_a_clip_that_takes_too_long_fails_and_the_run_goes_on(three: Path) -> None:

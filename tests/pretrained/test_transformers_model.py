@@ -19,6 +19,7 @@ from transformers import AutoImageProcessor, AutoModel, ViTForImageClassificatio
 
 from ecmf import registry
 from ecmf.errors import MissingFileError, ParamsError
+from ecmf.pretrained.hub_file import find_file
 from ecmf.pretrained.transformers_model import LayerOptions, Pretrained, locate
 from ecmf.pretrained.weights import Weights
 from ecmf.storage.files import sha256
@@ -367,15 +368,22 @@ class Hub(http.server.BaseHTTPRequestHandler):
         elif path.startswith(f"/api/models/{REPOSITORY}/tree/"):
             listed = [_listed(name, content) for name, content in files.items()]
             self.answer(json.dumps(listed).encode())
-        elif path.startswith(f"/{REPOSITORY}/resolve/{COMMIT}/"):
-            content = files[path.rpartition("/")[2]]
+        elif path.startswith((f"/{REPOSITORY}/resolve/{COMMIT}/", f"/{REPOSITORY}/resolve/main/")):
+            name = path.rpartition("/")[2]
+            if name not in files:
+                self.refuse("EntryNotFound")
+                return
+            content = files[name]
             self.answer(content, ETag=f'"{_blob(path, content)}"')
         else:
-            self.send_response(404)
-            self.send_header("X-Error-Code", "RepoNotFound")
-            self.end_headers()
+            self.refuse("RepoNotFound")
 
     do_HEAD = do_GET  # noqa: N815 (the server looks it up by this name)
+
+    def refuse(self, reason: str) -> None:
+        self.send_response(404)
+        self.send_header("X-Error-Code", reason)
+        self.end_headers()
 
     def answer(self, content: bytes, **headers: str) -> None:
         self.send_response(200)
@@ -432,6 +440,24 @@ def test_an_interrupted_download_is_completed(folder: Path, cache: Path, hub: ty
     downloaded = locate(Weights(repository=REPOSITORY))
     assert downloaded.provenance["weights_sha256"] == sha256(folder / "model.safetensors")
     assert hub.requested
+
+
+def test_a_single_file_is_downloaded_once_and_identified_by_its_commit(
+    folder: Path, hub: type[Hub]
+) -> None:
+    path, provenance = find_file(REPOSITORY, "main", "config.json", "name a file")
+    assert path.read_bytes() == (folder / "config.json").read_bytes()
+    assert [file.name for file in path.parent.iterdir()] == ["config.json"]
+    assert provenance == {"repository": REPOSITORY, "commit": COMMIT}
+    hub.requested.clear()
+    assert find_file(REPOSITORY, "main", "config.json", "name a file") == (path, provenance)
+    assert not hub.requested
+
+
+def test_a_single_file_that_the_hub_does_not_have_names_the_remedy(hub: type[Hub]) -> None:
+    absent = r"no\.onnx of someone/a-vit at 'main' .*Entry Not Found.*name a file"
+    with pytest.raises(MissingFileError, match=absent):
+        find_file(REPOSITORY, "main", "no.onnx", "name a file")
 
 
 def test_a_hub_that_is_down_names_the_remedy(hub: type[Hub]) -> None:
