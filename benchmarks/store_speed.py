@@ -90,7 +90,7 @@ def lines(kind: Kind, folder: Path) -> dict[str, Callable[[], None]]:
     def read(clip_ids: list[str] | None = None) -> None:
         with Store(path) as store:
             if clip_ids is None:
-                store.all_values()
+                store.read_values(np.empty_like(array))
             for clip_id in clip_ids or ():
                 store[clip_id]
 

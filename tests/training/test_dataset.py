@@ -5,6 +5,7 @@ import torch
 from made_clips import untrained
 
 from ecmf.data.features import Source
+from ecmf.training import dataset as dataset_module
 from ecmf.training.dataset import Dataset
 
 STARTS = {"face/a": [0, 3, 3, 4, 6], "audio/b": [0, 1, 2, 3, 4], "text/c": [0, 0, 0, 0, 0]}
@@ -63,3 +64,16 @@ def test_scaled_rows_have_mean_0_and_deviation_1():
     rows = scaled.rows["face/a"][scaled.masks["face/a"]]
     torch.testing.assert_close(rows.mean(dim=0), torch.zeros(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(rows.std(dim=0, correction=0), torch.ones(4), atol=1e-4, rtol=0)
+
+
+def test_moments_in_blocks_are_those_of_all_rows(monkeypatch):
+    monkeypatch.setattr(dataset_module, "ROWS_PER_BLOCK", 7)
+    rng = np.random.default_rng(1)
+    starts = np.concatenate([[0], np.cumsum(rng.integers(0, 6, 40))])
+    values = rng.normal(1000, 3, (starts[-1], 5)).astype("float32")
+    dataset = Dataset([Source("audio/b", values, starts, {})], torch.device("cpu"))
+    clips = np.array([38, 3, 4, 20, 21, 39, 0])
+    ((mean, deviation),) = dataset.moments(clips)
+    rows = np.concatenate([values[starts[clip] : starts[clip + 1]] for clip in clips])
+    np.testing.assert_allclose(mean, rows.mean(axis=0, dtype="float64"), rtol=1e-6)
+    np.testing.assert_allclose(deviation, rows.std(axis=0, dtype="float64"), rtol=1e-5)

@@ -458,7 +458,12 @@ def test_shared_sources_have_the_same_values_in_other_processes_and_leave_no_fil
     rng = np.random.default_rng(0)
     full = random_source("face/b", 4, 3, np.zeros(CLIPS), rng)
     empty = Source("text/d", np.zeros((0, 5), "float32"), np.zeros(CLIPS + 1, "int64"), {"a": 1})
-    with shared_memory.share_memory([full, empty], tmp_path) as sources:
+    with shared_memory.share_memory(tmp_path) as memory:
+        sources = []
+        for source in (full, empty):
+            values = memory.allocate(source.values.shape)
+            values[:] = source.values
+            sources.append(memory.share(replace(source, values=values)))
         pickled = pickle.dumps(sources)
         assert len(pickled) < 2 * full.starts.nbytes + full.values.nbytes
         assert full.values.tobytes() not in pickled

@@ -60,9 +60,7 @@ def run(recipe: Recipe, clips: Sequence[ClipInput], shard: Shard | None = None) 
     Raises:
         UserError: `ECMF_ENGINE` is neither, or the cache cannot be written.
     """
-    engine = os.environ.get("ECMF_ENGINE") or "local"
-    if engine not in ("local", "ray"):
-        raise UserError(f"ECMF_ENGINE is {engine!r}: set it to local or ray")
+    local = is_local()
     size_limit = result_cache.size_limit()  # an invalid limit stops the stage before its work
     cache = recipe.open_cache()
     cache.touch()
@@ -80,7 +78,7 @@ def run(recipe: Recipe, clips: Sequence[ClipInput], shard: Shard | None = None) 
         total=len(selected), initial=hits, desc=recipe.name, unit="clip", disable=None,
         postfix=counts,
     ) as progress:  # fmt: skip
-        if missing and engine == "ray":
+        if missing and not local:
             from ecmf.execution import ray_cluster
 
             done = ray_cluster.fill_cache(recipe, list(missing.values()))
@@ -92,13 +90,21 @@ def run(recipe: Recipe, clips: Sequence[ClipInput], shard: Shard | None = None) 
                 failed[missing[key].clip_id] = failure
             progress.set_postfix({**counts, **recipe.status()}, refresh=False)
             progress.update()
-    if engine == "ray":  # other processes have written to the cache
+    if not local:  # other processes have written to the cache
         cache = recipe.open_cache()
     if shard:
         for clip_id, failure in failed.items():
             log.warning("%s: %s failed: %s", recipe.name, clip_id, _reason(failure))
         return None
     return Results(recipe, clips, cache, failed, size_limit)
+
+
+def is_local() -> bool:
+    """Return whether recipes run on this machine; raises UserError for an unknown ECMF_ENGINE."""
+    engine = os.environ.get("ECMF_ENGINE") or "local"
+    if engine not in ("local", "ray"):
+        raise UserError(f"ECMF_ENGINE is {engine!r}: set it to local or ray")
+    return engine == "local"
 
 
 def _reason(failure: Result | Failure) -> str:

@@ -8,13 +8,13 @@ pseudo-label. Predictions are cached, so that an interrupted run can resume.
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
@@ -25,7 +25,7 @@ from ecmf.data.features import Source
 from ecmf.data.manifest import Clip
 from ecmf.data.splits import Fold, Indices
 from ecmf.errors import ParamsError
-from ecmf.execution import code_fingerprint, device, engine, result_cache
+from ecmf.execution import code_fingerprint, device, engine, process_pool, result_cache
 from ecmf.execution.process_pool import Failure
 from ecmf.execution.recipe import ClipInput, PoolRecipe
 from ecmf.params import RefineLabels, TrainFusion
@@ -36,6 +36,7 @@ from ecmf.storage.store import Layout, Result, Rows
 from ecmf.training.cross_validation import read_sources
 from ecmf.training.dataset import Dataset
 from ecmf.training.prediction import predict
+from ecmf.training.shared_memory import SharedMemory, share_memory
 from ecmf.training.task import Targets
 from ecmf.training.trainer import fit
 
@@ -118,14 +119,15 @@ class OutOfFoldPredictor:
         sums = {model: np.zeros((len(clips), len(self.classes))) for model in self.models}
         counts = {model: np.zeros((len(clips), 1)) for model in self.models}
         inputs = [self._input(number, task, targets) for number, task in enumerate(tasks)]
-        results = engine.run(self._recipe(targets), inputs) or ()
-        for task, (_, result) in zip(tasks, results, strict=True):
-            if isinstance(result, Failure):
-                raise RuntimeError(f"training of {task.model} failed: {result.reason}")
-            probs = np.asarray(result[0].values)
-            rows = [row[int(clip)] for clip in task.predicted]
-            sums[task.model][rows] += probs
-            counts[task.model][rows] += probs.any(axis=1, keepdims=True)
+        with self._memory() as memory:
+            results = engine.run(self._recipe(targets, memory), inputs) or ()
+            for task, (_, result) in zip(tasks, results, strict=True):
+                if isinstance(result, Failure):
+                    raise RuntimeError(f"training of {task.model} failed: {result.reason}")
+                probs = np.asarray(result[0].values)
+                rows = [row[int(clip)] for clip in task.predicted]
+                sums[task.model][rows] += probs
+                counts[task.model][rows] += probs.any(axis=1, keepdims=True)
         return {
             model: SourceVotes(
                 "out_of_fold", sums[model] / np.maximum(counts[model], 1), self.provenance(model)
@@ -190,7 +192,14 @@ class OutOfFoldPredictor:
         )
         return ClipInput(f"{task.model} {number}", key, lambda: task)
 
-    def _recipe(self, targets: Targets) -> PoolRecipe:
+    def _memory(self) -> AbstractContextManager[SharedMemory | None]:
+        """Share features between the workers of this machine; a node of a cluster reads them."""
+        alone = device.requested() != "cpu" or process_pool.worker_count() == 1
+        if engine.is_local() and not alone:
+            return share_memory(result_cache.root_folder() / "votes")
+        return nullcontext()
+
+    def _recipe(self, targets: Targets, memory: SharedMemory | None = None) -> PoolRecipe:
         identity = {
             "features": self.features,
             "clips": result_cache.hash_json([[clip.clip_id, clip.speaker] for clip in self.clips]),
@@ -206,31 +215,49 @@ class OutOfFoldPredictor:
             "versions": {name: version(name) for name in PACKAGES},
         }
         layout = Layout((len(self.classes),), "float64", rate=1.0)
-        run = FoldRunner(self, targets)
+        run = FoldRunner(self, targets, memory)
         return PoolRecipe("votes", (layout,), identity, run, exclusive=device.requested() != "cpu")
 
 
 @dataclass(frozen=True)
 class FoldRunner:
-    """Run tasks in a worker process; the features are read once per process."""
+    """Run tasks in worker processes.
+
+    The features are read on first use: in `memory` once for all workers, when the first of them is
+    started; without it once in each process.
+    """
 
     predictor: OutOfFoldPredictor
     targets: Targets
+    memory: SharedMemory | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        """Pickle the paths of the features in shared memory instead of the memory."""
+        state = {"predictor": self.predictor, "targets": self.targets, "memory": None}
+        if self.memory is None:
+            return state
+        return {**state, "sources": self.sources, "means": self.means}
 
     @functools.cached_property
     def sources(self) -> dict[str, Source]:
         """The features by name."""
         paths, training = dict(self.predictor.paths), self.predictor.training
-        return {
-            source.name: source for source in read_sources(paths, self.predictor.clips, training)
-        }
+        sources = read_sources(paths, self.predictor.clips, training, self.memory)
+        return {source.name: source for source in sources}
 
     @functools.cached_property
-    def means(self) -> dict[str, NDArray[np.float64]]:
-        """Mean row of each clip, (clips, dim), by source."""
-        return {
-            name: source.clip_means().astype("float64") for name, source in self.sources.items()
-        }
+    def means(self) -> dict[str, Source]:
+        """Mean row of each clip by source, (clips, dim); zeros for a clip without a row."""
+        return {name: self._mean(source) for name, source in self.sources.items()}
+
+    def _mean(self, source: Source) -> Source:
+        means = source.clip_means()
+        starts = np.arange(len(means) + 1)
+        if self.memory is None:
+            return Source(source.name, means, starts, source.provenance)
+        values = self.memory.allocate(means.shape)
+        values[:] = means
+        return self.memory.share(Source(source.name, values, starts, source.provenance))
 
     @functools.cached_property
     def dataset(self) -> Dataset:
@@ -253,7 +280,7 @@ class FoldRunner:
 
     def _classifier(self, task: FoldTask) -> Probabilities:
         """Fit logistic regression on the mean rows; a clip without the source gets no vote."""
-        source, means = self.sources[task.model], self.means[task.model]
+        source, means = self.sources[task.model], self.means[task.model].values
         probs = np.zeros((len(task.predicted), len(self.predictor.classes)))
         train = task.train[source.present[task.train]]
         labels = self.targets.values["class_probs"][train].argmax(axis=1)
@@ -264,7 +291,10 @@ class FoldRunner:
             classifier = make_pipeline(
                 StandardScaler(), LogisticRegression(C=REGULARISATION, max_iter=1000)
             )
-            classifier.fit(means[train], labels, logisticregression__sample_weight=weight)
-            predicted = classifier.predict_proba(means[task.predicted[present]])
+            classifier.fit(
+                means[train].astype("float64"), labels, logisticregression__sample_weight=weight
+            )
+            own = means[task.predicted[present]].astype("float64")
+            predicted = classifier.predict_proba(own)
             probs[np.ix_(present, classifier.classes_)] = predicted
         return probs

@@ -175,7 +175,7 @@ class Store(Mapping[str, Rows]):
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """Offset of each clip in `all_values()`, (clips + 1,)."""
+        """Offset of each clip in the rows of all clips, (clips + 1,)."""
         return np.asarray(self._starts)
 
     @property
@@ -183,10 +183,10 @@ class Store(Mapping[str, Rows]):
         """Facts of all clips by name, (clips,); NaN for a clip without that fact."""
         return self._facts
 
-    def all_values(self) -> NDArray[Any]:
-        """Read the rows of all clips, (rows, *shape)."""
+    def read_values(self, out: NDArray[Any]) -> None:
+        """Read the rows of all clips into `out`, (rows, *shape), and convert them to its type."""
         try:
-            return self._values.all()
+            self._values.read(out)
         except OSError as error:
             raise self._damaged(error) from error
 
@@ -255,5 +255,6 @@ class _Column:
         self._cached = end - chunk, read[end - chunk - begin :].copy()
         return np.concatenate([head, read[first - begin : last - begin]])
 
-    def all(self) -> NDArray[Any]:
-        return np.asarray(self._data[()])
+    def read(self, out: NDArray[Any]) -> None:
+        if len(self._data):  # HDF5 refuses to read nothing
+            self._data.read_direct(out)

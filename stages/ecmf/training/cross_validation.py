@@ -28,7 +28,12 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from ecmf import registry
-from ecmf.data.features import Source, load_sources, standardise_per_speaker
+from ecmf.data.features import (
+    Source,
+    in_this_process,
+    load_sources,
+    standardise_per_speaker,
+)
 from ecmf.data.manifest import Clip
 from ecmf.data.splits import Fold, Indices, with_unlabelled
 from ecmf.errors import ParamsError
@@ -44,7 +49,7 @@ from ecmf.training.early_stopping import Epoch
 from ecmf.training.fold_runs import FoldRun, TrainedRun, plan_refits, plan_runs
 from ecmf.training.idle_parameters import warn_of_idle_parameters
 from ecmf.training.model import Model, build
-from ecmf.training.shared_memory import share_memory
+from ecmf.training.shared_memory import SharedMemory, share_memory
 from ecmf.training.task import Targets, Task
 from ecmf.training.trainer import Fitted, fit
 from ecmf.training.vmap_trainer import fit_vmap
@@ -69,18 +74,28 @@ def paths_of_branches(paths: dict[str, Path], params: TrainFusion) -> dict[str, 
 
 
 def read_sources(
-    paths: dict[str, Path], clips: Sequence[Clip], params: TrainFusion
-) -> list[Source]:
-    """Read the features of `params.branches`, standardised per speaker if set."""
-    sources = load_sources(paths_of_branches(paths, params), [clip.clip_id for clip in clips])
-    if params.standardise != "speaker":
-        return sources
-    if anonymous := [clip.clip_id for clip in clips if not clip.speaker]:
+    paths: dict[str, Path],
+    clips: Sequence[Clip],
+    params: TrainFusion,
+    memory: SharedMemory | None = None,
+) -> Sequence[Source]:
+    """Read the features of `params.branches`, standardised per speaker if set.
+
+    They are held in `memory` if other processes read them too.
+    """
+    anonymous = [clip.clip_id for clip in clips if not clip.speaker]
+    if params.standardise == "speaker" and anonymous:
         raise ParamsError(
             f"train_fusion.standardise is 'speaker', but {len(anonymous)} clips have no speaker, "
             f"e.g. {anonymous[0]!r}: set it to corpus"
         )
-    return [standardise_per_speaker(source, [clip.speaker for clip in clips]) for source in sources]
+    allocate = memory.allocate if memory else in_this_process
+    clip_ids = [clip.clip_id for clip in clips]
+    sources = load_sources(paths_of_branches(paths, params), clip_ids, allocate)
+    if params.standardise == "speaker":
+        for source in sources:
+            standardise_per_speaker(source, [clip.speaker for clip in clips])
+    return [memory.share(source) for source in sources] if memory else sources
 
 
 @dataclass(frozen=True)
@@ -143,11 +158,10 @@ def train_all(
     _prune_checkpoints(cache)
     inputs = inputs_hash(paths, clips, targets)
     runs = plan_runs(clips, params)
-    trainer = RunTrainer(read_sources(paths, clips, params), clips, targets, params, cache)
     with ExitStack() as files:
-        if _processes(len(runs)) > 1:
-            sources = files.enter_context(share_memory(trainer.sources, cache))
-            trainer = replace(trainer, sources=sources)
+        memory = files.enter_context(share_memory(cache)) if _processes(len(runs)) > 1 else None
+        sources = read_sources(paths, clips, params, memory)
+        trainer = RunTrainer(sources, clips, targets, params, cache)
         on_cpu, train = Dataset(trainer.sources, torch.device("cpu")), trainer.train_clips(runs[0])
         for name in params.members:
             member = params.of_member(name)

@@ -1,11 +1,12 @@
-"""Share one copy of the features in memory between worker processes.
+"""Hold the features of all clips once, in files that all worker processes map.
 
-The values are written to an unnamed file that every process maps: the system holds its pages once,
-copies them only on write, and frees them with the last process, even if it is killed.
+Each source is read from its store into an unnamed file: the system holds its pages once, copies
+them only on write, and frees them with the last process, even if it is killed. It may also write
+pages back to the disk, so that features larger than the memory can be trained on, slowly.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ecmf.data.features import Source
+from ecmf.media import Vectors
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,31 @@ class SharedSource(Source):
         return _map, (self.name, self.path, self.starts, self.provenance)
 
 
+class SharedMemory:
+    """Unnamed files in `folder` that other processes can map, until `files` is closed."""
+
+    def __init__(self, folder: Path, files: ExitStack) -> None:
+        self._folder, self._files = folder, files
+
+    def allocate(self, shape: tuple[int, int]) -> Vectors:
+        """Return zeros, float32, that are the content of a new file."""
+        file = self._files.enter_context(TemporaryFile(dir=self._folder))  # noqa: SIM115
+        path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
+        return np.lib.format.open_memmap(path, "w+", "float32", shape)
+
+    def share(self, source: Source) -> SharedSource:
+        """Map a source for all processes; its values are an array of `allocate`, now complete."""
+        if not isinstance(source.values, np.memmap) or source.values.filename is None:
+            raise TypeError(f"the values of {source.name} are not in shared memory")
+        return _map(source.name, str(source.values.filename), source.starts, source.provenance)
+
+
 @contextmanager
-def share_memory(sources: Sequence[Source], folder: Path) -> Iterator[list[Source]]:
-    """Yield the sources, backed by unnamed files in `folder` that other processes can map."""
+def share_memory(folder: Path) -> Iterator[SharedMemory]:
+    """Yield memory for features in unnamed files of `folder`, which is made if it is absent."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
-        mapped: list[Source] = []
-        for source in sources:
-            file = files.enter_context(TemporaryFile(dir=folder))
-            np.save(file, source.values, allow_pickle=False)
-            file.flush()
-            path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
-            mapped.append(_map(source.name, path, source.starts, source.provenance))
-        yield mapped
+        yield SharedMemory(folder, files)
 
 
 def _map(name: str, path: str, starts: Any, provenance: Any) -> SharedSource:
