@@ -176,7 +176,7 @@ class MakeSample(Section):
     shortest_seconds: float = Field(2.0, ge=1, le=10, description="Minimum length of a clip in s.")
     train_actors: int = Field(16, ge=1, le=500, description="Actors of the training split.")
     val_actors: int = Field(4, ge=1, le=500, description="Actors of the validation split.")
-    test_actors: int = Field(4, ge=1, le=500, description="Actors of the test split.")
+    test_actors: int = Field(10, ge=1, le=500, description="Actors of the test split.")
     unlabelled_actors: int = Field(8, ge=0, le=500, description="Actors of the unlabelled split.")
     clips_per_actor: int = Field(15, ge=1, le=1000, description="A multiple of 3 is balanced.")
     clips_per_unlabelled_actor: int = Field(6, ge=1, le=1000, description="Clips per such actor.")
