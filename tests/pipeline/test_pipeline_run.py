@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import yaml
 from checkout import copy_project
+from llm_double import answer, completion, fake_server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -160,6 +161,43 @@ def test_another_view_of_the_text_is_one_experiment_and_is_scored(clean):
     (text,) = (source for source in card["sources"] if source["name"] == "text/enriched")
     assert text["dim"] == 2 * 384
     assert re.search(r"evaluation\.json\s+test\.waf", clean.dvc("metrics", "diff", "--all"))
+
+
+@pytest.mark.slow
+def test_the_text_command_of_the_readme_trains_on_text_enriched_by_the_server(clean):
+    readme = (ROOT / "README.md").read_text()
+    (command,) = re.findall(r"^\$ (dvc exp run .*enrich_text\.provider.*)$", readme, re.MULTILINE)
+    classes = ("neutral", "angry", "happy", "sad", "worried", "surprise")
+
+    def reply(request):
+        sure = classes[len(request.user_message) % len(classes)]
+        probabilities = {name: 0.75 if name == sure else 0.05 for name in classes}
+        return completion(json.dumps(answer(cues=[f"sounds {sure}"], probabilities=probabilities)))
+
+    before = clean.environment
+    try:
+        with fake_server(reply) as server:
+            clean.environment = before | {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "none"}
+            output = clean.run("bash", "-c", command)
+            assert {"enrich_text", "encode_text@enriched", "train_fusion"} <= stages_run(output)
+            texts = (clean.folder / "data/text.jsonl").read_text()
+            assert texts.count("(sounds ") > 0.9 * len(texts.splitlines())
+            assert "text/enriched" in trained_sources(clean)
+            # Its probabilities are one more source, without another request.
+            requests = len(server.requests)
+            source = "-S '++encode_text.encoders.llm={encoder: llm_probabilities}'"
+            output = clean.run("bash", "-c", f"{command} {source}")
+            assert len(server.requests) == requests
+    finally:
+        clean.environment = before
+    assert "enrich_text" not in stages_run(output)
+    assert trained_sources(clean)["text/llm"] == len(classes)
+
+
+def trained_sources(checkout):
+    """Return the width of each source of the trained models, by name."""
+    card = yaml.safe_load((checkout.folder / "models/fusion/card.yaml").read_text())
+    return {source["name"]: source["dim"] for source in card["sources"]}
 
 
 @pytest.mark.slow
