@@ -194,3 +194,13 @@ def test_a_family_has_a_short_name_a_dotted_and_a_path():
 def test_the_example_is_described_though_no_list_names_it():
     text = members.describe(find_family("image"), "example")
     assert text.startswith("Example to copy") and "trim" in text
+
+
+def test_a_fusion_that_reads_the_order_of_steps_says_so():
+    fusion = find_family("fusion")
+    for name in registry.names("fusion"):
+        aware = registry.load("fusion", name).Fusion.order_aware
+        assert (members.ORDER_AWARE in members.describe(fusion, name)) == aware, name
+    lines = members.list_plugins(fusion).splitlines()
+    mult = next(number for number, line in enumerate(lines) if line.startswith("mult "))
+    assert lines[mult + 1].strip() == members.ORDER_AWARE

@@ -29,6 +29,8 @@ WIDEST = 22
 
 GATED = "gated: its clips and labels may not be redistributed"
 
+ORDER_AWARE = "reads the steps of a source in their order: for sequences, not one row per clip"
+
 COPYLEFT = re.compile(r"\b[AL]?GPL")
 
 
@@ -47,7 +49,7 @@ def list_families() -> str:
 
 
 def list_plugins(family: Family) -> str:
-    """Return a line per plugin, and below it what it needs and licences with conditions."""
+    """Return a line per plugin, and below it what it needs, and licences with conditions."""
     names = registry.names(family.package)
     width = max(map(len, names)) + 2
     lines = []
@@ -80,6 +82,7 @@ def _conditions(found: Plugin, packages: Iterable[Package]) -> list[str]:
         *([f"weights: {found.weights_licence}"] if found.weights_licence else []),
         *_languages(found),
         *([GATED] if found.gated else []),
+        *([ORDER_AWARE] if found.order_aware else []),
         *(f"{p.name}: {p.licence}" for p in packages if COPYLEFT.search(p.licence)),
     ]
 
@@ -103,7 +106,11 @@ def _needs(found: Plugin, packages: Iterable[Package]) -> list[str]:
         rows.insert(0, ("weights", found.weights_licence))
     width = max((len(name) for name, _ in rows), default=0) + 2
     supplied = [found.needs] if found.needs else []
-    conditions = [*_languages(found), *([GATED] if found.gated else [])]
+    conditions = [
+        *_languages(found),
+        *([GATED] if found.gated else []),
+        *([ORDER_AWARE] if found.order_aware else []),
+    ]
     stated = [*supplied, *conditions, *_table(rows, [width])]
     return stated or ["no package of its own"]
 

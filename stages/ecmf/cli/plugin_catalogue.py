@@ -61,6 +61,7 @@ class Plugin:
     weights_licence: str
     languages: tuple[str, ...]
     gated: bool
+    order_aware: bool
 
 
 def find_family(name: str) -> Family:
@@ -106,6 +107,7 @@ def plugin(package: str, name: str) -> Plugin:
         str(constants.get("WEIGHTS_LICENCE", "")),
         constants.get("LANGUAGES", ()),
         constants.get("gated") is True,
+        constants.get("order_aware") is True,
     )
 
 
