@@ -92,7 +92,8 @@ class Checkout:
                 name = f"clip_{number:04}"
                 if not (raw / f"{name}.mp4").exists():
                     write_recording(raw / f"{name}.mp4", number)
-                line = [name, f"{name}.mp4", f"Take {number}", f"s{number % 9}", "ab"[number % 2]]
+                said = f"A nice take {number}"  # a rated word, so that the enriched text differs
+                line = [name, f"{name}.mp4", said, f"s{number % 9}", "ab"[number % 2]]
                 writer.writerow(line)
         self.run("python", "-m", "ecmf", "index", "folder", "recordings", "--name", "mine")
 
