@@ -35,6 +35,7 @@ from train_fusion import train_fusion
 CLASSES = ("angry", "happy", "neutral", "sad")
 SOURCES = Sources({"frame": (), "face": (), "audio": ("made",), "text": ("made",)})
 DIM, FEWEST_ROWS, MOST_ROWS = 256, 16, 32
+SPEAKERS = 40
 CLIPS_OF_BASE = 1_200
 """Enough that the largest batch, of predictions, is as large as in the others."""
 LIMIT = 1.2
@@ -47,11 +48,14 @@ def make(folder: Path, count: int) -> int:
     """Write manifest, texts, labels and features of a corpus; return the bytes of the features."""
     rng = np.random.default_rng(0)
     labels = rng.integers(len(CLASSES), size=count)
-    clips = [
-        Clip(f"c{i}", speaker=f"s{i % 40}", group=f"s{i % 40}", split="train",
-             label=CLASSES[labels[i]])
-        for i in range(count)
-    ]  # fmt: skip
+    clips = []
+    for number, label in enumerate(labels):
+        speaker = number % SPEAKERS
+        split = "train" if speaker else "test"  # without a test split models do not vote
+        clips.append(
+            Clip(f"c{number}", speaker=f"s{speaker}", group=f"s{speaker}", split=split,
+                 label=CLASSES[label])
+        )  # fmt: skip
     write_manifest(clips, folder / "manifest.csv")
     write_texts(
         [
