@@ -289,7 +289,7 @@ class FoldRunner:
             return probs
         with threadpool_limits(1):  # the last bits depend on the number of threads
             classifier = make_pipeline(
-                StandardScaler(), LogisticRegression(C=REGULARISATION, max_iter=1000)
+                StandardScaler(copy=False), LogisticRegression(C=REGULARISATION, max_iter=1000)
             )
             classifier.fit(
                 means[train].astype("float64"), labels, logisticregression__sample_weight=weight
