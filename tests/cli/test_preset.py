@@ -95,7 +95,8 @@ def test_audio_and_text_of_every_preset_are_sequences(name, params):
     for choice in changed.encode_audio.encoders.values():
         assert choice.options.get("window_seconds") or choice.options.get("rows") == "step"
     for choice in changed.encode_text.encoders.values():
-        assert choice.options.get("rows") == "token" and choice.max_rows
+        assert choice.options.get("rows") == "token"
+        assert choice.max_rows or name == "sample"  # its sentences are short
 
 
 def test_a_preset_keeps_all_other_keys(params):
