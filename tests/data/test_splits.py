@@ -107,3 +107,16 @@ def test_a_test_split_is_not_replaced_and_an_impossible_fraction_is_refused():
         hold_out_test(clips[1:], 0.7, 0)
     with pytest.raises(ParamsError, match="inverse of --hold-out is 5, but the clips belong to 1"):
         hold_out_test(clips[1:], 0.2, 0)
+
+
+def test_clips_that_are_each_their_own_group_are_cut_by_class_alone():
+    """As on MER2025, where a cut by group took seconds for every seed."""
+    clips = [
+        Clip(f"{i:04d}", group=f"{i:04d}", label=("sad", "happy", "angry")[i % 3])
+        for i in range(900)
+    ]
+    for fold in make_folds(clips, 3, 5, seed=0):
+        for part, count in ((fold.train, 480), (fold.validation, 240), (fold.test, 180)):
+            assert len(part) == count
+            labels = [clips[i].label for i in part]
+            assert [labels.count(name) for name in ("sad", "happy", "angry")] == [count // 3] * 3

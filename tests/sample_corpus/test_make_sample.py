@@ -169,7 +169,7 @@ def test_splits_have_no_actor_in_common(clips: list[PlannedClip]) -> None:
     assert {split: len(names) for split, names in actors.items()} == {
         "train": 16,
         "val": 4,
-        "test": 4,
+        "test": 10,
         "unlabelled": 8,
     }
     assert all(not one & other for one, other in combinations(actors.values(), 2))
@@ -177,7 +177,7 @@ def test_splits_have_no_actor_in_common(clips: list[PlannedClip]) -> None:
 
 def test_every_split_has_as_many_clips_of_each_emotion(clips: list[PlannedClip]) -> None:
     counts = Counter((clip.split, clip.emotion) for clip in clips)
-    each = {"train": 40, "val": 10, "test": 10, "unlabelled": 8}
+    each = {"train": 40, "val": 10, "test": 25, "unlabelled": 8}
     assert counts == {(split, e): number for split, number in each.items() for e in EMOTIONS}
     per_actor = Counter((clip.speaker, clip.emotion) for clip in clips if clip.label)
     assert set(per_actor.values()) == {2, 3}

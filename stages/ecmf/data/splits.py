@@ -159,11 +159,10 @@ def _grouped_folds(
     labels = [clips[i].label for i in pool]
     if max(Counter(labels).values()) < folds:
         raise ParamsError(f"{key} is {folds}, but no class has as many clips: lower it")
-    # Without clips that belong together, the plain cut takes milliseconds, not seconds.
-    alone = len(set(groups)) == len(groups)
-    kind = StratifiedKFold if alone else StratifiedGroupKFold
-    splitter = kind(folds, shuffle=True, random_state=seed)
-    return [
-        (pool[rest], pool[held_out])
-        for rest, held_out in splitter.split(np.zeros(len(pool)), labels, groups)
-    ]
+    rows = np.zeros(len(pool))
+    if len(set(groups)) == len(groups):  # the plain cut takes milliseconds, not seconds
+        cuts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels)
+    else:
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        cuts = splitter.split(rows, labels, groups)
+    return [(pool[rest], pool[held_out]) for rest, held_out in cuts]
