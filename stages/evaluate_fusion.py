@@ -10,6 +10,7 @@ from ecmf.data.manifest import read_manifest
 from ecmf.evaluation.held_out import predict_held_out, test_or_validation
 from ecmf.evaluation.prediction import Predictor
 from ecmf.evaluation.scoring import Scorer
+from ecmf.evaluation.source_value import source_values
 from ecmf.evaluation.tables import write_decisions, write_predictions
 from ecmf.params import EvaluateFusion, Sources
 from ecmf.storage.files import write_json
@@ -35,8 +36,10 @@ def evaluate_fusion(
     predictor = Predictor(model, read_sources(sources.paths(features), clips, training))
     predicted = predict_held_out(predictor, clips, params)
     scorer = Scorer(clips, predictor.task, training, params)
-    for path, content in zip((evaluation, details), scorer.scores(predicted), strict=True):
-        write_json(path, content)
+    headline, more = scorer.scores(predicted)
+    more["sources"] = source_values(predictor, clips, scorer.validation(predicted), params)
+    write_json(evaluation, headline)
+    write_json(details, more)
     write_predictions(clips, predictor, test_or_validation(predicted.ensemble), predictions)
     write_decisions(*scorer.test_decisions(predicted), confusion, picture)
 

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "stages"))
 from ecmf.data.features import Source
 from ecmf.data.manifest import Clip
 from ecmf.data.splits import REFIT
+from ecmf.evaluation.prediction import hide
 from ecmf.metrics import INTERVAL, waf_of_confusion
 from ecmf.params import TrainFusion
 from ecmf.training.cross_validation import load_model, read_sources, train_all
@@ -97,9 +98,7 @@ def predictions(
 
 def _without_branch(source: Source, branch: str | None) -> Source:
     """Return the source, without any row if it belongs to `branch`."""
-    if source.name.partition("/")[0] != branch:
-        return source
-    return replace(source, values=source.values[:0], starts=np.zeros_like(source.starts))
+    return hide(source) if source.name.partition("/")[0] == branch else source
 
 
 def count(

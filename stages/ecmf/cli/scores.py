@@ -44,6 +44,12 @@ def table(evaluation: Report, details: Report) -> str:
         alone = ", ".join(f"{name} {scores[main]:.3f}" for name, scores in members.items())
         lines.append(f"test {_heading(main)} of each member alone: {alone}")
     lines.append(_about_groups(details["test"]["groups"], test["clips"]))
+    if unproven := {k: v for k, v in details.get("sources", {}).items() if v["low"] <= 0}:
+        shown = ", ".join(
+            f"{name} {v['difference']:+.3f} ({v['low']:+.3f} to {v['high']:+.3f})"
+            for name, v in unproven.items()
+        )
+        lines.append(f"sources not shown to help on validation clips: {shown}")
     known = {"groups"}
     if further := {
         k: v for k, v in details["test"].items() if not isinstance(v, dict) and k not in known

@@ -54,9 +54,14 @@ class HeldOutPredictions:
 
 
 def predict_held_out(
-    predictor: Predictor, clips: Sequence[Clip], params: EvaluateFusion
+    predictor: Predictor,
+    clips: Sequence[Clip],
+    params: EvaluateFusion,
+    only: Indices | None = None,
 ) -> HeldOutPredictions:
     """Predict every clip with every model that did not train on its label.
+
+    `only` restricts it to these clips; fitted ensemble weights and a class prior need all clips.
 
     Raises:
         ParamsError: `params` require validation clips, but the training has none.
@@ -71,7 +76,10 @@ def predict_held_out(
     groups = groupby(plan_runs(clips, training), lambda run: (run.seed, run.fold.outer_fold))
     for (seed, outer_fold), group in groups:
         runs = list(group)
-        own = {name: _mean_of_runs(predictor, name, runs, len(clips)) for name in training.members}
+        own = {
+            name: _mean_of_runs(predictor, name, runs, len(clips), only)
+            for name in training.members
+        }
         validation = np.unique(np.concatenate([run.fold.validation for run in runs]))
         truth = predictor.task.truth([clips[i] for i in validation])
         on_validation = [member.outputs[VALIDATION][validation] for member in own.values()]
@@ -101,21 +109,24 @@ def test_or_validation(prediction: Prediction) -> Prediction:
 
 
 def _mean_of_runs(
-    predictor: Predictor, member: str, runs: Sequence[FoldRun], clips: int
+    predictor: Predictor, member: str, runs: Sequence[FoldRun], clips: int, only: Indices | None
 ) -> Prediction:
     """Average the held-out predictions of the runs of one seed and outer fold.
 
     If a model was trained on all folds again, it alone predicts TEST.
     """
     used = np.union1d(runs[0].fold.train, runs[0].fold.validation)
-    unseen = np.setdiff1d(np.arange(clips), used)
+    asked = np.arange(clips) if only is None else only
+    unseen = np.setdiff1d(asked, used)
     refits = predictor.metadata.training.refits
     mean = MeanPrediction()
     for run in runs:
         tested, validation = (unseen[:0] if refits else unseen), run.fold.validation
-        predicted = predictor.predict(member, run.name, np.concatenate([tested, validation]))
-        mean.add(_spread(predicted, tested, validation, clips))
-    if refits:
+        validation = validation[np.isin(validation, asked)]
+        if len(tested) + len(validation):
+            predicted = predictor.predict(member, run.name, np.concatenate([tested, validation]))
+            mean.add(_spread(predicted, tested, validation, clips))
+    if refits and len(unseen):
         run = FoldRun(runs[0].seed, refit_fold([run.fold for run in runs]))
         predicted = predictor.predict(member, run.name, unseen)
         mean.add(_spread(predicted, unseen, unseen[:0], clips))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,11 @@ class Predictor:
             for run in member.runs
         }
 
+    def without(self, source: str) -> "Predictor":
+        """Return a predictor from which one source is hidden, as if no clip had it."""
+        others = [hide(each) if each.name == source else each for each in self.sources]
+        return Predictor(self._folder, others)
+
     def predict(self, member: str, run: str, clips: Indices) -> Prediction:
         """Predict the clips at these positions with one trained model.
 
@@ -59,6 +65,11 @@ class Predictor:
         known = self._targets[member, run]
         dimensions = {name: v for name, v in predicted.dimensions.items() if known.get(name)}
         return predicted._replace(dimensions=dimensions)
+
+
+def hide(source: Source) -> Source:
+    """Return the source without any row, as if no clip had it."""
+    return replace(source, values=source.values[:0], starts=np.zeros_like(source.starts))
 
 
 class MeanPrediction:

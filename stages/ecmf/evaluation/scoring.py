@@ -54,6 +54,10 @@ class Scorer:
             headline["val"] = {monitor: details["val"].pop(monitor)}
         return Scores(headline, details | self._ensemble(predicted))
 
+    def validation(self, predicted: HeldOutPredictions) -> Indices:
+        """Return the positions of the clips that `val` scores, maybe none."""
+        return self._validation(predicted.ensemble)[1]
+
     def test_decisions(
         self, predicted: HeldOutPredictions
     ) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
