@@ -20,7 +20,6 @@ from ecmf.storage.store_writer import StoreWriter
 from ecmf.training import cross_validation
 from ecmf.training.fold_runs import plan_runs
 from ecmf.training.model_metadata import read_metadata
-from ecmf.training.prediction import predict
 from ecmf.training.targets import class_targets
 
 pytestmark = pytest.mark.usefixtures("one_worker")
@@ -212,16 +211,20 @@ def test_no_model_predicts_a_clip_it_was_trained_on(test_split, tmp_path, monkey
     corpus = make_corpus(tmp_path, test_split=test_split)
     params = PARAMS.model_copy(update={"seeds": (0,), "epochs": 1})
     train(corpus, tmp_path, params)
-    predicted = []
-    monkeypatch.setattr(
-        prediction, "predict", lambda *args: predicted.append(args[2]) or predict(*args)
-    )
+    predicted: dict[str, set[int]] = {}
+    real = prediction.Predictor.predict
+
+    def recorded(self, member, run, clips):
+        predicted.setdefault(run, set()).update(clips.tolist())
+        return real(self, member, run, clips)
+
+    monkeypatch.setattr(prediction.Predictor, "predict", recorded)
     evaluate(corpus, tmp_path)
     runs = plan_runs(corpus.clips, params)
-    assert len(predicted) == len(runs)
-    for clips, run in zip(predicted, runs, strict=True):
-        assert not set(clips) & set(run.fold.train)
-        assert set(clips) | set(run.fold.train) == set(range(len(corpus.clips)))
+    assert set(predicted) == {run.name for run in runs}
+    for run in runs:
+        assert not predicted[run.name] & set(run.fold.train.tolist())
+        assert predicted[run.name] | set(run.fold.train) == set(range(len(corpus.clips)))
 
 
 def test_labels_of_the_test_split_do_not_reach_the_training(trained, tmp_path):
