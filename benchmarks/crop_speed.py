@@ -14,7 +14,6 @@ decoding.
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # as in the workers of a stage
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 
 from decode_speed import write_video
+from support.cpu_time import best_cpu_seconds
 
 from ecmf import registry
 from ecmf.cropping.base import Detector, Face
@@ -76,12 +76,7 @@ def measure(path: Path, decoder: str) -> dict[str, float]:
         "cropping": partial(FixedCropper(params, reading), stored),
         "with detection": partial(FaceCropper(params, reading), stored),
     }
-    fastest = dict.fromkeys(timed, float("inf"))
-    for name, run in [*timed.items()] * ROUNDS:
-        begin = time.process_time()
-        run()
-        fastest[name] = min(fastest[name], time.process_time() - begin)
-    return fastest
+    return best_cpu_seconds(timed, ROUNDS)
 
 
 def report(path: Path, *, claimed: bool) -> bool:

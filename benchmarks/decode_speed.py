@@ -15,13 +15,13 @@ dominates (2 ms each if the sides are no whole multiple, see `jpeg.downscale`).
 
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
+from support.cpu_time import best_cpu_seconds
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 
@@ -92,12 +92,7 @@ def measure(path: Path) -> dict[str, float]:
         images, audio = (decoder, False), (None, True)
         timed[f"{name} once"] = partial(decode, path, (decoder, True))
         timed[f"{name} thrice"] = partial(decode, path, images, images, audio)
-    fastest = dict.fromkeys(timed, float("inf"))
-    for name, run in [*timed.items()] * ROUNDS:
-        begin = time.process_time()
-        run()
-        fastest[name] = min(fastest[name], time.process_time() - begin)
-    return fastest
+    return best_cpu_seconds(timed, ROUNDS)
 
 
 def report(path: Path) -> bool:

@@ -15,14 +15,13 @@ import gc
 import hashlib
 import sys
 import tempfile
-import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 import numpy as np
+from support.cpu_time import best_cpu_seconds
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 
@@ -108,13 +107,12 @@ def main(megabytes: float = MEGABYTES) -> bool:
     holds, all_kinds = True, kinds(megabytes)
     gc.freeze()  # collecting the garbage of clips in memory is not part of a store's work
     for kind in all_kinds:
-        seconds: dict[str, float] = defaultdict(lambda: float("inf"))
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-            for name, run in [*lines(kind, Path(folder)).items()] * ROUNDS:
-                begin = time.process_time()
-                run()
-                clips = CLIPS_AT_RANDOM if "random" in name else len(kind.clips)
-                seconds[name] = min(seconds[name], (time.process_time() - begin) / clips)
+            fastest = best_cpu_seconds(lines(kind, Path(folder)), ROUNDS)
+        seconds = {
+            name: spent / (CLIPS_AT_RANDOM if "random" in name else len(kind.clips))
+            for name, spent in fastest.items()
+        }
         per_clip = sum(rows.nbytes for rows in kind.clips.values()) / len(kind.clips) / 1e6
         print(f"\n{kind.name}: {len(kind.clips)} clips of {per_clip * 1e3:.0f} kB")
         for name, spent in seconds.items():
