@@ -38,6 +38,7 @@ def evaluate_fusion(
     scorer = Scorer(clips, predictor.task, training, params)
     headline, more = scorer.scores(predicted)
     more["sources"] = source_values(predictor, clips, scorer.validation(predicted), params)
+    more["left_out"] = predictor.metadata.left_out()
     write_json(evaluation, headline)
     write_json(details, more)
     write_predictions(clips, predictor, test_or_validation(predicted.ensemble), predictions)

@@ -384,6 +384,9 @@ class TrainFusion(PluginSection):
     refit: bool = Field(
         True, description="Train on all folds again, for the median of their best epochs."
     )
+    choose_sources: bool = Field(
+        True, description="Leave out sources without weight on validation clips."
+    )
     seeds: tuple[int, ...] = Field((0, 1, 2), description="One training per seed and fold.")
     epochs: int = Field(30, ge=1, description="Maximum epochs of a training.")
     patience: int = Field(30, ge=1, description="Epochs without gain that end a training.")
@@ -407,6 +410,11 @@ class TrainFusion(PluginSection):
     def refits(self) -> bool:
         """Whether models are trained again on all folds: there must be two or more."""
         return self.refit and self.folds > 1
+
+    @property
+    def chooses_sources(self) -> bool:
+        """Whether validation clips choose the sources: with refitted models, or one fold."""
+        return self.choose_sources and (self.refits or self.folds == 1)
 
     @property
     def members(self) -> tuple[str, ...]:

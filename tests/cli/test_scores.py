@@ -15,6 +15,11 @@ DETAILS = {
     "test": {"groups": 4, "valence_clips": 58, "valence_mse": 0.5, "waf_by_seed": {"0": 0.911}},
     "val": {name: score for name, score in SPLIT.items() if name != "waf"} | {"clips": 40},
     "members": {"concat": {"waf": 0.85}, "ecmf": {"waf": 0.86}},
+    "left_out": {"concat": {}, "ecmf": {"frame/motion": [0], "face/mine": [0, 2]}},
+    "sources": {
+        "audio/mine": {"difference": 0.1, "low": 0.05, "high": 0.2},
+        "text/raw": {"difference": 0.01, "low": -0.02, "high": 0.03},
+    },
 }
 AUDIT = {"decisions": {"kept": 197, "relabelled": 43}, "added": 12}
 
@@ -47,6 +52,14 @@ def test_scores_come_with_the_decisions_on_labels(reports):
     assert "test WAF by seed: 0.911 (test split)" in lines
     assert "test WAF of each member alone: concat 0.850, ecmf 0.860" in lines
     assert any("over 4 groups" in line and "fewer than 8" in line for line in lines)
+    left_out = [line for line in lines if "leaves out" in line]
+    assert left_out == [
+        "ecmf leaves out, for lack of weight on validation clips: frame/motion, "
+        "face/mine (in 2 test folds)"
+    ]
+    assert (
+        "sources not shown to help on validation clips: text/raw +0.010 (-0.020 to +0.030)" in lines
+    )
     assert "test, further: valence_clips 58, valence_mse 0.500" in lines
     assert "197 kept, 43 relabelled, 12 unlabelled clips added" in lines[-1]
 

@@ -132,7 +132,9 @@ def test_the_metadata_list_each_member_and_its_weights_are_in_a_folder_of_its_na
     for member in metadata.members:
         files = sorted((folder / "fusion" / member.name).iterdir())
         assert [file.stem for file in files] == sorted(run.name for run in member.runs)
-        learned = {key: w for key, w in load_file(files[0]).items() if key.startswith("fusion.")}
+        weights = load_file(files[0])
+        assert weights.pop("fusion.source_weights").tolist() == [1, 1]
+        learned = {key: w for key, w in weights.items() if key.startswith("fusion.")}
         assert member.parameters == sum(w.numel() for w in learned.values()) > 1000
         assert len(files) == 6
     training = json.loads((folder / "training.json").read_text())

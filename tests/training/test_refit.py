@@ -14,7 +14,7 @@ from ecmf.data.features import load_sources
 from ecmf.data.splits import Fold, make_folds, refit_fold
 from ecmf.evaluation import prediction
 from ecmf.training.dataset import Dataset
-from ecmf.training.fold_runs import plan_runs
+from ecmf.training.fold_runs import Chosen, plan_runs
 from ecmf.training.prediction import predict
 from ecmf.training.targets import class_targets
 from ecmf.training.trainer import fit
@@ -95,7 +95,7 @@ def test_curves_and_validation_scores_are_those_of_the_folds(trained, tmp_path):
 def test_a_training_that_ends_early_is_the_beginning_of_the_whole_one(data):
     fold = Fold(0, 0, np.arange(40), np.array([], "int64"), np.array([], "int64"))
     whole = fit(*data, fold, 0, REFIT)
-    short = fit(*data, fold, 0, REFIT, 3)
+    short = fit(*data, fold, 0, REFIT, Chosen(3))
     assert short.history == whole.history[:3] and len(whole.history) == REFIT.epochs
     probs = [predict(each.model, data[0], np.arange(5)).outputs for each in (short, whole)]
     assert not np.allclose(*probs)
@@ -105,7 +105,10 @@ def test_trainings_of_a_vmap_group_end_each_at_its_own_epoch(trained, data):
     params = REFIT.model_copy(update={"model": "concat", "options": {}, "modality_dropout": 0.0})
     folds = make_folds(trained[0].clips, 2, 2, 0)
     refits = [refit_fold(folds[:2]), refit_fold(folds[2:])]
-    both, longer = (fit_vmap(*data, refits, [0, 1], params, ends) for ends in ([2, 2], [2, 5]))
+    both, longer = (
+        fit_vmap(*data, refits, [0, 1], params, [Chosen(end) for end in ends])
+        for ends in ((2, 2), (2, 5))
+    )
     assert [len(each.history) for each in longer] == [2, 5]
     assert longer[1].history[:2] == both[1].history
     for name, tensor in longer[0].model.state_dict().items():

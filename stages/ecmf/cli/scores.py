@@ -44,6 +44,13 @@ def table(evaluation: Report, details: Report) -> str:
         alone = ", ".join(f"{name} {scores[main]:.3f}" for name, scores in members.items())
         lines.append(f"test {_heading(main)} of each member alone: {alone}")
     lines.append(_about_groups(details["test"]["groups"], test["clips"]))
+    for member, left_out in details.get("left_out", {}).items():
+        if left_out:
+            shown = ", ".join(
+                f"{name} (in {len(folds)} test folds)" if len(folds) > 1 else name
+                for name, folds in left_out.items()
+            )
+            lines.append(f"{member} leaves out, for lack of weight on validation clips: {shown}")
     if unproven := {k: v for k, v in details.get("sources", {}).items() if v["low"] <= 0}:
         shown = ", ".join(
             f"{name} {v['difference']:+.3f} ({v['low']:+.3f} to {v['high']:+.3f})"

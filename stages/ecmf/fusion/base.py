@@ -113,15 +113,22 @@ class Fusion(nn.Module):
     alone; any other source only enters a loss, and modality dropout never hides it. `outputs` is
     the number of logits, e.g. of classes. `order_aware` states whether an output depends on the
     order of the steps of a source.
+
+    `source_weights` (sources,) are 1 until they are chosen by clips that were not trained on. A
+    source of weight 0 is absent from every batch. If `weighs_sources` is true, the model combines
+    decisions on single sources by these weights, which are then fitted; else they are 0 or 1.
     """
 
     order_aware: ClassVar[bool] = False
+    source_weights: Tensor
 
     def __init__(self, sources: Sequence[SourceShape], outputs: int) -> None:
         super().__init__()
         self.sources = tuple(sources)
         self.input_sources: Sequence[SourceShape] = self.sources
         self.outputs = outputs
+        self.weighs_sources = False
+        self.register_buffer("source_weights", torch.ones(len(self.sources)))
 
     def forward(self, batch: Batch, target: Target | None = None) -> Output:
         """Fuse the sources of each clip.

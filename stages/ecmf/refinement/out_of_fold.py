@@ -15,11 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from ecmf.data.features import Source
 from ecmf.data.manifest import Clip
@@ -36,12 +32,10 @@ from ecmf.storage.store import Layout, Result, Rows
 from ecmf.training.cross_validation import read_sources
 from ecmf.training.dataset import Dataset
 from ecmf.training.prediction import predict
-from ecmf.training.shared_memory import SharedMemory, share_memory
+from ecmf.training.shared_memory import SharedMemory, mean_rows, share_memory
+from ecmf.training.source_classifier import REGULARISATION, classify_by_source
 from ecmf.training.task import Targets
 from ecmf.training.trainer import fit
-
-REGULARISATION = 0.01
-"""Inverse regularisation C of the classifiers: strong, for few clips with noisy labels."""
 
 PACKAGES = ("numpy", "scikit-learn", "scipy", "torch")
 """Packages whose versions affect the last bits of a prediction."""
@@ -248,16 +242,7 @@ class FoldRunner:
     @functools.cached_property
     def means(self) -> dict[str, Source]:
         """Mean row of each clip by source, (clips, dim); zeros for a clip without a row."""
-        return {name: self._mean(source) for name, source in self.sources.items()}
-
-    def _mean(self, source: Source) -> Source:
-        means = source.clip_means()
-        starts = np.arange(len(means) + 1)
-        if self.memory is None:
-            return Source(source.name, means, starts, source.provenance)
-        values = self.memory.allocate(means.shape)
-        values[:] = means
-        return self.memory.share(Source(source.name, values, starts, source.provenance))
+        return {name: mean_rows(source, self.memory) for name, source in self.sources.items()}
 
     @functools.cached_property
     def dataset(self) -> Dataset:
@@ -279,22 +264,6 @@ class FoldRunner:
         return np.asarray(probs * present[task.predicted, None])
 
     def _classifier(self, task: FoldTask) -> Probabilities:
-        """Fit logistic regression on the mean rows; a clip without the source gets no vote."""
-        source, means = self.sources[task.model], self.means[task.model].values
-        probs = np.zeros((len(task.predicted), len(self.predictor.classes)))
-        train = task.train[source.present[task.train]]
-        labels = self.targets.values["class_probs"][train].argmax(axis=1)
-        weight, present = self.targets.weight[train], source.present[task.predicted]
-        if len(set(labels.tolist())) < 2 or not present.any():
-            return probs
-        with threadpool_limits(1):  # the last bits depend on the number of threads
-            classifier = make_pipeline(
-                StandardScaler(copy=False), LogisticRegression(C=REGULARISATION, max_iter=1000)
-            )
-            classifier.fit(
-                means[train].astype("float64"), labels, logisticregression__sample_weight=weight
-            )
-            own = means[task.predicted[present]].astype("float64")
-            predicted = classifier.predict_proba(own)
-            probs[np.ix_(present, classifier.classes_)] = predicted
-        return probs
+        """Classify by one source; a clip without it gets no vote."""
+        means, present = self.means[task.model].values, self.sources[task.model].present
+        return classify_by_source(means, present, self.targets, task.train, task.predicted)

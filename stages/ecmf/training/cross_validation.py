@@ -46,10 +46,11 @@ from ecmf.training import vmap_trainer
 from ecmf.training.batch_sampler import count_batches
 from ecmf.training.dataset import Dataset
 from ecmf.training.early_stopping import Epoch
-from ecmf.training.fold_runs import FoldRun, TrainedRun, plan_refits, plan_runs
+from ecmf.training.fold_runs import Chosen, FoldRun, TrainedRun, plan_refits, plan_runs
 from ecmf.training.idle_parameters import warn_of_idle_parameters
 from ecmf.training.model import Model, build
-from ecmf.training.shared_memory import SharedMemory, share_memory
+from ecmf.training.shared_memory import SharedMemory, mean_rows, share_memory
+from ecmf.training.source_choice import SourceChooser, SourceClassifiers
 from ecmf.training.task import Targets, Task
 from ecmf.training.trainer import Fitted, fit
 from ecmf.training.vmap_trainer import fit_vmap
@@ -141,10 +142,10 @@ class RunTrainer:
 
     def _fit(self, runs: Sequence[FoldRun]) -> list[Fitted]:
         folds, seeds = [self._fold(run) for run in runs], [run.seed for run in runs]
-        last = [run.last_epoch for run in runs]
+        chosen = [run.chosen for run in runs]
         if len(runs) > 1:
-            return fit_vmap(self.dataset, self.targets, folds, seeds, self.params, last)
-        return [fit(self.dataset, self.targets, folds[0], seeds[0], self.params, last[0])]
+            return fit_vmap(self.dataset, self.targets, folds, seeds, self.params, chosen)
+        return [fit(self.dataset, self.targets, folds[0], seeds[0], self.params, chosen[0])]
 
     def _fold(self, run: FoldRun) -> Fold:
         return with_unlabelled(run.fold, self.clips, self.targets.weight)
@@ -160,20 +161,61 @@ def train_all(
     runs = plan_runs(clips, params)
     with ExitStack() as files:
         memory = files.enter_context(share_memory(cache)) if _processes(len(runs)) > 1 else None
-        sources = read_sources(paths, clips, params, memory)
-        trainer = RunTrainer(sources, clips, targets, params, cache)
+        features = read_sources(paths, clips, params, memory)
+        trainer = RunTrainer(features, clips, targets, params, cache)
+        chooser = _source_chooser(trainer, runs, memory, inputs) if params.chooses_sources else None
         on_cpu, train = Dataset(trainer.sources, torch.device("cpu")), trainer.train_clips(runs[0])
         for name in params.members:
             member = params.of_member(name)
+            check_source_weights(on_cpu, targets.task, member)
             warn_of_idle_parameters(on_cpu, targets, train, member)
             folder = cache / training_hash(inputs, member)
             of_member = replace(trainer, params=member, folder=folder)
+            own_runs = runs
+            if chooser and not member.refits:  # one training set, and its validation split
+                sources = chooser.choose(runs, member)
+                own_runs = [run._replace(chosen=Chosen(sources=sources[0])) for run in runs]
             trained = []
-            for run in _train(of_member, runs, f"train {name}"):
+            for run in _train(of_member, own_runs, f"train {name}"):
                 trained.append(run)
                 yield run
             if member.refits:
-                yield from _train(of_member, plan_refits(trained), f"refit {name}")
+                sources = chooser.choose(runs, member, trained) if chooser else {}
+                yield from _train(of_member, plan_refits(trained, sources), f"refit {name}")
+
+
+def check_source_weights(dataset: Dataset, task: Task, params: TrainFusion) -> None:
+    """Raise ParamsError if the model needs weights of sources that nothing would fit."""
+    if (params.chooses_sources and params.refits) or not build(
+        task, params, dataset.shapes, 0
+    ).fusion.weighs_sources:
+        return
+    raise ParamsError(
+        f"{params.model} weighs sources by predictions of the folds, but none are made: set "
+        "train_fusion.refit and train_fusion.choose_sources to true and train_fusion.folds to 2 "
+        "or more, or another rule of the model"
+    )
+
+
+def _source_chooser(
+    trainer: RunTrainer, runs: Sequence[FoldRun], memory: SharedMemory | None, inputs: str
+) -> SourceChooser:
+    """Classify the validation clips of all runs by each source, in parallel."""
+    code = code_fingerprint.hash_modules("ecmf.training.source_choice")
+    classifiers = SourceClassifiers(
+        trainer.sources,
+        [mean_rows(source, memory) for source in trainer.sources],
+        trainer.targets,
+        trainer.folder / f"sources-{hash_json(inputs, code)[:32]}",
+    )
+    folded = [run._replace(fold=trainer._fold(run)) for run in runs]
+    classified = process_pool.run(classifiers, folded, workers=_processes(len(runs)))
+    for result in tqdm(
+        classified, desc="classify by source", total=len(runs), unit="run", disable=None
+    ):
+        if isinstance(result, Failure):
+            raise RuntimeError(f"a classifier ended without a result: {result.reason}")
+    return SourceChooser(classifiers, trainer.dataset, trainer.clips)
 
 
 def _train(trainer: RunTrainer, runs: Sequence[FoldRun], description: str) -> Iterator[TrainedRun]:

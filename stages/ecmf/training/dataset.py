@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ecmf.data.features import MIN_STD, Source
@@ -33,6 +34,10 @@ class Dataset:
         """Name the sources that have one row, and never more, of each of these clips."""
         longest = [int(lengths[clips].max(initial=0)) for lengths in self._lengths]
         return [shape.name for shape, rows in zip(self.shapes, longest, strict=True) if rows == 1]
+
+    def presence(self, clips: Indices) -> NDArray[np.bool_]:
+        """Return whether each of these clips has each source, (clips, sources)."""
+        return np.stack([lengths[clips] > 0 for lengths in self._lengths], axis=1)
 
     def batch(self, clips: Tensor) -> Batch:
         """Return the rows and masks of the clips at these positions, in their order.

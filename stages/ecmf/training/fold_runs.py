@@ -1,6 +1,6 @@
 """Plan the training runs of a model: one per fold and seed, and one more on all folds of each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import median_low
@@ -12,12 +12,50 @@ from ecmf.params import TrainFusion
 from ecmf.training.early_stopping import Epoch
 
 
+class SourceValue(NamedTuple):
+    """What the decisions on a source alone are worth to clips that were not trained on.
+
+    Attributes:
+        weight: Its weight in the models that are trained on all folds; 0 if it is left out.
+        fitted: Its weight in late fusion, where those of all sources have a mean of 1.
+        low: Lower bound of the 95 % interval of `fitted` over groups.
+        high: Upper bound.
+        no_say: Share of the resamples of groups in which `fitted` is negligible.
+    """
+
+    weight: float
+    fitted: float
+    low: float
+    high: float
+    no_say: float
+
+
+class Chosen(NamedTuple):
+    """What clips that were not trained on have chosen for a training.
+
+    Attributes:
+        last_epoch: The epoch to stop at; None leaves it to early stopping.
+        sources: Value of each source; None if the model does not read it. Empty if all are kept.
+    """
+
+    last_epoch: int | None = None
+    sources: tuple[SourceValue | None, ...] = ()
+
+    @property
+    def source_weights(self) -> list[float]:
+        """Weight of each source."""
+        return [1.0 if value is None else value.weight for value in self.sources]
+
+
+NOTHING_CHOSEN = Chosen()
+
+
 class FoldRun(NamedTuple):
-    """One training run: a fold with a seed, and the epoch to stop at if that is given."""
+    """One training run: a fold with a seed, and what was chosen for it before."""
 
     seed: int
     fold: Fold
-    last_epoch: int | None = None
+    chosen: Chosen = NOTHING_CHOSEN
 
     @property
     def name(self) -> str:
@@ -50,16 +88,20 @@ def plan_runs(clips: Sequence[Clip], params: TrainFusion) -> list[FoldRun]:
     ]
 
 
-def plan_refits(trained: Sequence[TrainedRun]) -> list[FoldRun]:
+def plan_refits(
+    trained: Sequence[TrainedRun], sources: Mapping[int, tuple[SourceValue | None, ...]]
+) -> list[FoldRun]:
     """List the runs that train on all inner folds of each seed and outer fold of `trained`.
 
     With a schedule of as many epochs, they stop at the median of the best epochs of these folds: an
     epoch is chosen by clips that were not trained on, but no clip is spared for it in the end.
+    `sources` are the values of the sources by outer fold, measured on the same clips.
     """
     refits = []
     groups = groupby(trained, lambda each: (each.run.seed, each.run.fold.outer_fold))
-    for (seed, _), group in groups:
+    for (seed, outer_fold), group in groups:
         inner = list(group)
         last_epoch = median_low(each.best.epoch for each in inner)
-        refits.append(FoldRun(seed, refit_fold([each.run.fold for each in inner]), last_epoch))
+        chosen = Chosen(last_epoch, sources.get(outer_fold, ()))
+        refits.append(FoldRun(seed, refit_fold([each.run.fold for each in inner]), chosen))
     return refits

@@ -29,22 +29,27 @@ class Model(nn.Module):
             self.get_buffer(f"mean_{number}").copy_(mean)
             self.get_buffer(f"deviation_{number}").copy_(deviation)
 
+    def set_source_weights(self, weights: Sequence[float]) -> None:
+        """Set the weight of each source, in order; one of weight 0 is hidden from the model."""
+        self.fusion.source_weights.copy_(torch.tensor(weights))
+
     def forward(self, batch: Batch, target: Target | None = None) -> Output:
         """Standardise the rows and fuse them."""
         output: Output = self.fusion(self.standardise(batch), target)
         return output
 
     def standardise(self, batch: Batch) -> Batch:
-        """Standardise the rows; padding rows become zeros."""
-        rows = {}
+        """Standardise the rows, and hide sources of weight 0; rows of padding become zeros."""
+        rows, masks = {}, {}
         for name, values in batch.rows.items():
             number = self._names[name]
+            masks[name] = batch.masks[name] & (self.fusion.source_weights[number] > 0)
             rows[name] = (
                 (values - self.get_buffer(f"mean_{number}"))
                 .div_(self.get_buffer(f"deviation_{number}"))
-                .mul_(batch.masks[name].unsqueeze(-1))
+                .mul_(masks[name].unsqueeze(-1))
             )
-        return Batch(rows, batch.masks)
+        return Batch(rows, masks)
 
 
 def build(task: Task, params: TrainFusion, sources: Sequence[SourceShape], seed: int) -> Model:

@@ -47,7 +47,7 @@ def write_models(
     histories: list[Sequence[Epoch]] = []
     for name, group in groupby(trained, lambda run: run.member):
         runs = _copy_weights(group, part)
-        members.append(_member_metadata(name, runs, clips, targets, part))
+        members.append(_member_metadata(name, runs, clips, targets, list(paths), part))
         histories = histories or [run.history for run in runs if run.run.fold.fold != REFIT]
     metadata = ModelMetadata(
         outputs=list(targets.task.outputs),
@@ -87,14 +87,29 @@ def _source_metadata(name: str, path: Path) -> SourceMetadata:
         return SourceMetadata(name=name, dim=dim, provenance=store.provenance)
 
 
+def _source_values(trained: TrainedRun, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    if not (values := trained.run.chosen.sources):
+        return {}
+    return {n: v._asdict() for n, v in zip(names, values, strict=True) if v is not None}
+
+
 def _member_metadata(
-    member: str, runs: Sequence[TrainedRun], clips: Sequence[Clip], targets: Targets, folder: Path
+    member: str,
+    runs: Sequence[TrainedRun],
+    clips: Sequence[Clip],
+    targets: Targets,
+    names: Sequence[str],
+    folder: Path,
 ) -> MemberMetadata:
     weights = load_file(weights_path(folder, member, runs[0].run.name))
     return MemberMetadata(
         name=member,
-        # The buffers of the standardisation are measured, not trained.
-        parameters=sum(w.numel() for name, w in weights.items() if name.startswith("fusion.")),
+        # The buffers of the standardisation and of the choice of sources are not trained.
+        parameters=sum(
+            tensor.numel()
+            for name, tensor in weights.items()
+            if name.startswith("fusion.") and not name.endswith("source_weights")
+        ),
         runs=[
             RunMetadata(
                 name=trained.run.name,
@@ -106,6 +121,7 @@ def _member_metadata(
                 targets=targets.known(trained.run.fold.train),
                 validation_groups=sorted({clips[i].group for i in trained.run.fold.validation}),
                 test_groups=sorted({clips[i].group for i in trained.run.fold.test}),
+                sources=_source_values(trained, names),
             )
             for trained in runs
         ],

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ecmf.config import Section
 from ecmf.data.features import Source
@@ -28,7 +28,8 @@ class RunMetadata(Section):
     """One training run: its fold, validation and test groups, and best epoch.
 
     `targets` counts the training clips for which each value of the targets is known. If it is 0,
-    the model's prediction of that value is meaningless.
+    the model's prediction of that value is meaningless. `sources` are the values of the sources, by
+    name, if the folds chose among them; a model of weight 0 does not read the source.
     """
 
     name: str
@@ -40,6 +41,7 @@ class RunMetadata(Section):
     targets: dict[str, int]
     validation_groups: list[str]
     test_groups: list[str]
+    sources: dict[str, dict[str, float]] = Field(default_factory=dict)
 
 
 class MemberMetadata(Section):
@@ -60,6 +62,20 @@ class ModelMetadata(Section):
     training: TrainFusion
     sources: list[SourceMetadata]
     members: list[MemberMetadata]
+
+    def left_out(self) -> dict[str, dict[str, list[int]]]:
+        """Return the outer folds whose models do not read a source, by member and source."""
+        found: dict[str, dict[str, list[int]]] = {}
+        for member in self.members:
+            for run in member.runs:
+                for source, value in run.sources.items():
+                    folds = found.setdefault(member.name, {}).setdefault(source, [])
+                    if value["weight"] == 0 and run.round not in folds:
+                        folds.append(run.round)
+        return {
+            member: {source: folds for source, folds in by_source.items() if folds}
+            for member, by_source in found.items()
+        }
 
     def check_sources(self, sources: Sequence[Source]) -> None:
         """Check that the features have the provenance of those the model was trained on.

@@ -57,6 +57,20 @@ def share_memory(folder: Path) -> Iterator[SharedMemory]:
         yield SharedMemory(folder, files)
 
 
+def mean_rows(source: Source, memory: SharedMemory | None) -> Source:
+    """Return a source of one row per clip, their mean; zeros for a clip without a row.
+
+    It is held in `memory` if other processes read it too.
+    """
+    means = source.clip_means()
+    starts = np.arange(len(means) + 1)
+    if memory is None:
+        return Source(source.name, means, starts, source.provenance)
+    values = memory.allocate(means.shape)
+    values[:] = means
+    return memory.share(Source(source.name, values, starts, source.provenance))
+
+
 def _map(name: str, path: str, starts: Any, provenance: Any) -> SharedSource:
     values = np.load(path, mmap_mode="c", allow_pickle=False)
     return SharedSource(name, values, starts, provenance, path)

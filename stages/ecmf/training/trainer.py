@@ -25,6 +25,7 @@ from ecmf.training.batch_sampler import count_batches, draw_batches
 from ecmf.training.dataset import Dataset
 from ecmf.training.early_stopping import EarlyStopping, Epoch
 from ecmf.training.epochs import train_epochs
+from ecmf.training.fold_runs import NOTHING_CHOSEN, Chosen
 from ecmf.training.model import Model, build
 from ecmf.training.optimizers import autocast, make_weight_ema
 from ecmf.training.prediction import THREADS, predict
@@ -62,12 +63,12 @@ def fit(
     fold: Fold,
     seed: int,
     params: TrainFusion,
-    last_epoch: int | None = None,
+    chosen: Chosen = NOTHING_CHOSEN,
 ) -> Fitted:
     """Train on the fold's training clips with early stopping on the score of its validation clips.
 
     AdamW on the loss of the task. The model of the best validation epoch is returned; a fold
-    without validation clips is trained for all epochs, or until `last_epoch` of the schedule.
+    without validation clips is trained for all epochs, or until the last epoch of `chosen`.
 
     Raises:
         ParamsError: no training or validation clip of the fold has a weight, or the training
@@ -75,7 +76,7 @@ def fit(
     """
     torch.set_num_threads(THREADS)
     torch.manual_seed(seed)
-    state = setup(dataset, targets, fold, seed, params)
+    state = setup(dataset, targets, fold, seed, params, chosen)
     model, train, validation, rng = state.model, state.train, state.validation, state.rng
     pretrain(model, dataset, np.concatenate([train, fold.unlabelled]), rng, params)
 
@@ -96,7 +97,8 @@ def fit(
         droppable = model.fusion.input_sources
         return compute_loss(model, batch, target, clip_weight, droppable, params), len(clips)
 
-    stopping, best_state = EarlyStopping(params.patience, last_epoch), {}
+    stopping = EarlyStopping(params.patience, chosen.last_epoch)
+    best_state: dict[str, Tensor] = {}
     for total in train_epochs(
         model, draw, loss, params,
         batches=count_batches(len(train), params.batch_size),
@@ -117,7 +119,12 @@ def fit(
 
 
 def setup(
-    dataset: Dataset, targets: Targets, fold: Fold, seed: int, params: TrainFusion
+    dataset: Dataset,
+    targets: Targets,
+    fold: Fold,
+    seed: int,
+    params: TrainFusion,
+    chosen: Chosen = NOTHING_CHOSEN,
 ) -> TrainState:
     """Build the model of a fold and a seed, and select its clips and their weights.
 
@@ -132,6 +139,8 @@ def setup(
             "all others have weight 0 in the labels. Choose fewer folds, or drop fewer labels"
         )
     model = build(targets.task, params, dataset.shapes, seed)
+    if chosen.sources:
+        model.set_source_weights(chosen.source_weights)
     model.to(dataset.device)
     if params.standardise == "corpus":
         model.set_scale(dataset.moments(train))

@@ -23,6 +23,8 @@ def _summarise(member: MemberMetadata, seeds: Sequence[int]) -> dict[str, object
     scored = [run for run in member.runs if run.validation_score is not None]
     scores = [run.validation_score or 0.0 for run in scored]
     counts: dict[str, object] = {"runs": len(member.runs), "parameters": member.parameters}
+    if chosen := {f"round{run.round}": run.sources for run in member.runs if run.sources}:
+        counts["sources"] = chosen
     if not scores:
         return counts
     return {

@@ -32,6 +32,7 @@ from ecmf.training.batch_sampler import count_batches
 from ecmf.training.dataset import Dataset
 from ecmf.training.early_stopping import EarlyStopping
 from ecmf.training.epochs import train_epochs
+from ecmf.training.fold_runs import NOTHING_CHOSEN, Chosen
 from ecmf.training.model import Model
 from ecmf.training.optimizers import make_weight_ema
 from ecmf.training.prediction import THREADS
@@ -92,22 +93,19 @@ def fit_vmap(
     folds: Sequence[Fold],
     seeds: Sequence[int],
     params: TrainFusion,
-    last_epochs: Sequence[int | None] | None = None,
+    chosen: Sequence[Chosen] | None = None,
 ) -> list[Fitted]:
     """Train one model per pair of fold and seed, like `trainer.fit`.
 
     A model with a pretext task, or one that vmap does not support, is trained one run at a time.
     """
     torch.set_num_threads(THREADS)
-    last_epochs = last_epochs or [None] * len(folds)
-    pairs = list(zip(folds, seeds, strict=True))
-    states = [setup(dataset, targets, fold, seed, params) for fold, seed in pairs]
+    chosen = chosen or [NOTHING_CHOSEN] * len(folds)
+    runs = list(zip(folds, seeds, chosen, strict=True))
+    states = [setup(dataset, targets, fold, seed, params, own) for fold, seed, own in runs]
     if reason := _why_not_vmappable(states, dataset, targets, params):
         log.warning("%s is trained one run at a time: %s", params.model, reason)
-        return [
-            fit(dataset, targets, *pair, params, last)
-            for pair, last in zip(pairs, last_epochs, strict=True)
-        ]
+        return [fit(dataset, targets, fold, seed, params, own) for fold, seed, own in runs]
     torch.manual_seed(seeds[0])
     module = stack_models([state.model for state in states])
     weight_ema = make_weight_ema(module, params)
@@ -119,7 +117,7 @@ def fit_vmap(
     def loss(step: VmapStep) -> tuple[Tensor, Tensor]:
         return vmap_loss(module, step), step.real.sum(dim=1)
 
-    stopping = [EarlyStopping(params.patience, last) for last in last_epochs]
+    stopping = [EarlyStopping(params.patience, own.last_epoch) for own in chosen]
     best: dict[int, Mapping[str, Tensor]] = {}
     for totals in train_epochs(
         module, lambda: draw_steps(states, dataset, params), loss, params,
