@@ -24,6 +24,10 @@ class MissingFileError(UserError):
     """A file named by the user that is absent, or whose content is not the expected one."""
 
 
+class DiskError(UserError):
+    """A file system that is full, forbids access, grants no locks or does not answer."""
+
+
 class ErrorBudgetError(UserError):
     """More clips failed than `error_budget` allows. The message lists all of them."""
 

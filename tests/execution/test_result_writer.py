@@ -1,5 +1,7 @@
 """Results are written with one rule for failures, reasons and the error budget."""
 
+import resource
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,21 @@ def test_too_many_failures_leave_the_stores_of_before(stores, tmp_path):
     before = [store.path.read_bytes() for store in stores]
     with pytest.raises(ErrorBudgetError, match=r"1 of 2 clips failed.*\n.*b: killed"):
         write_results([("a", (ROWS, ROWS)), ("b", Failure("killed"))], stores, budget=0.4)
+    assert [store.path.read_bytes() for store in stores] == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["audio.h5", "frames.h5"]
+
+
+def test_a_disk_that_fills_up_at_the_second_store_leaves_both_of_before(stores, tmp_path):
+    write_results([("a", (ROWS, ROWS))], stores, budget=0)
+    before = [store.path.read_bytes() for store in stores]
+    large = Rows(np.ones((90_000, 2), "float32"), np.arange(90_000.0))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before[0]) + 10_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_results([("a", (ROWS, large))], stores, budget=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert [store.path.read_bytes() for store in stores] == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audio.h5", "frames.h5"]
 

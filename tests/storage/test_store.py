@@ -155,7 +155,7 @@ def test_a_flipped_byte_is_refused(tmp_path):
     content = bytearray(path.read_bytes())
     content[content.index(np.float32(0.123456).tobytes())] ^= 1
     path.write_bytes(content)
-    with Store(path) as store, pytest.raises(StoreError, match="clip 'a' is damaged"):
+    with Store(path) as store, pytest.raises(StoreError, match="damaged at clip 'a'"):
         store["a"]
 
 
@@ -174,6 +174,51 @@ def test_a_flipped_byte_of_the_metadata_of_clips_is_refused(tmp_path, name):
         Store(tmp_path / "x.h5")
 
 
+def swap(path, old, new):
+    """Replace bytes that HDF5 keeps without a checksum."""
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"clip_0284", b"clit_0284"),
+        (b"clip_0284", b"clip_028\xff"),
+        (b'"encoder": "test"', b'"encodes": "test"'),
+        (b'{"encoder"', b'z"encoder"'),
+        (b"declared_frames", b"declared_grames"),
+        (np.float64(0.0625).tobytes(), np.float64(0.125).tobytes()),
+    ],
+)
+def test_a_flipped_bit_of_an_id_a_name_or_the_provenance_is_refused(tmp_path, old, new):
+    rows = Rows(np.ones(3, "int16"), np.arange(3) * 16.0, facts={"declared_frames": 7.0})
+    write(tmp_path / "x.h5", {"clip_0284": rows}, Layout(dtype="int16", rate=0.0625))
+    swap(tmp_path / "x.h5", old, new)
+    with pytest.raises(StoreError, match=r"x\.h5 is not a store, or damaged"):
+        Store(tmp_path / "x.h5")
+
+
+def test_a_flipped_bit_of_a_reason_is_refused(tmp_path):
+    write(tmp_path / "x.h5", {"a": no_rows(LAYOUT, "empty", "no face found")})
+    swap(tmp_path / "x.h5", b"no face", b"no fade")
+    with (
+        Store(tmp_path / "x.h5") as store,
+        pytest.raises(StoreError, match=r"x\.h5 is damaged \(the reasons"),
+    ):
+        store.state("a")
+
+
+def test_a_store_of_an_earlier_version_is_read(tmp_path):
+    write(tmp_path / "x.h5", {"a": no_rows(LAYOUT, "empty", "no face found"), "b": vectors(2)})
+    with h5py.File(tmp_path / "x.h5", "a") as file:
+        del file.attrs["digest"], file.attrs["reasons_digest"]
+    with Store(tmp_path / "x.h5") as store:
+        assert store.state("a") == ("empty", "no face found")
+        assert len(store["b"]) == 2
+
+
 def test_a_flipped_byte_costs_no_clip_of_another_chunk(tmp_path, many):
     path = write(tmp_path / "s.h5", many, Layout((1024,), "uint8"))
     content = bytearray(path.read_bytes())
@@ -184,7 +229,7 @@ def test_a_flipped_byte_costs_no_clip_of_another_chunk(tmp_path, many):
         damaged = chunks[store.starts[50]]
         for clip_id, (first, last) in zip(many, pairwise(store.starts), strict=True):
             if damaged in chunks[first:last]:
-                with pytest.raises(StoreError, match=f"clip '{clip_id}' is damaged"):
+                with pytest.raises(StoreError, match=f"damaged at clip '{clip_id}'"):
                     store[clip_id]
             else:
                 assert_read(store, many, clip_id)

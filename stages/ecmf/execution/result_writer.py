@@ -62,6 +62,8 @@ class ResultWriter:
                 self.flagged[clip_id] = reason
             states[max((rows.state for rows in parts), key=STATES.index)] += 1
         check_budget(failed, states.total(), budget)
+        for writer in self._writers:  # on a full disk none of the stores gets its name
+            writer.finish()
         counts = (f"{states[state]} {state}" for state in STATES if states[state])
         log.info("clips: %s", ", ".join(counts))
 

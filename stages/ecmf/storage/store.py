@@ -14,12 +14,15 @@ Images are stored as JPEG: `values` is then the concatenated bytes of all images
 `pictures (rows + 1,)` holds the offset of each. The root attribute `provenance` is JSON.
 
 A clip without a row, e.g. a video without a face, is empty, not missing. The same content gives the
-same bytes, and checksums (fletcher32) detect damage.
+same bytes. Damage is detected: arrays have checksums (fletcher32); the root attributes `digest` and
+`reasons_digest`, absent in older stores, are the sha256 of what HDF5 stores without one. A file is
+never changed once it has its name, so none is locked: some network file systems have no locks.
 """
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -31,9 +34,17 @@ from numpy.typing import NDArray
 
 from ecmf.errors import MissingFileError, StoreError
 from ecmf.media import Seconds
+from ecmf.storage.disk import disk_error
+from ecmf.storage.store_digest import description_digest, text_digest
 
 State = Literal["whole", "empty", "flagged", "failed"]
 STATES: tuple[State, ...] = get_args(State)
+
+
+DAMAGE = (
+    OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, IndexError, MemoryError
+)  # fmt: skip
+"""Exceptions of h5py for a damaged file."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +117,8 @@ class Store(Mapping[str, Rows]):
         if not path.is_file():
             raise MissingFileError(f"no store {path}: run `dvc repro` to create it")
         self._path = path
-        try:
-            self._file = h5py.File(path)
+        with self._damage("not a store, or damaged"):
+            self._file = h5py.File(path, locking=False)
             self._values = _Column(self._file["values"])
             self._times = _Column(self._file["times"]) if "times" in self._file else None
             self._columns = {name: _Column(data) for name, data in self._file["columns"].items()}
@@ -119,29 +130,44 @@ class Store(Mapping[str, Rows]):
             self._digests = self._file["digests"][()]
             self._offsets = self._file["pictures"][()] if "pictures" in self._file else None
             self._facts = {name: data[()] for name, data in self._file["facts"].items()}
-        except (OSError, KeyError) as error:
-            raise self._damaged(error, "not a store, or damaged") from error
-        attributes = self._file.attrs
-        self._rate = float(attributes.get("rate", 0))
-        self.layout = Layout(
-            shape=() if self._offsets is not None else self._values.shape,
-            dtype=str(self._values.dtype),
-            jpeg=self._offsets is not None,
-            rate=self._rate or None,
-            columns={name: column.shape for name, column in self._columns.items()},
-        )
-        self.provenance: dict[str, Any] = json.loads(attributes["provenance"])
+            attributes = dict(self._file.attrs)
+            self._rate = float(attributes.get("rate", 0))
+            self.layout = Layout(
+                shape=() if self._offsets is not None else self._values.shape,
+                dtype=str(self._values.dtype),
+                jpeg=self._offsets is not None,
+                rate=self._rate or None,
+                columns={name: column.shape for name, column in self._columns.items()},
+            )
+            provenance = attributes["provenance"]
+            self.provenance: dict[str, Any] = json.loads(provenance)
+            self._reasons_digest = attributes.get("reasons_digest")
+            digest = description_digest(asdict(self.layout), provenance, self._index, self._facts)
+            if attributes.get("digest", digest) != digest:
+                raise ValueError("its clip ids, layout or provenance do not match their digest")
+
+    @contextmanager
+    def _damage(self, problem: str = "damaged") -> Iterator[None]:
+        """Turn the exceptions of a damaged file into a StoreError, those of the disk into its own.
+
+        A disk that does not answer damages nothing, and its message does not advise to delete.
+        """
+        try:
+            yield
+        except DAMAGE as error:
+            of_disk = disk_error(error, self._path) if isinstance(error, OSError) else None
+            raise of_disk or StoreError(
+                f"{self._path} is {problem} ({error}): delete it and run again"
+            ) from error
 
     def __getitem__(self, clip_id: str) -> Rows:
         """Read the rows of one clip; KeyError if the store has no such clip."""
         clip = self._index[clip_id]
         first, last = (int(row) for row in self._starts[clip : clip + 2])
-        try:
+        with self._damage(f"damaged at clip {clip_id!r}"):
             values = self._read(first, last)
             columns = {name: column[first:last] for name, column in self._columns.items()}
             times = self._read_times(first, last)
-        except OSError as error:
-            raise StoreError(f"{self._path}: clip {clip_id!r} is damaged ({error})") from error
         facts = {name: float(data[clip]) for name, data in self._facts.items()}
         return Rows(values, times, columns, facts, *self.state(clip_id))
 
@@ -163,10 +189,8 @@ class Store(Mapping[str, Rows]):
         """Read the times of one clip's rows, without their values."""
         clip = self._index[clip_id]
         first, last = (int(row) for row in self._starts[clip : clip + 2])
-        try:
+        with self._damage(f"damaged at clip {clip_id!r}"):
             return self._read_times(first, last)
-        except OSError as error:
-            raise StoreError(f"{self._path}: clip {clip_id!r} is damaged ({error})") from error
 
     def state(self, clip_id: str) -> tuple[State, str]:
         """Return the state of a clip and the reason, without reading its rows."""
@@ -185,21 +209,17 @@ class Store(Mapping[str, Rows]):
 
     def read_values(self, out: NDArray[Any]) -> None:
         """Read the rows of all clips into `out`, (rows, *shape), and convert them to its type."""
-        try:
+        with self._damage():
             self._values.read(out)
-        except OSError as error:
-            raise self._damaged(error) from error
 
     @cached_property
     def _reasons(self) -> list[str]:
         """Read on first use: strings are slow to read, and training does not need them."""
-        try:
-            return [reason.decode() for reason in self._encoded_reasons[()]]
-        except OSError as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: Exception, problem: str = "damaged") -> StoreError:
-        return StoreError(f"{self._path} is {problem} ({error}): delete it and run again")
+        with self._damage():
+            reasons = [reason.decode() for reason in self._encoded_reasons[()]]
+            if self._reasons_digest not in (None, text_digest(reasons)):
+                raise ValueError("the reasons of its clips do not match their digest")
+        return reasons
 
     def count(self, clip_id: str) -> int:
         """Count the rows of a clip without reading them."""

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-import os
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +16,10 @@ from numpy.typing import NDArray
 
 from ecmf.errors import StoreError
 from ecmf.media import Seconds
+from ecmf.storage.disk import UnfailingFile
+from ecmf.storage.files import atomic_write
 from ecmf.storage.store import STATES, Layout, Rows
+from ecmf.storage.store_digest import description_digest, text_digest
 
 BYTES_PER_CHUNK = 1 << 18
 CHUNKS_PER_WRITE = 32
@@ -25,15 +30,19 @@ class StoreWriter:
 
     Raises:
         StoreError: rows do not match the layout, or contain NaN or infinity; names the clip.
+        OSError: the disk is full, or fails otherwise.
     """
 
     def __init__(self, path: Path, layout: Layout, provenance: Mapping[str, Any]) -> None:
         """Create a file of rows with `layout`; `provenance` must be JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._part = path, path.with_name(f".{path.name}.part")
         self._layout = layout
-        self._file = h5py.File(self._part, "w")
-        self._file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+        with ExitStack() as files:
+            self._disk = UnfailingFile(files.enter_context(atomic_write(path)))
+            files.callback(self._disk.close)
+            self._files = files.pop_all()
+        self._file = h5py.File(str(path), "w", driver="fileobj", fileobj=self._disk)
+        self._provenance = json.dumps(provenance, sort_keys=True)
+        self._file.attrs["provenance"] = self._provenance
         if layout.rate is not None:
             self._file.attrs["rate"] = layout.rate
         self._shape = () if layout.jpeg else layout.shape
@@ -80,6 +89,7 @@ class StoreWriter:
         for name in {*self._facts, *rows.facts}:
             values = self._facts.setdefault(name, [np.nan] * (len(self._clip_ids) - 1))
             values.append(rows.facts.get(name, np.nan))
+        self._disk.check()
 
     def _check_values(self, clip_id: str, rows: Rows) -> list[NDArray[Any]]:
         """Return the checked values as a list of arrays; concatenating them would cost a copy."""
@@ -108,22 +118,28 @@ class StoreWriter:
         """Use as `with StoreWriter(path, layout, provenance) as out:`."""
         return self
 
-    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *failure: Any) -> None:
         """Finish the file if the block ended without an error, else leave nothing behind."""
         try:
-            try:
-                if failure is None:
-                    self._finish()
-            finally:
-                self._file.close()
-            if failure is None:
-                with self._part.open("rb+") as file:
-                    os.fsync(file.fileno())
-                self._part.replace(self._path)
+            if failure[0] is None:
+                self.finish()
+        except BaseException:
+            failure = sys.exc_info()
+            raise
         finally:
-            self._part.unlink(missing_ok=True)
+            with suppress(Exception):  # what HDF5 thinks of a file that is not kept
+                self._file.close()
+            self._files.__exit__(*failure)
+            self._disk.check()  # explains what HDF5 raised after an error it was not told of
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Complete the temporary file on the disk; it gets its name at the end of the block."""
+        if self._file:
+            self._write_clips()
+            self._file.close()
+            self._disk.sync()
+
+    def _write_clips(self) -> None:
         for block in self._blocks.values():
             block.flush()
         text = h5py.string_dtype()
@@ -137,6 +153,16 @@ class StoreWriter:
         self._file.create_group("facts")
         for name, values in sorted(self._facts.items()):
             self._write(f"facts/{name}", np.asarray(values, "float64"))
+        layout = replace(
+            self._layout,
+            shape=self._shape,
+            dtype=str(self._dtype),
+            rate=None if self._layout.rate is None else float(self._layout.rate),
+        )
+        self._file.attrs["digest"] = description_digest(
+            asdict(layout), self._provenance, self._clip_ids, self._facts
+        )
+        self._file.attrs["reasons_digest"] = text_digest(self._reasons)
 
     def _write(self, name: str, array: NDArray[Any]) -> None:
         """Write an array as one chunk with a checksum; HDF5 allows none for an empty array."""

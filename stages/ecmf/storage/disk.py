@@ -1,0 +1,116 @@
+"""Tell the failures of a file system apart, each with its remedy.
+
+A full disk, a missing permission, a file system without locks and a disk that does not answer all
+reach Python as OSError. None of them means that a file is damaged.
+"""
+
+import errno
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from ecmf.errors import DiskError
+
+REMEDIES = {
+    "is full, or over quota or a size limit": (
+        "free some space (`ecmf cache prune`, `dvc gc --workspace`), then run again",
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    ),
+    "gives no permission": (
+        "change the owner or the mode, or write elsewhere (the cache: ECMF_CACHE)",
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+    ),
+    "grants no lock": (
+        "set HDF5_USE_FILE_LOCKING=FALSE; for DVC `dvc config --local core.hardlink_lock true`",
+        (errno.ENOLCK, errno.EAGAIN, errno.EDEADLK),
+    ),
+    "does not answer": (
+        "the file may be intact, so delete nothing: check the disk (`dmesg`) or the mount, then "
+        "run again",
+        (errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.EREMOTEIO, errno.ETIMEDOUT,
+         errno.ENOTCONN, errno.EHOSTDOWN),
+    ),
+    "has too many files open": ("raise the limit with `ulimit -n`", (errno.EMFILE, errno.ENFILE)),
+    "has another kind of file there": (
+        "check the path: each folder must be a folder, and a file a file",
+        (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTEMPTY),
+    ),
+}  # fmt: skip
+"""State of a file system: its remedy, and the error numbers that show it."""
+
+
+def disk_error(error: OSError, path: Path | None = None) -> DiskError | None:
+    """Return the error with its remedy, or None if `error` is not one of the file system.
+
+    `path` is named if the error names no file.
+    """
+    for state, (remedy, numbers) in REMEDIES.items():
+        if error.errno in numbers:
+            file = error.filename or path or "a file"
+            return DiskError(
+                f"{file}: the file system {state} ({os.strerror(error.errno or 0)}): {remedy}"
+            )
+    return None
+
+
+class UnfailingFile:
+    """A new file for HDF5 to write; the first error is kept in `error` instead of raised.
+
+    HDF5 ends the process with a segmentation fault where closing a file fails, as on a full disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.error: OSError | None = None
+        self._file: BinaryIO = path.open("wb+", buffering=0)
+
+    def write(self, data: memoryview) -> int:
+        """Write all of `data`; nothing is written after an error."""
+        rest = memoryview(data)
+        try:
+            while self.error is None and len(rest):
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read what was written; after an error the content is arbitrary."""
+        try:
+            self._file.readinto(buffer)  # type: ignore[attr-defined]
+        except OSError as error:
+            self.error = self.error or error
+        return len(buffer)
+
+    def truncate(self, size: int) -> int:
+        """Set the size of the file."""
+        try:
+            if self.error is None:
+                self._file.truncate(size)
+        except OSError as error:
+            self.error = error
+        return size
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a position, as of any file."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._file.tell()
+
+    def flush(self) -> None:
+        """Do nothing: the file has no buffer."""
+
+    def check(self) -> None:
+        """Raise the first error, if there was one."""
+        if self.error is not None:
+            raise self.error
+
+    def sync(self) -> None:
+        """Wait until the content is on the disk; raise the first error, if there was one."""
+        self.check()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file without checking it."""
+        self._file.close()
