@@ -17,6 +17,7 @@ from ecmf.training.dataset import Dataset
 from ecmf.training.model_metadata import ModelMetadata, read_metadata, weights_path
 from ecmf.training.prediction import predict
 from ecmf.training.task import Prediction, Values, load_task
+from ecmf.training.weight_files import read_weights
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,8 @@ class Predictor:
     `input_sources` are the names of the sources that a model has read so far.
 
     Raises:
-        StoreError: the features are not those that the models were trained on.
+        StoreError: the features are not those that the models were trained on, or weights are
+            damaged.
     """
 
     def __init__(self, folder: Path, sources: Sequence[Source]) -> None:
@@ -40,10 +42,8 @@ class Predictor:
         self._device = torch.device(device.requested())
         log.info("predicting on %s", self._device)
         self._dataset = Dataset(sources, self._device)
-        self._targets = {
-            (member.name, run.name): run.targets
-            for member in self.metadata.members
-            for run in member.runs
+        self._runs = {
+            (member.name, run.name): run for member in self.metadata.members for run in member.runs
         }
 
     def without(self, source: str) -> "Predictor":
@@ -57,13 +57,16 @@ class Predictor:
         Without a training clip whose value of a dimension was known, the model's prediction of it
         is meaningless and left out.
         """
-        weights = weights_path(self._folder, member, run)
+        trained = self._runs[member, run]
+        path = weights_path(self._folder, member, run)
+        weights, _ = read_weights(path, trained.sha256, "run `dvc repro -f train_fusion`")
         training = self.metadata.training.of_member(member)
         model = load_model(weights, training, self.sources, self.task, self._device)
         self.input_sources.update(source.name for source in model.fusion.input_sources)
         predicted = predict(model, self._dataset, clips)
-        known = self._targets[member, run]
-        dimensions = {name: v for name, v in predicted.dimensions.items() if known.get(name)}
+        dimensions = {
+            name: v for name, v in predicted.dimensions.items() if trained.targets.get(name)
+        }
         return predicted._replace(dimensions=dimensions)
 
 

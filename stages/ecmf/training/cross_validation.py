@@ -13,7 +13,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,8 +23,6 @@ import numpy as np
 import sklearn
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from ecmf import registry
@@ -36,12 +34,12 @@ from ecmf.data.features import (
 )
 from ecmf.data.manifest import Clip
 from ecmf.data.splits import Fold, Indices, with_unlabelled
-from ecmf.errors import ParamsError
+from ecmf.errors import ParamsError, StoreError
 from ecmf.execution import code_fingerprint, device, process_pool, result_cache
 from ecmf.execution.process_pool import Failure
 from ecmf.execution.result_cache import hash_json
 from ecmf.params import TrainFusion
-from ecmf.storage.files import atomic_write, sha256
+from ecmf.storage.files import sha256, write_text
 from ecmf.training import vmap_trainer
 from ecmf.training.batch_sampler import count_batches
 from ecmf.training.dataset import Dataset
@@ -54,6 +52,7 @@ from ecmf.training.source_choice import SourceChooser, SourceClassifiers
 from ecmf.training.task import Targets, Task
 from ecmf.training.trainer import Fitted, fit
 from ecmf.training.vmap_trainer import fit_vmap
+from ecmf.training.weight_files import read_weights, write_weights
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +61,9 @@ CHECKPOINT_SECONDS = 7 * 24 * 3600
 
 HISTORY = "history"
 """Metadata key of the epochs in a cached weight file."""
+
+DIGEST_SUFFIX = ".sha256"
+"""Suffix of the file beside it with its SHA-256, written last."""
 
 
 def paths_of_branches(paths: dict[str, Path], params: TrainFusion) -> dict[str, Path]:
@@ -117,19 +119,36 @@ class RunTrainer:
 
     def __call__(self, runs: Sequence[FoldRun]) -> list[TrainedRun]:
         """Train the runs, or read them if all are cached."""
-        weights = [self.folder / f"{run.name}.safetensors" for run in runs]
-        if not all(path.is_file() for path in weights):
-            for path, fitted in zip(weights, self._fit(runs), strict=True):
-                state = {
-                    name: tensor.cpu().contiguous()
-                    for name, tensor in fitted.model.state_dict().items()
-                }
-                with atomic_write(path) as part:
-                    save_file(state, part, {HISTORY: json.dumps(fitted.history)})
-        return [
-            TrainedRun(self.params.model, run, path, _history(path))
-            for run, path in zip(runs, weights, strict=True)
-        ]
+        cached = [self._read(run) for run in runs]
+        if None not in cached:
+            return [trained for trained in cached if trained]
+        return [self._write(run, fitted) for run, fitted in zip(runs, self._fit(runs), strict=True)]
+
+    def _write(self, run: FoldRun, fitted: Fitted) -> TrainedRun:
+        path = self._path(run)
+        state = {
+            name: tensor.cpu().contiguous() for name, tensor in fitted.model.state_dict().items()
+        }
+        digest = write_weights(path, state, {HISTORY: json.dumps(fitted.history)})
+        write_text(path.with_suffix(DIGEST_SUFFIX), digest)
+        return TrainedRun(self.params.model, run, path, digest, list(fitted.history))
+
+    def _read(self, run: FoldRun) -> TrainedRun | None:
+        """Return a finished training from the cache, or None if it is absent or damaged."""
+        path = self._path(run)
+        if not path.is_file():
+            return None
+        try:
+            digest = path.with_suffix(DIGEST_SUFFIX).read_text(encoding="utf-8", errors="replace")
+            _, metadata = read_weights(path, digest, "they are trained again")
+        except (FileNotFoundError, StoreError) as error:
+            log.warning("%s: %s", run.name, error)
+            return None
+        history = [Epoch(*line) for line in json.loads(metadata[HISTORY])]
+        return TrainedRun(self.params.model, run, path, digest, history)
+
+    def _path(self, run: FoldRun) -> Path:
+        return self.folder / f"{run.name}.safetensors"
 
     def batches(self, run: FoldRun) -> int:
         """Count the batches of an epoch."""
@@ -256,11 +275,6 @@ def _vmap_groups(runs: Sequence[FoldRun], trainer: RunTrainer) -> list[list[Fold
     return [[runs[number] for number in group] for group in groups]
 
 
-def _history(weights: Path) -> list[Epoch]:
-    with safe_open(weights, "pt") as file:
-        return [Epoch(*line) for line in json.loads(file.metadata()[HISTORY])]
-
-
 def _prune_checkpoints(folder: Path) -> None:
     """Delete trainings not written to for a week; others may be in use."""
     for old in folder.iterdir() if folder.is_dir() else ():
@@ -269,11 +283,15 @@ def _prune_checkpoints(folder: Path) -> None:
 
 
 def load_model(
-    weights: Path, params: TrainFusion, sources: Sequence[Source], task: Task, device: torch.device
+    weights: Mapping[str, torch.Tensor],
+    params: TrainFusion,
+    sources: Sequence[Source],
+    task: Task,
+    device: torch.device,
 ) -> Model:
     """Build the model, and load its weights."""
     model = build(task, params, Dataset(sources, torch.device("cpu")).shapes, seed=0)
-    model.load_state_dict(load_file(weights))
+    model.load_state_dict(weights)
     return model.to(device).eval()
 
 

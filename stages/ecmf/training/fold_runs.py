@@ -64,11 +64,12 @@ class FoldRun(NamedTuple):
 
 
 class TrainedRun(NamedTuple):
-    """A finished run of one ensemble member: its weights on disk, and its epochs."""
+    """A finished run of one ensemble member: its weights on disk, their SHA-256, its epochs."""
 
     member: str
     run: FoldRun
     weights: Path
+    digest: str
     history: list[Epoch]
 
     @property

@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
-
 from ecmf.data.manifest import Clip
 from ecmf.data.splits import REFIT
 from ecmf.params import TrainFusion
@@ -22,6 +20,7 @@ from ecmf.training.model_metadata import (
     write_metadata,
 )
 from ecmf.training.task import Targets
+from ecmf.training.weight_files import read_weights, write_weights
 
 
 def write_models(
@@ -47,7 +46,7 @@ def write_models(
     histories: list[Sequence[Epoch]] = []
     for name, group in groupby(trained, lambda run: run.member):
         runs = _copy_weights(group, part)
-        members.append(_member_metadata(name, runs, clips, targets, list(paths), part))
+        members.append(_member_metadata(name, runs, clips, targets, list(paths)))
         histories = histories or [run.history for run in runs if run.run.fold.fold != REFIT]
     metadata = ModelMetadata(
         outputs=list(targets.task.outputs),
@@ -70,14 +69,13 @@ def _replace(folder: Path, part: Path) -> None:
 
 
 def _copy_weights(runs: Iterable[TrainedRun], folder: Path) -> list[TrainedRun]:
-    """Copy the cached weights into `folder`, and return the runs."""
+    """Copy the cached weights into `folder`, and return the runs with the copies."""
     copied = []
     for trained in runs:
         path = weights_path(folder, trained.member, trained.run.name)
-        path.parent.mkdir(exist_ok=True)
         # Not copied as a file: the metadata of the cached file are not part of the result.
-        save_file(load_file(trained.weights), path)
-        copied.append(trained)
+        weights, _ = read_weights(trained.weights, trained.digest, "run again to train them again")
+        copied.append(trained._replace(weights=path, digest=write_weights(path, weights)))
     return copied
 
 
@@ -99,9 +97,8 @@ def _member_metadata(
     clips: Sequence[Clip],
     targets: Targets,
     names: Sequence[str],
-    folder: Path,
 ) -> MemberMetadata:
-    weights = load_file(weights_path(folder, member, runs[0].run.name))
+    weights, _ = read_weights(runs[0].weights, runs[0].digest, "run again")
     return MemberMetadata(
         name=member,
         # The buffers of the standardisation and of the choice of sources are not trained.
@@ -118,6 +115,7 @@ def _member_metadata(
                 fold=trained.run.fold.fold,
                 best_epoch=trained.best.epoch,
                 validation_score=trained.best.validation_score,
+                sha256=trained.digest,
                 targets=targets.known(trained.run.fold.train),
                 validation_groups=sorted({clips[i].group for i in trained.run.fold.validation}),
                 test_groups=sorted({clips[i].group for i in trained.run.fold.test}),

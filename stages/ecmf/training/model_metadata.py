@@ -25,7 +25,7 @@ class SourceMetadata(Section):
 
 
 class RunMetadata(Section):
-    """One training run: its fold, validation and test groups, and best epoch.
+    """One training run: its fold, validation and test groups, best epoch, and hash of the weights.
 
     `targets` counts the training clips for which each value of the targets is known. If it is 0,
     the model's prediction of that value is meaningless. `sources` are the values of the sources, by
@@ -38,6 +38,7 @@ class RunMetadata(Section):
     fold: int
     best_epoch: int
     validation_score: float | None
+    sha256: str
     targets: dict[str, int]
     validation_groups: list[str]
     test_groups: list[str]

@@ -40,7 +40,10 @@ class SharedMemory:
         """Return zeros, float32, that are the content of a new file."""
         file = self._files.enter_context(TemporaryFile(dir=self._folder))  # noqa: SIM115
         path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
-        return np.lib.format.open_memmap(path, "w+", "float32", shape)
+        values = np.lib.format.open_memmap(path, "w+", "float32", shape)
+        # On a full disk this raises; a mapped page without a block would end the process.
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        return values
 
     def share(self, source: Source) -> SharedSource:
         """Map a source for all processes; its values are an array of `allocate`, now complete."""
