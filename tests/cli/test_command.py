@@ -2,7 +2,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ecmf.cli.command import INTERRUPTED, Command
+from ecmf.cli.command import Command
+from ecmf.cli.ending import INTERRUPTED
 from ecmf.cli.main import COMMANDS, main
 
 

@@ -2,13 +2,17 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ecmf.cli.ending import INTERRUPTED, TERMINATED
+from ecmf.execution import result_cache
 from ecmf.storage.store import Layout, Rows, Store
 from ecmf.storage.store_writer import StoreWriter
 
@@ -34,6 +38,59 @@ def stage(tmp_path):
 
     run.folder = tmp_path
     return run
+
+
+def start(folder, *arguments):
+    """Start a stage whose progress can be followed, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, ROOT / "stages/encode_audio.py", *arguments], cwd=folder,
+        env={**os.environ, "ECMF_WORKERS": "1"}, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sign", "code"), [(signal.SIGTERM, TERMINATED), (signal.SIGINT, INTERRUPTED)]
+)
+def test_sigterm_and_ctrl_c_keep_what_is_done(stage, sign, code):
+    rng = np.random.default_rng(0)
+    with StoreWriter(stage.folder / "long.h5", Layout(dtype="int16", rate=16_000), {}) as out:
+        for number in range(2000):
+            samples = rng.normal(0, 3000, 4800).astype("int16")
+            out.append(f"clip_{number}", Rows(samples, np.arange(4800) / 16_000))
+    process = start(stage.folder, "librosa", "long.h5", "out.h5")
+    recipes = Path(os.environ["ECMF_CACHE"]) / "clips"
+    while not list(recipes.glob("*/*.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(sign)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in rest
+    (recipe,) = recipes.iterdir()
+    assert result_cache.count_clips(recipe) > 0
+    assert not list(stage.folder.glob("*out.h5*"))
+
+
+def test_ctrl_c_during_imports_prints_nothing(stage):
+    process = start(stage.folder, "librosa", "audio.h5", "out.h5")
+    maps = Path(f"/proc/{process.pid}/maps")
+    while "numpy" not in maps.read_text():  # imported by ours
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate()
+    assert process.returncode == -signal.SIGINT
+    assert printed == ""
+
+
+def test_a_disk_without_permission_or_space_is_one_line_and_a_code_of_its_own(stage):
+    (stage.folder / "cache").write_text("not a folder")
+    done = stage("librosa", "audio.h5", "out.h5", ECMF_CACHE=str(stage.folder / "cache"))
+    assert done.returncode == os.EX_IOERR
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert "has another kind of file there" in line
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

@@ -260,6 +260,21 @@ def test_the_progress_bar_shows_the_status_of_a_recipe_beside_hits_and_misses(mo
     ]
 
 
+def test_a_signal_that_arrives_between_two_results_loses_none_of_them(monkeypatch):
+    def interrupted(self, *_, **__):
+        raise KeyboardInterrupt
+
+    recipe = PoolRecipe("double", (Layout((1,)),), {}, lambda rows: (rows,))
+    rows = Rows(np.ones((1, 1), "float32"), np.zeros(1))
+    clips = [ClipInput(name, name, lambda: rows) for name in "abc"]
+    monkeypatch.setenv("ECMF_WORKERS", "1")
+    monkeypatch.setattr(engine.tqdm, "update", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:  # holds the frames, as a handler does
+        engine.run(recipe, clips)
+    assert "a" in recipe.open_cache() and "b" not in recipe.open_cache()
+    assert caught.tb
+
+
 def test_packs_are_written_when_they_are_full_or_large(monkeypatch):
     recipe = PoolRecipe("double", (Layout((1,)),), {"code": "2"}, double)
     cache = recipe.open_cache()

@@ -109,7 +109,9 @@ def alive(process: int) -> bool:
 
 
 def wait_until_dead(process: int) -> None:
+    deadline = time.monotonic() + PATIENT
     while alive(process):
+        assert time.monotonic() < deadline, f"process {process} lives on"
         time.sleep(0.02)
 
 
@@ -234,8 +236,9 @@ def test_each_worker_uses_one_thread_and_the_parent_keeps_its_own() -> None:
     assert dict(os.environ) == before
 
 
+@pytest.mark.parametrize("limits", ["workers=1, seconds_per_item=600", "workers=2"])
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_worker_outlives_its_parent(tmp_path: Path, sign: signal.Signals) -> None:
+def test_no_worker_outlives_its_parent(tmp_path: Path, sign: signal.Signals, limits: str) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
         textwrap.dedent(
@@ -246,17 +249,16 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, sign: signal.Signals) -> 
             def name_then_sleep(number):
                 if number == 0:
                     return os.getpid()
-                time.sleep(3)
+                time.sleep(600)
 
             if __name__ == "__main__":
                 # A job in the background starts with Ctrl-C ignored.
                 signal.signal(signal.SIGINT, signal.default_int_handler)
-                limits = {"workers": 1, "seconds_per_item": 60}
-                results = process_pool.run(name_then_sleep, [0, 1, 2], **limits)
+                results = process_pool.run(name_then_sleep, [0, 1, 2], LIMITS)
                 print(next(results), flush=True)
                 next(results)
             """
-        )
+        ).replace("LIMITS", limits)
     )
     parent = subprocess.Popen(
         [sys.executable, script],
@@ -269,8 +271,47 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, sign: signal.Signals) -> 
     with parent, parent.stdout:
         worker = int(parent.stdout.readline())
         parent.send_signal(sign)
-        assert parent.wait() != 0
+        assert parent.wait(PATIENT) != 0
     wait_until_dead(worker)
+
+
+def test_a_signal_to_the_whole_group_leaves_no_traceback_of_a_starting_worker(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import os, signal, sys, time
+            if __name__ != "__main__":  # a worker that imports for long
+                os.write(1, b"imports\\n")
+                time.sleep(1)
+            from ecmf.execution import process_pool
+
+            def square(number):
+                return number * number
+
+            if __name__ == "__main__":
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, lambda *_: sys.exit(7))
+                list(process_pool.run(square, range(9), workers=2))
+            """
+        )
+    )
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        parent = subprocess.Popen(
+            [sys.executable, script],
+            env=os.environ | {"PYTHONPATH": str(STAGES)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "imports\n"
+        os.killpg(parent.pid, sign)
+        _, printed = parent.communicate(timeout=PATIENT)
+        assert (parent.returncode, printed) == (7, "")
 
 
 def test_the_number_of_workers_is_one_per_core(monkeypatch: pytest.MonkeyPatch) -> None:

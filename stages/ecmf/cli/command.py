@@ -4,24 +4,16 @@ from typing import Any
 
 import click
 
-from ecmf.errors import UserError
-
-INTERRUPTED = 130
-"""Exit code of a program ended by Ctrl-C."""
+from ecmf.cli.ending import exit_codes
 
 
 class Command(click.Command):
-    """A subcommand that returns text; a UserError is one line on stderr and exit code 1."""
+    """A subcommand that returns text; errors and signals end it as in `exit_codes`."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        try:
+        with exit_codes():
             text = super().invoke(ctx)
-        except UserError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(1)
-        except KeyboardInterrupt:
-            ctx.exit(INTERRUPTED)
         if text is not None:
             click.echo(text)
         return None

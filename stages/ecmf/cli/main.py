@@ -8,6 +8,8 @@ import logging
 
 import click
 
+from ecmf.cli.ending import EXIT_CODES
+
 COMMANDS = {
     "index": ("index", "Write the manifest of a corpus."),
     "import": ("import_features", "Convert external features for the encoder `imported`."),
@@ -41,6 +43,8 @@ class LazyGroup(click.Group):
         """List the subcommands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+        with formatter.section("Exit codes, of stages too"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in EXIT_CODES.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ecmf.cli.command import INTERRUPTED
-from ecmf.errors import UserError
+from ecmf.cli.ending import exit_codes
 from ecmf.execution.shard import Shard
 from ecmf.params import Params, load_params
 
@@ -18,8 +17,8 @@ def main(stage: Callable[..., None]) -> None:
 
     The parameters of `stage` are strings and paths, in the order of the command line, then `params`
     (its own section) and, if it reads features, `sources` (names of encoders). A parameter `shard`
-    adds the option `--shard i/n`, which only fills the cache with that shard. A UserError becomes
-    one line on stderr and exit code 1; other errors keep their traceback.
+    adds the option `--shard i/n`, which only fills the cache with that shard. Errors and signals
+    end the program as in `exit_codes`.
     """
     logging.basicConfig(
         level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
@@ -32,14 +31,10 @@ def main(stage: Callable[..., None]) -> None:
         elif name not in ("params", "sources"):
             parser.add_argument(name, type=parameter.annotation)
     arguments = vars(parser.parse_args())
-    try:
+    with exit_codes():
         if arguments.get("shard"):
             arguments["shard"] = Shard.parse(arguments["shard"])
         stage(**arguments, **_from_params(stage.__name__, signature, load_params()))
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
 
 
 def _from_params(name: str, signature: inspect.Signature, params: Params) -> dict[str, Any]:

@@ -8,6 +8,7 @@ the next run continues from them.
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -85,11 +86,12 @@ def run(recipe: Recipe, clips: Sequence[ClipInput], shard: Shard | None = None) 
         else:
             items = ((key, clip.load) for key, clip in missing.items())
             done = fill_cache(recipe, cache, items, process_pool.worker_count())
-        for key, failure in done:
-            if failure:
-                failed[missing[key].clip_id] = failure
-            progress.set_postfix({**counts, **recipe.status()}, refresh=False)
-            progress.update()
+        with closing(done):  # writes the pending results and ends the workers, also on Ctrl-C
+            for key, failure in done:
+                if failure:
+                    failed[missing[key].clip_id] = failure
+                progress.set_postfix({**counts, **recipe.status()}, refresh=False)
+                progress.update()
     if not local:  # other processes have written to the cache
         cache = recipe.open_cache()
     if shard:

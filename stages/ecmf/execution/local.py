@@ -1,7 +1,7 @@
 """Fill the result cache with processes of this machine."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Self
 
 from ecmf.execution import result_cache
@@ -20,7 +20,7 @@ def fill_cache(
     cache: result_cache.ResultCache,
     items: Iterable[tuple[str, Load]],
     processes: int,
-) -> Iterator[tuple[str, Result | Failure | None]]:
+) -> Generator[tuple[str, Result | Failure | None]]:
     """Yield the key of each clip once it is cached, with its result if that cannot be cached."""
     with PackWriter(cache) as writer:
         for key, result in recipe(items, processes):

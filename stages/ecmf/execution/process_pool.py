@@ -7,12 +7,14 @@ on damaged files, some while holding the GIL. No item is tried twice.
 import os
 import pickle
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.util import Finalize
 from typing import Any, Generic, TypeVar
 
 from ecmf.errors import ClipError, UserError
@@ -30,6 +32,9 @@ THREAD_LIMITS = (
     "OPENCV_FOR_THREADS_NUM",
 )
 """Set to 1 in workers: one process per core with one thread per core each is slow."""
+
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
+"""What Ctrl-C and a scheduler send, often to every process of a group."""
 
 # `fork` would copy the parent's threads' locks, its open HDF5 file and its end of every pipe into
 # every worker, and no worker would see the parent die. `forkserver` starts faster, but its server
@@ -130,8 +135,10 @@ class _Worker(Generic[Item, Result]):
         self._process = SPAWN.Process(
             target=_work, args=(child_end, function, seconds), daemon=True
         )
-        with _one_thread():
+        with _one_thread(), _signals_blocked():
             self._process.start()
+        # At exit multiprocessing would wait for a worker, which ignores its SIGTERM.
+        self._kill = Finalize(self, self._process.kill, exitpriority=0)
         child_end.close()
 
     def send(self, item: Item) -> None:
@@ -166,7 +173,7 @@ class _Worker(Generic[Item, Result]):
         """Kill the process."""
         if self.alive:
             self.alive = False
-            self._process.kill()
+            self._kill()
             self._process.join()
             self._process.close()
             self.connection.close()
@@ -176,7 +183,10 @@ def _work(
     connection: Connection, function: Callable[[Item], Result], seconds: float | None
 ) -> None:
     """Process items until the parent closes the pipe, or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends its workers
+    for number in INTERRUPTIONS:  # they reach all processes; the parent ends its workers
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     # At the alarm the kernel ends this process, even if a decoder holds the GIL or the parent died.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
@@ -188,6 +198,14 @@ def _work(
             reply = _reply(function, item)
             signal.setitimer(signal.ITIMER_REAL, 0)
             connection.send_bytes(reply)
+
+
+def _die_with_parent() -> None:
+    """End this process when the parent is dead, e.g. killed, even in the middle of a training."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _reply(function: Callable[[Item], Result], item: bytes) -> bytes:
@@ -212,6 +230,20 @@ def _outcome(function: Callable[[Item], Result], item: Item) -> Result | Failure
         return function(item)
     except ClipError as error:
         return Failure(str(error))
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Hold back signals from a process started in this block, which prints a traceback else.
+
+    Those to this process come after the block.
+    """
+    resource_tracker.ensure_running()  # started with the process, it would lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

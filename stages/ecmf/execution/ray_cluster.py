@@ -8,7 +8,7 @@ harmless, so the tasks of a lost node are repeated on another.
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 def fill_cache(
     recipe: Recipe, missing: Sequence[ClipInput]
-) -> Iterator[tuple[str, Result | Failure | None]]:
+) -> Generator[tuple[str, Result | Failure | None]]:
     """Yield the key of each clip once it is cached, with its result if that cannot be cached.
 
     Raises:

@@ -13,8 +13,8 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -249,12 +249,15 @@ def _processes(groups: int) -> int:
 
 
 def _in_order(
-    runs: Sequence[FoldRun], results: Iterator[list[TrainedRun] | Failure], description: str
+    runs: Sequence[FoldRun], results: Generator[list[TrainedRun] | Failure], description: str
 ) -> Iterator[TrainedRun]:
     """Yield the trained runs in the order of `runs`, and show the progress."""
     pending = [run.name for run in runs]
     finished: dict[str, TrainedRun] = {}
-    with tqdm(total=len(runs), desc=description, unit="run", disable=None) as progress:
+    with (
+        closing(results),  # ends the workers
+        tqdm(total=len(runs), desc=description, unit="run", disable=None) as progress,
+    ):
         for result in results:
             if isinstance(result, Failure):
                 raise RuntimeError(f"a training ended without a result: {result.reason}")
