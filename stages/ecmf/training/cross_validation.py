@@ -157,16 +157,17 @@ class RunTrainer:
 
     def train_clips(self, run: FoldRun) -> Indices:
         """Return the positions of the training clips of a run."""
-        return self._fold(run).train
+        return self.fold(run).train
 
     def _fit(self, runs: Sequence[FoldRun]) -> list[Fitted]:
-        folds, seeds = [self._fold(run) for run in runs], [run.seed for run in runs]
+        folds, seeds = [self.fold(run) for run in runs], [run.seed for run in runs]
         chosen = [run.chosen for run in runs]
         if len(runs) > 1:
             return fit_vmap(self.dataset, self.targets, folds, seeds, self.params, chosen)
         return [fit(self.dataset, self.targets, folds[0], seeds[0], self.params, chosen[0])]
 
-    def _fold(self, run: FoldRun) -> Fold:
+    def fold(self, run: FoldRun) -> Fold:
+        """Return the fold of a run, with the unlabelled clips that it may use."""
         return with_unlabelled(run.fold, self.clips, self.targets.weight)
 
 
@@ -182,7 +183,7 @@ def train_all(
         memory = files.enter_context(share_memory(cache)) if _processes(len(runs)) > 1 else None
         features = read_sources(paths, clips, params, memory)
         trainer = RunTrainer(features, clips, targets, params, cache)
-        chooser = _source_chooser(trainer, runs, memory, inputs) if params.chooses_sources else None
+        chooser = _source_chooser(trainer, runs, memory) if params.chooses_sources else None
         on_cpu, train = Dataset(trainer.sources, torch.device("cpu")), trainer.train_clips(runs[0])
         for name in params.members:
             member = params.of_member(name)
@@ -217,24 +218,20 @@ def check_source_weights(dataset: Dataset, task: Task, params: TrainFusion) -> N
 
 
 def _source_chooser(
-    trainer: RunTrainer, runs: Sequence[FoldRun], memory: SharedMemory | None, inputs: str
+    trainer: RunTrainer, runs: Sequence[FoldRun], memory: SharedMemory | None
 ) -> SourceChooser:
     """Classify the validation clips of all runs by each source, in parallel."""
-    code = code_fingerprint.hash_modules("ecmf.training.source_choice")
-    classifiers = SourceClassifiers(
-        trainer.sources,
-        [mean_rows(source, memory) for source in trainer.sources],
-        trainer.targets,
-        trainer.folder / f"sources-{hash_json(inputs, code)[:32]}",
-    )
-    folded = [run._replace(fold=trainer._fold(run)) for run in runs]
-    classified = process_pool.run(classifiers, folded, workers=_processes(len(runs)))
-    for result in tqdm(
-        classified, desc="classify by source", total=len(runs), unit="run", disable=None
-    ):
+    means = [mean_rows(source, memory) for source in trainer.sources]
+    classifiers = SourceClassifiers(trainer.sources, means, trainer.targets)
+    folded = [run._replace(fold=trainer.fold(run)) for run in runs]
+    results = process_pool.run(classifiers, folded, workers=_processes(len(runs)))
+    progress = tqdm(results, desc="classify by source", total=len(runs), unit="run", disable=None)
+    classified = {}
+    for run, result in zip(runs, progress, strict=True):
         if isinstance(result, Failure):
             raise RuntimeError(f"a classifier ended without a result: {result.reason}")
-    return SourceChooser(classifiers, trainer.dataset, trainer.clips)
+        classified[run.name] = result
+    return SourceChooser(classified, trainer.dataset, trainer.targets, trainer.clips)
 
 
 def _train(trainer: RunTrainer, runs: Sequence[FoldRun], description: str) -> Iterator[TrainedRun]:

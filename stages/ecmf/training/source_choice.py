@@ -14,12 +14,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save_file
-from safetensors.torch import load_file
 
 from ecmf.data.features import Source
 from ecmf.data.manifest import Clip
@@ -27,7 +23,6 @@ from ecmf.data.splits import Indices
 from ecmf.metrics import group_numbers
 from ecmf.params import TrainFusion
 from ecmf.probabilities import EPS, Probabilities
-from ecmf.storage.files import atomic_write
 from ecmf.training.dataset import Dataset
 from ecmf.training.decision_weights import Decisions, fit_decision_weights
 from ecmf.training.fold_runs import FoldRun, SourceValue, TrainedRun
@@ -35,6 +30,7 @@ from ecmf.training.model import Model, build
 from ecmf.training.prediction import predict
 from ecmf.training.source_classifier import classify_by_source
 from ecmf.training.task import Targets
+from ecmf.training.weight_files import read_weights
 
 MAX_NO_SAY = 0.1
 """Share of resamples with a negligible weight from which a source is left out."""
@@ -47,7 +43,7 @@ SourceValues = tuple[SourceValue | None, ...]
 
 @dataclass(frozen=True)
 class SourceClassifiers:
-    """Predict the validation clips of folds by each source alone; picklable, cached by fold.
+    """Predict the validation clips of folds by each source alone; picklable.
 
     `means` are the mean rows of the clips by source.
     """
@@ -55,31 +51,31 @@ class SourceClassifiers:
     sources: Sequence[Source]
     means: Sequence[Source]
     targets: Targets
-    folder: Path
 
     def __call__(self, run: FoldRun) -> Probabilities:
         """Return the class probabilities of the validation clips, (clips, sources, classes)."""
-        path = self.folder / f"{run.name}.safetensors"
-        if not path.is_file():
-            train, validation = run.fold.train, run.fold.validation
-            probs = [
-                classify_by_source(mean.values, source.present, self.targets, train, validation)
-                for source, mean in zip(self.sources, self.means, strict=True)
-            ]
-            with atomic_write(path) as part:
-                save_file({"probs": np.stack(probs, axis=1)}, part)
-        probabilities: Probabilities = load_arrays(path)["probs"]
-        return probabilities
+        train, validation = run.fold.train, run.fold.validation
+        probs = [
+            classify_by_source(mean.values, source.present, self.targets, train, validation)
+            for source, mean in zip(self.sources, self.means, strict=True)
+        ]
+        return np.stack(probs, axis=1)
 
 
 class SourceChooser:
-    """Choose the sources of each model by outer fold, from the runs of all its folds and seeds."""
+    """Choose the sources of each model by outer fold, from the runs of all its folds and seeds.
+
+    `classified` are the predictions of `SourceClassifiers` by the name of the run.
+    """
 
     def __init__(
-        self, classifiers: SourceClassifiers, dataset: Dataset, clips: Sequence[Clip]
+        self,
+        classified: Mapping[str, Probabilities],
+        dataset: Dataset,
+        targets: Targets,
+        clips: Sequence[Clip],
     ) -> None:
-        self._classifiers, self._dataset = classifiers, dataset
-        self._targets = classifiers.targets
+        self._classified, self._dataset, self._targets = classified, dataset, targets
         self._groups = group_numbers([clip.group for clip in clips])
 
     def choose(
@@ -89,23 +85,23 @@ class SourceChooser:
 
         `trained` are the finished runs, which a model that weighs sources needs.
         """
-        weights = {each.run.name: each.weights for each in trained}
+        own = {each.run.name: each for each in trained}
         chosen = {}
         ordered = sorted(runs, key=lambda run: run.fold.outer_fold)
         for outer_fold, group in groupby(ordered, lambda run: run.fold.outer_fold):
-            chosen[outer_fold] = self._choose(list(group), params, weights)
+            chosen[outer_fold] = self._choose(list(group), params, own)
             self._log(params.model, outer_fold, chosen[outer_fold])
         return chosen
 
     def _choose(
-        self, runs: Sequence[FoldRun], params: TrainFusion, weights: Mapping[str, Path]
+        self, runs: Sequence[FoldRun], params: TrainFusion, trained: Mapping[str, TrainedRun]
     ) -> SourceValues:
         model = build(self._targets.task, params, self._dataset.shapes, seed=0)
         fusion = model.fusion
         probs = [
-            self._own_decisions(model.to(self._dataset.device), run, weights[run.name])
+            self._own_decisions(model.to(self._dataset.device), trained[run.name])
             if fusion.weighs_sources
-            else self._classifiers(run)
+            else self._classified[run.name]
             for run in runs
         ]
         clips = np.concatenate([run.fold.validation for run in runs])
@@ -131,10 +127,11 @@ class SourceChooser:
             self._groups[clips],
         ).select(weight > 0)
 
-    def _own_decisions(self, model: Model, run: FoldRun, weights: Path) -> Probabilities:
+    def _own_decisions(self, model: Model, trained: TrainedRun) -> Probabilities:
         """Predict the validation clips of a run by each source alone, with its own model."""
-        model.load_state_dict(load_file(weights))
-        clips = run.fold.validation
+        weights, _ = read_weights(trained.weights, trained.digest, "run again to train again")
+        model.load_state_dict(weights)
+        clips = trained.run.fold.validation
         probs = np.zeros((len(clips), len(model.fusion.sources), model.fusion.outputs))
         present = self._dataset.presence(clips)
         for source, alone in enumerate(np.eye(len(model.fusion.sources))):
