@@ -1,7 +1,36 @@
 """Errors a user can fix. A message names the value, the expectation, the place and the remedy.
 
-Any exception outside this tree is a bug and keeps its traceback.
+Any exception outside this tree is a bug and keeps its traceback. Many errors of one kind are one
+line with some examples (`group_by_kind`).
 """
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+EXAMPLES = 3
+"""Examples given of each kind of error."""
+
+PARTICULARS = re.compile(r"""'[^']*'|"[^"]*"|\d[\d.,]*""")
+"""Parts of a message that differ between errors of one kind: quoted names, and numbers."""
+
+
+def group_by_kind(messages: Iterable[str]) -> list[list[str]]:
+    """Group messages that differ only in quoted names and in numbers, in order of appearance."""
+    kinds: dict[str, list[str]] = {}
+    for message in messages:
+        kinds.setdefault(PARTICULARS.sub("", message), []).append(message)
+    return list(kinds.values())
+
+
+def summarise(where: Path | str, errors: Sequence[str]) -> str:
+    """Return one message for the errors found in a file or folder, with examples of each kind."""
+    lines = [f"{where}: {len(errors)} error{'s' if len(errors) > 1 else ''}"]
+    for alike in group_by_kind(errors):
+        lines += alike[:EXAMPLES]
+        if more := len(alike) - EXAMPLES:
+            lines += [f"... and {more} more like these"] if more > 0 else []
+    return "\n  ".join(lines)
 
 
 class UserError(Exception):

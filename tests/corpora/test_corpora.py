@@ -154,12 +154,11 @@ def test_a_list_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("", "is empty or not csv"),
+        ("", "is empty: start with the header"),
         ("audio,label\na,x\n", "no column clip_id"),
         ("clip_id,label\na,x\n", "no column video, audio or transcript"),
-        ("clip_id,audio,lable\na,a,x\n", "unknown column 'lable'.* Did you mean 'label'"),
         ("clip_id,audio,audio\na,a,a\n", "column 'audio' appears twice"),
-        ("clip_id,audio,transcript\na,a,Yes, no\n", r"clip 1 \('a'\) has 4 fields, the header 3"),
+        ("clip_id,audio,transcript\na,a,Yes, no\n", r"line 2 \('a'\) has 4 fields, the header 3"),
         ("clip_id,audio,label\na,a,sad\nb,b,Sad\n", "label 'Sad' was 'sad' before"),
         ("clip_id,audio,valence\na,a,high\n", "valence 'high' is not a number"),
         ("clip_id,audio,valence\na,a,nan\n", "valence 'nan' is not a number"),
@@ -169,6 +168,16 @@ def test_a_malformed_list_is_refused(tmp_path: Path, text: str, error: str) -> N
     write(tmp_path, text)
     with pytest.raises(CorpusError, match=error):
         clips("folder", tmp_path)
+
+
+def test_columns_that_are_not_read_are_listed_in_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, "clip_id,audio,lable,start,sha256\na,a,x,0.5,0\n")
+    with caplog.at_level(logging.WARNING):
+        (clip,) = clips("folder", tmp_path)
+    assert "not read: 'lable' Did you mean 'label'?; 'start'; 'sha256'" in caplog.text
+    assert (clip.label, clip.split, clip.sha256) == ("", "unlabelled", "")
 
 
 def test_a_list_in_another_encoding_is_refused(tmp_path: Path) -> None:

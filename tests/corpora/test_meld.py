@@ -187,7 +187,7 @@ def test_errors_of_all_tables_are_reported_at_once(folder: Path) -> None:
 def test_a_line_without_words_is_refused_by_name_unless_it_has_a_video(folder: Path) -> None:
     write(folder, "dev", [("", "Ann", "joy", "0", "0"), ("", "Ann", "joy", "0", "1")])
     write_videos(folder, "dev_splits_complete/dia0_utt1.mp4")
-    with pytest.raises(CorpusError, match=r": 1 errors\n.*'dev_dia0_utt0' has no video"):
+    with pytest.raises(CorpusError, match=r": 1 error\n.*'dev_dia0_utt0' has no video"):
         collect_clips("meld", folder)
 
 

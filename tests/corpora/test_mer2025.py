@@ -187,7 +187,7 @@ LABELLED = [("a", "sad", "1.5")]
         ({"labels": [("a", "", 1)]}, "unknown class ''"),
         ({"labels": [("a", "sad", "low")]}, "'a': valence 'low' is not a number"),
         ({"labels": [("a", "sad", "nan")]}, "'a': valence 'nan' is not a number"),
-        ({"labels": [("a", "sad")]}, r"clip 1 \('a'\) has 2 fields, the header 3"),
+        ({"labels": [("a", "sad")]}, r"line 2 \('a'\) has 2 fields, the header 3"),
     ],
 )
 def test_tables_that_contradict_themselves_or_the_videos_are_refused(

@@ -93,7 +93,7 @@ def test_indexed_clips_can_be_written_and_read_back(folder: Path) -> None:
         (".hidden,,b.wav,happy", "ids become file names"),
         ("..,,b.wav,happy", "ids become file names"),
         ("bell\x07,,b.wav,happy", "ids become file names"),
-        ("nul\x00,,b.wav,happy", "ids become file names"),
+        ("nul\x00,,b.wav,happy", "line 3 holds a NUL character"),
         (f"{'é' * 101},,b.wav,happy", "ids become file names"),
         (",,b.wav,happy", "a clip without an id"),
         ("a,,b.wav,happy", "clip id 'a' appears twice"),

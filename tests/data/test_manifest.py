@@ -33,7 +33,7 @@ def test_an_absent_manifest_says_how_to_make_one(tmp_path):
 
 def test_a_table_that_is_no_manifest_names_the_missing_columns(tmp_path):
     (tmp_path / "mine.csv").write_text("clip_id,video\na,a.mp4\n")
-    with pytest.raises(CorpusError, match="has no column audio, dialogue, group"):
+    with pytest.raises(CorpusError, match="no column audio, dialogue, group"):
         read_manifest(tmp_path / "mine.csv")
 
 
@@ -45,6 +45,10 @@ def test_a_table_that_is_no_manifest_names_the_missing_columns(tmp_path):
         (
             Clip("e", "x.mp4", label="sad", split="tset"),
             "split 'tset' is none of.*Did you mean 'test'",
+        ),
+        (
+            Clip("e", "x.mp4", label="sad", split="dev"),
+            "split 'dev' is none of.*Did you mean 'val'",
         ),
         (Clip("e", "x.mp4"), "clip 'e': no label, but split 'train'"),
         (
@@ -63,3 +67,25 @@ def test_all_errors_are_in_one_message(tmp_path):
     write_manifest([*CLIPS, *CLIPS], tmp_path / "mine.csv")
     with pytest.raises(CorpusError, match="4 errors"):
         read_manifest(tmp_path / "mine.csv")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text.replace(b"\nb,", b"\nb,more,", 1), "line 3 \\('b'\\) has 14 fields"),
+        (lambda text: text.replace(b"raw", b"r\xe9w", 1), "is not UTF-8"),
+        (lambda text: text.replace(b"raw", b"r\0w", 1), "line 2 holds a NUL character"),
+        (lambda text: text.replace(b"raw/c", b'"raw/c', 1), "line 4: a quote that opens there"),
+    ],
+)
+def test_a_damaged_manifest_is_refused_with_the_place(tmp_path, damage, message):
+    write_manifest(CLIPS, tmp_path / "mine.csv")
+    (tmp_path / "mine.csv").write_bytes(damage((tmp_path / "mine.csv").read_bytes()))
+    with pytest.raises(CorpusError, match=message):
+        read_manifest(tmp_path / "mine.csv")
+
+
+def test_a_text_with_any_line_end_survives_the_manifest(tmp_path):
+    clips = [Clip(str(i), transcript=f"a{end}b", label="x") for i, end in enumerate(("\r", "\r\n"))]
+    write_manifest(clips, tmp_path / "mine.csv")
+    assert read_manifest(tmp_path / "mine.csv") == clips

@@ -3,8 +3,10 @@
 Columns: clip_id, one or more of video, audio and transcript, and optionally language, speaker,
 group, dialogue, split, label, valence and one `annotator_<name>` per annotator. The default group
 is the speaker, or else the clip itself; the default split is train, or unlabelled without a label.
+Other columns are not read, with a warning.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +15,8 @@ from ecmf import registry
 from ecmf.data.manifest import ANNOTATOR_PREFIX, COLUMNS, Clip, raise_errors
 from ecmf.errors import MissingFileError
 from ecmf.storage.csv_rows import is_number, read_csv
+
+log = logging.getLogger(__name__)
 
 TABLE = "clips.csv"
 KNOWN_COLUMNS = [column for column in COLUMNS if column != "sha256"]
@@ -31,8 +35,8 @@ class Corpus:
 
         Raises:
             MissingFileError: there is no `clips.csv`.
-            CorpusError: it is not a UTF-8 csv, a column is unknown or missing, a row has too many
-                or too few fields, a valence is not a number, or two labels differ only in case.
+            CorpusError: it is not csv as `read_csv` takes it, a column is missing, a valence is
+                not a number, or two labels differ only in case.
         """
         table = folder / TABLE
         if not table.is_file():
@@ -52,12 +56,16 @@ def _header_errors(header: Sequence[str]) -> list[str]:
         errors.append("no column clip_id")
     if not set(CONTENT_COLUMNS) & set(header):
         errors.append(f"no column {', '.join(CONTENT_COLUMNS[:-1])} or {CONTENT_COLUMNS[-1]}")
-    errors.extend(
-        f"unknown column {name!r}: rename or remove it.{registry.did_you_mean(name, KNOWN_COLUMNS)}"
-        for name in header
-        if name not in KNOWN_COLUMNS and not name.startswith(ANNOTATOR_PREFIX)
-    )
+    if "clip_id" in header and (further := [name for name in header if not _is_known(name)]):
+        log.warning(
+            "columns that are not read: %s",
+            "; ".join(f"{name!r}{registry.did_you_mean(name, KNOWN_COLUMNS)}" for name in further),
+        )
     return errors
+
+
+def _is_known(column: str) -> bool:
+    return column in KNOWN_COLUMNS or column.startswith(ANNOTATOR_PREFIX)
 
 
 def _row_errors(rows: list[dict[str, str]]) -> list[str]:
@@ -77,7 +85,7 @@ def _row_errors(rows: list[dict[str, str]]) -> list[str]:
 
 def _clip(row: dict[str, str]) -> Clip:
     annotators = {name: label for name, label in row.items() if name.startswith(ANNOTATOR_PREFIX)}
-    fields = {name: value for name, value in row.items() if name not in annotators}
+    fields = {name: value for name, value in row.items() if name in KNOWN_COLUMNS}
     fields["group"] = fields.get("group") or fields.get("speaker") or fields["clip_id"]
     fields["split"] = fields.get("split") or ("train" if fields.get("label") else "unlabelled")
     return Clip(**fields, annotators=annotators)  # type: ignore[arg-type]

@@ -1,17 +1,23 @@
 """Read and write the manifest, the list of a corpus's clips: `data/manifests/<corpus>.csv`."""
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, get_args
 
 from ecmf import registry
-from ecmf.errors import CorpusError, MissingFileError
+from ecmf.errors import CorpusError, MissingFileError, summarise
+from ecmf.storage.csv_rows import read_rows
 from ecmf.storage.files import write_csv
 
 Split = Literal["train", "val", "test", "candidate", "unlabelled"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+
+OTHER_NAMES: Mapping[str, Split] = {
+    "dev": "val", "development": "val", "valid": "val", "validation": "val", "devel": "val",
+    "training": "train", "eval": "test", "evaluation": "test", "testing": "test",
+}  # fmt: skip
+"""Names that other corpora give to the splits, to suggest ours."""
 
 UNLABELLED_SPLITS: tuple[Split, ...] = ("candidate", "unlabelled")
 """Splits without labels; their clips are only predicted.
@@ -64,20 +70,17 @@ def read_manifest(path: Path) -> list[Clip]:
 
     Raises:
         MissingFileError: there is no such manifest.
-        CorpusError: columns are missing, an id is duplicate, a split or a label is unknown, a clip
-            of train, val or test has no label, or a candidate has one.
+        CorpusError: the file is not csv as `read_rows` takes it, columns are missing, an id is
+            duplicate, a split or a label is unknown, a clip of train, val or test has no label, or
+            a candidate has one.
     """
     if not path.is_file():
         raise MissingFileError(
             f"no manifest {path}: write it with `ecmf index <corpus> <folder>`; for a queued "
             f"experiment, also `git add {path}` (of a gated corpus `{path}.dvc`) before queueing it"
         )
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = set(COLUMNS) - set(reader.fieldnames or [])
-        if missing:
-            raise CorpusError(f"{path} has no column {', '.join(sorted(missing))}")
-        clips = [_clip(row) for row in reader]
+    columns, rows = read_rows(path, _header_errors)
+    clips = [_clip(dict(zip(columns, row.fields, strict=True))) for row in rows]
     raise_errors(path, find_errors(clips, classes_of(path, clips)))
     return clips
 
@@ -120,7 +123,7 @@ def find_errors(clips: Sequence[Clip], classes: Sequence[str]) -> list[str]:
         if clip.split not in SPLITS:
             errors.append(
                 f"clip {clip.clip_id!r}: split {clip.split!r} is none of {', '.join(SPLITS)}."
-                + registry.did_you_mean(clip.split, SPLITS)
+                + _did_you_mean_split(clip.split)
             )
         for label in (clip.label, *clip.annotators.values()):
             if label and label not in classes:
@@ -135,12 +138,22 @@ def find_errors(clips: Sequence[Clip], classes: Sequence[str]) -> list[str]:
     return errors
 
 
+def _did_you_mean_split(name: str) -> str:
+    known = OTHER_NAMES.get(name.lower())
+    return f" Did you mean {known!r}?" if known else registry.did_you_mean(name, SPLITS)
+
+
 def raise_errors(where: Path, errors: Sequence[str]) -> None:
-    """Raise a CorpusError that lists the errors found in `where`, if there are any."""
+    """Raise a CorpusError that sums up the errors found in `where`, if there are any."""
     if errors:
-        raise CorpusError("\n  ".join([f"{where}: {len(errors)} errors", *errors]))
+        raise CorpusError(summarise(where, errors))
+
+
+def _header_errors(header: Sequence[str]) -> list[str]:
+    missing = sorted(set(COLUMNS) - set(header))
+    return [f"no column {', '.join(missing)}"] if missing else []
 
 
 def _clip(row: dict[str, str]) -> Clip:
     annotators = {name: label for name, label in row.items() if name.startswith(ANNOTATOR_PREFIX)}
-    return Clip(**{column: row[column] or "" for column in COLUMNS}, annotators=annotators)  # type: ignore[arg-type]
+    return Clip(**{column: row[column] for column in COLUMNS}, annotators=annotators)  # type: ignore[arg-type]

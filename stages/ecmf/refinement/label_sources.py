@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ecmf.data.enriched_text import EnrichedText, answering_models
 from ecmf.data.manifest import Clip
-from ecmf.errors import CorpusError
+from ecmf.errors import CorpusError, summarise
 from ecmf.probabilities import normalise
 from ecmf.refinement.base import SourceVotes
 from ecmf.registry import did_you_mean
@@ -114,7 +114,7 @@ def table_votes(
                 )
             probs[clip_id] = [float(label == name) for name in classes]
     if errors:
-        raise CorpusError("\n  ".join([f"{path}: {len(errors)} errors", *errors]))
+        raise CorpusError(summarise(path, errors))
     no_vote = [0.0] * len(classes)
     votes = np.array([probs.get(clip_id, no_vote) for clip_id in clip_ids])
     return SourceVotes("tables", normalise(votes.reshape(-1, len(classes))), provenance)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from ecmf.errors import MissingFileError
 
@@ -54,7 +55,21 @@ def write_json(path: Path, content: object, indent: int = 2) -> None:
 def write_csv(path: Path, lines: Iterable[Iterable[object]]) -> None:
     """Write the lines atomically as csv in UTF-8 with Unix line ends."""
     with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(lines)
+        csv.writer(_UnixLines(file)).writerows(lines)
+
+
+class _UnixLines:
+    """Write each row of csv with a Unix line end.
+
+    csv quotes only those line ends in a field that also end its rows. With a Unix `lineterminator`,
+    a lone carriage return would be written without quotes, and read back as the end of the row.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        return self._file.write(row.removesuffix("\r\n") + "\n")
 
 
 def locate(path: Path) -> Path:
