@@ -231,6 +231,14 @@ def test_songs_are_left_out_with_a_warning(
     assert "1 songs left out" in caplog.text
 
 
+def test_recordings_below_a_linked_folder_are_read(tmp_path: Path) -> None:
+    write_files(tmp_path, "all/Actor_01/03-01-01-01-01-01-01.wav")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "Actor_01").symlink_to(tmp_path / "all" / "Actor_01")
+    (tmp_path / "here" / "up").symlink_to(tmp_path / "here")
+    assert len(clips("ravdess", tmp_path / "here")) == 1
+
+
 def test_hidden_files_of_an_archive_are_no_recordings(tmp_path: Path) -> None:
     write_files(tmp_path, "03-01-01-01-01-01-01.wav", "._03-01-01-01-01-01-01.wav")
     assert len(clips("ravdess", tmp_path)) == 1

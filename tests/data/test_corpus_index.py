@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from command import run_ecmf
 
+from ecmf.cli.index import index_corpus
 from ecmf.data.corpus_index import collect_clips
 from ecmf.data.manifest import Clip, read_manifest, write_manifest
 from ecmf.errors import CorpusError, MissingFileError, ParamsError
@@ -123,6 +124,62 @@ def test_a_link_that_stays_in_the_folder_is_a_file_like_any_other(folder: Path) 
     assert clip.audio == "data/raw/mine/again.wav"
 
 
+def test_links_out_of_the_folder_are_followed_only_if_asked(folder: Path, tmp_path: Path) -> None:
+    blobs = tmp_path / "hub" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / "0a1b").write_bytes(b"sound")
+    (folder / "far.wav").symlink_to(blobs / "0a1b")
+    (folder / "more").symlink_to(blobs)
+    (folder / "lost.wav").symlink_to(blobs / "none")
+    (folder / "again.wav").symlink_to("a.wav")
+    lines = ["x,,far.wav,happy", "y,,more/0a1b,sad", "z,,again.wav,sad"]
+    with pytest.raises(CorpusError, match=r"leads out of .* or index with --follow-links"):
+        index_lines(folder, *lines)
+    found = collect_clips("sample", folder, follow_links=True)
+    assert [clip.audio for clip in found] == [
+        (blobs / "0a1b").as_posix(), (blobs / "0a1b").as_posix(), "data/raw/mine/again.wav"
+    ]  # fmt: skip
+    assert found[0].sha256 == hashlib.sha256(b"sound").hexdigest()
+    (folder / "clips.csv").write_text("clip_id,audio\nx,lost.wav\n")
+    with pytest.raises(CorpusError, match=r"'lost\.wav' is not in"):
+        collect_clips("sample", folder, follow_links=True)
+
+
+def test_a_name_in_another_unicode_normal_form_is_found(folder: Path) -> None:
+    (folder / "cafe\u0301").mkdir()
+    (folder / "cafe\u0301" / "e\u0301.wav").write_bytes(b"sound")
+    (clip,) = index_lines(folder, "x,,caf\u00e9/\u00e9.wav,happy")
+    assert Path(clip.audio).read_bytes() == b"sound"
+    with pytest.raises(CorpusError, match="/\u00e8\\.wav' is not in"):
+        index_lines(folder, "x,,caf\u00e9/\u00e8.wav,happy")
+
+
+def test_pointers_of_git_lfs_are_named_once_with_their_count(folder: Path) -> None:
+    for number in range(300):
+        (folder / f"{number}.wav").write_text(
+            f"version https://git-lfs.github.com/spec/v1\noid sha256:{number:064}\nsize 7000\n"
+        )
+    with pytest.raises(CorpusError, match=r"pointer of git-lfs.*`git lfs pull`") as error:
+        index_lines(folder, *(f"c{n},,{n}.wav,happy" for n in range(300)))
+    lines = str(error.value).splitlines()
+    assert lines[0].endswith("300 errors") and lines[-1].strip() == "... and 297 more like these"
+    assert len(lines) == 5
+
+
+@pytest.mark.parametrize("word", ["nan", "None", "NA", "N/A", "NULL", "<NA>"])
+def test_the_word_of_a_program_for_an_empty_cell_is_no_class_and_no_text(
+    folder: Path, word: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = "clip_id,audio,transcript,speaker,label\n"
+    (folder / "clips.csv").write_text(f"{head}a,a.wav,{word},s,joy\nb,b.wav,Nan is here,s,joy\n")
+    first, second = collect_clips("folder", folder)
+    assert (first.transcript, second.transcript) == ("", "Nan is here")
+    assert f"1 transcripts are '{word}'" in caplog.text
+    (folder / "clips.csv").write_text(f"{head}a,a.wav,x,s,{word}\nb,b.wav,x,{word},joy\n")
+    with pytest.raises(CorpusError, match=rf"label is '{word}', as(.|\n)*speaker is '{word}', as"):
+        collect_clips("folder", folder)
+
+
 def test_all_errors_are_reported_at_once(folder: Path) -> None:
     with pytest.raises(CorpusError, match=r"(?s)gone\.wav.*lost\.mp4.*'hapy'.*'a' appears twice"):
         index_lines(folder, "a,,gone.wav,happy", "b,lost.mp4,,hapy", "a,,a.wav,sad")
@@ -184,6 +241,30 @@ def test_a_user_error_is_one_line_and_writes_nothing(
     assert done.stderr.count("\n") == 1
     assert error in done.stderr
     assert not Path("data/manifests").exists()
+
+
+@pytest.fixture
+def leaking(folder: Path) -> Path:
+    """Make a corpus with a file in training and in test, and a speaker in both."""
+    (folder / "clips.csv").write_text(
+        "clip_id,audio,speaker,split,label\na,a.wav,p,train,joy\nb,a.wav,p,test,joy\n"
+        "c,b.wav,q,train,sad\nd,a.mp4,r,test,sad\n"
+    )
+    return folder
+
+
+def test_content_on_both_sides_of_a_split_is_refused_unless_allowed(leaking: Path) -> None:
+    with pytest.raises(CorpusError, match=r"1 error\n.*'a' \(train\) and 'b' \(test\) have the"):
+        index_corpus("folder", leaking, "mine")
+    assert not Path("data/manifests").exists()
+    text = index_corpus("folder", leaking, "mine", allow_shared_content=True)
+    assert "warning: 1 files have the same content on both sides of the splits" in text
+
+
+def test_a_speaker_on_both_sides_is_a_warning(leaking: Path) -> None:
+    text = index_corpus("folder", leaking, "mine", allow_shared_content=True)
+    assert "warning: 1 of 2 speakers of the split test are in training too" in text
+    assert "groups of the split" not in text  # they are the speakers
 
 
 def test_the_real_ravdess_becomes_a_manifest(shared: Path, project: Path) -> None:

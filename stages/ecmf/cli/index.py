@@ -15,7 +15,8 @@ from ecmf import registry
 from ecmf.cli.command import Command
 from ecmf.cli.next_commands import next_commands
 from ecmf.data.corpus_index import collect_clips
-from ecmf.data.manifest import SPLITS, Clip, classes_of, write_manifest
+from ecmf.data.corpus_warnings import corpus_warnings, shared_contents
+from ecmf.data.manifest import SPLITS, Clip, classes_of, raise_errors, write_manifest
 from ecmf.data.splits import hold_out_test
 from ecmf.errors import ParamsError
 
@@ -27,13 +28,23 @@ HOLD_OUT_SEED = 0
 REPORTED_COLUMNS = ("video", "transcript", "speaker", "label")
 
 
-def index_corpus(corpus: str, folder: Path, name: str, test_fraction: float | None = None) -> str:
+def index_corpus(
+    corpus: str,
+    folder: Path,
+    name: str,
+    test_fraction: float | None = None,
+    *,
+    follow_links: bool = False,
+    allow_shared_content: bool = False,
+) -> str:
     """Write data/manifests/<name>.csv of the clips in `folder`; return a summary.
 
     `test_fraction` of the training clips become a test split, see `splits.hold_out_test`.
 
     Raises:
         ParamsError: `name` cannot be used, or git does not ignore the files of a gated corpus.
+        CorpusError: as `collect_clips`, or the same content is trained on and tested and not
+            `allow_shared_content`.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ParamsError(f"--name {name!r}: use letters, digits, - and _ only")
@@ -44,12 +55,16 @@ def index_corpus(corpus: str, folder: Path, name: str, test_fraction: float | No
     gated: bool = registry.load("corpora", corpus).Corpus.gated
     if gated:
         _check_git_ignores(corpus, folder, name)
-    clips = collect_clips(corpus, folder)
+    clips = collect_clips(corpus, folder, follow_links=follow_links)
     if test_fraction is not None:
         clips = hold_out_test(clips, test_fraction, HOLD_OUT_SEED)
+    if not allow_shared_content:
+        _check_contents(folder, clips)
     manifest = MANIFESTS / f"{name}.csv"
     write_manifest(clips, manifest)
-    lines = [f"{manifest}: {summary(clips, classes_of(manifest, clips))}"]
+    classes = classes_of(manifest, clips)
+    lines = [f"{manifest}: {summary(clips, classes)}"]
+    lines += [f"  warning: {warning}" for warning in corpus_warnings(clips, classes)]
     if gated:
         lines += [
             f"{corpus} is gated: its clips, its labels and files made from them may not be",
@@ -72,6 +87,18 @@ def _check_git_ignores(corpus: str, folder: Path, name: str) -> None:
             f"{folder}: {corpus} is gated, and in this project git ignores only {RAW}/: move the "
             "folder there, or out of the project"
         )
+
+
+def _check_contents(folder: Path, clips: Sequence[Clip]) -> None:
+    shared = shared_contents(clips)
+    errors = [
+        f"clips {one.clip_id!r} ({one.split}) and {other.clip_id!r} ({other.split}) have the same "
+        "content (sha256), and models would be tested on what they were trained on: move both to "
+        "one split and one group, or remove one; --allow-shared-content takes them as they are, "
+        "with a warning beside the scores"
+        for one, other in shared
+    ]
+    raise_errors(folder, errors)
 
 
 def summary(clips: Sequence[Clip], classes: Sequence[str]) -> str:
@@ -100,7 +127,20 @@ def summary(clips: Sequence[Clip], classes: Sequence[str]) -> str:
     metavar="FRACTION",
     help="Make a test split of this fraction of the training clips, by group.",
 )
-def command(corpus: str, folder: Path, name: str | None, hold_out: float | None) -> str:
+@click.option("--follow-links", is_flag=True, help="Use files that links out of FOLDER lead to.")
+@click.option(
+    "--allow-shared-content",
+    is_flag=True,
+    help="Take files with the same content on both sides of a split, with a warning.",
+)
+def command(
+    corpus: str,
+    folder: Path,
+    name: str | None,
+    hold_out: float | None,
+    follow_links: bool,
+    allow_shared_content: bool,
+) -> str:
     """Write data/manifests/<name>.csv of the clips in FOLDER; no clip is copied.
 
     CORPUS is a file in stages/ecmf/corpora/.
@@ -109,4 +149,11 @@ def command(corpus: str, folder: Path, name: str | None, hold_out: float | None)
     Example:
       ecmf index folder data/raw/mine --name mine --hold-out 0.2
     """  # noqa: D301
-    return index_corpus(corpus, folder, name or corpus, hold_out)
+    return index_corpus(
+        corpus,
+        folder,
+        name or corpus,
+        hold_out,
+        follow_links=follow_links,
+        allow_shared_content=allow_shared_content,
+    )

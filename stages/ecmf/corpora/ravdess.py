@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ecmf.data.manifest import Clip, raise_errors
+from ecmf.storage.files import walk
 
 SUFFIXES = {".wav", ".flac", ".mp4"}
 AUDIO_VIDEO, VIDEO, AUDIO = "01", "02", "03"
@@ -78,7 +79,7 @@ class Corpus:
 
 def _recordings(folder: Path) -> Iterator[Path]:
     """Yield the relative paths of recordings, without hidden files (`._*` in macOS archives)."""
-    for path in folder.rglob("*"):
+    for path in walk(folder):
         if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
             yield path.relative_to(folder)
 

@@ -26,6 +26,9 @@ Candidates are the clips of a challenge's test set. Their order in the manifest 
 challenge's list, so that a submission can follow the manifest.
 """
 
+MAX_ID_BYTES = 200
+"""Maximum bytes of a clip id in UTF-8: file systems allow 255 for a name with its suffixes."""
+
 ANNOTATOR_PREFIX = "annotator_"
 """Prefix of a column with one annotator's label of each clip; cells may be empty."""
 
@@ -117,6 +120,11 @@ def find_errors(clips: Sequence[Clip], classes: Sequence[str]) -> list[str]:
     for clip in clips:
         if not clip.clip_id:
             errors.append(f"a clip without an id ({clip.video or clip.audio!r})")
+        elif not _is_safe(clip.clip_id):
+            errors.append(
+                f"clip {clip.clip_id!r}: ids become file names, so no separator, no unprintable "
+                f"character, no leading dot and at most {MAX_ID_BYTES} bytes are allowed: rename it"
+            )
         if clip.clip_id in seen:
             errors.append(f"clip id {clip.clip_id!r} appears twice")
         seen.add(clip.clip_id)
@@ -136,6 +144,15 @@ def find_errors(clips: Sequence[Clip], classes: Sequence[str]) -> list[str]:
         if clip.label and clip.split == "candidate":
             errors.append(f"clip {clip.clip_id!r}: label {clip.label!r}, but split 'candidate'")
     return errors
+
+
+def _is_safe(clip_id: str) -> bool:
+    return (
+        clip_id.isprintable()
+        and not clip_id.startswith(".")
+        and not {"/", "\\"} & set(clip_id)
+        and len(clip_id.encode()) <= MAX_ID_BYTES
+    )
 
 
 def _did_you_mean_split(name: str) -> str:

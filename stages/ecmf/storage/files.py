@@ -1,9 +1,11 @@
 """Write files atomically, find the inputs of a run, and identify files by their hash."""
 
 import csv
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -87,6 +89,18 @@ def locate(path: Path) -> Path:
     return path
 
 
+def walk(folder: Path) -> Iterator[Path]:
+    """Yield every file below `folder`, also below folders that are links; each folder once."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link to a folder above it would never end
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place) / name for name in names)
+
+
 def sha256(*paths: Path) -> str:
     """Return one SHA-256 of all files in turn, as 64 hexadecimal digits.
 
@@ -106,6 +120,8 @@ def sha256(*paths: Path) -> str:
 
 
 def _update(digest: "hashlib._Hash", path: Path) -> None:
+    if not stat.S_ISREG(path.stat().st_mode):  # a device has no end, a pipe waits for a writer
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     with path.open("rb", buffering=0) as file:
         while block := file.read(READ_BYTES):
             digest.update(block)
