@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from filming import FRAMES_PER_SECOND, cut, film, number_of, remux, scribbled
+from filming import FRAMES_PER_SECOND, cut, film, film_lossless, number_of, remux, scribbled
 
 from ecmf import registry
-from ecmf.decoding.base import DecodedFrames, Decoder
-from ecmf.decoding.demuxer import open_media
+from ecmf.decoding.base import DecodedFrames, Decoder, decode_frames
+from ecmf.decoding.demuxer import VideoStream, open_media
 from ecmf.errors import ClipError
 from ecmf.media import RGB
 
@@ -33,7 +33,7 @@ def decode(
     with open_media(path, video=True, audio=False) as media:
         video = media.video_stream()
         assert video is not None
-        return decoder(video, frames, convert)
+        return decode_frames(decoder, video, frames, convert)
 
 
 def numbers(decoded: DecodedFrames[RGB]) -> list[int]:
@@ -118,6 +118,45 @@ def test_odd_sizes_stay_as_they_are(decoder: Decoder, tmp_path: Path) -> None:
     decoded = decode(decoder, clip)
     assert decoded.converted[0].shape == (121, 161, 3)
     assert numbers(decoded) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("width", [2, 3, 6, 16, 32, 48, 72, 96, 144, 161])
+def test_every_width_gives_its_pixels_and_no_padding(
+    decoder: Decoder, tmp_path: Path, width: int
+) -> None:
+    images = [np.random.default_rng(width).integers(0, 256, (16, width, 3), "uint8")] * 2
+    decoded = decode(decoder, film_lossless(tmp_path / "narrow.mkv", images))
+    np.testing.assert_array_equal(decoded.converted, images)
+
+
+def test_an_array_that_is_no_picture_of_the_video_is_refused(tmp_path: Path) -> None:
+    clip = film(tmp_path / "clip.mp4", 5)
+    honest = build("pyav")
+
+    class Padded:
+        provenance = honest.provenance
+
+        def __call__(
+            self, video: VideoStream, frames: int, convert: Callable[[RGB], Any]
+        ) -> DecodedFrames[Any]:
+            return honest(video, frames, lambda image: convert(np.dstack([image, image])))
+
+    with pytest.raises(ClipError, match=r"an array of shape \(240, 320, 6\) .* of 320 x 240 pix"):
+        decode(Padded(), clip)
+
+
+def test_pyav_gives_all_frames_the_size_of_the_first_where_the_resolution_changes(
+    tmp_path: Path,
+) -> None:
+    small = film(tmp_path / "a.ts", 20, b_frames=0)
+    stamps = range(20, 40)
+    large = film(tmp_path / "b.ts", 20, width=640, height=480, b_frames=0, stamps=stamps)
+    clip = tmp_path / "both.ts"
+    clip.write_bytes(small.read_bytes() + large.read_bytes())
+    decoded = decode(build("pyav"), clip, frames=40)
+    assert {image.shape for image in decoded.converted} == {(240, 320, 3)}
+    assert numbers(decoded)[:15] == list(range(15))
+    assert numbers(decoded)[-20:] == list(range(20))
 
 
 def test_colours_are_red_green_blue(decoder: Decoder, tmp_path: Path, shared: Path) -> None:

@@ -60,13 +60,25 @@ class Decoder:
                         reader.skip_frames(number - position)
                     frame, position = reader.next(), number + 1
                     if number in wanted:
-                        converted.append(convert(frame.asnumpy()))
+                        converted.append(convert(_without_padding(frame.asnumpy())))
         except (decord.DECORDError, decord.DECORDLimitReachedError, StopIteration) as error:
             # The reason does not name a frame: it depends on the timing of decord's threads.
             raise ClipError(
                 f"decord does not give all of its {len(timeline.pts)} frames: {REMEDY}"
             ) from error
         return DecodedFrames(converted, timeline.times[chosen], timeline)
+
+
+def _without_padding(image: RGB) -> RGB:
+    """Remove the padding of rows, which decord returns as channels if their number comes out whole.
+
+    That is so for widths of 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 96 and 144 pixels.
+    """
+    height, width, channels = image.shape
+    if channels == 3:
+        return image
+    rows = image.reshape(height, width * channels)
+    return np.ascontiguousarray(rows[:, : width * 3].reshape(height, width, 3))
 
 
 def _frames_to_read(reader: Any, wanted: set[int], last: int) -> list[int]:

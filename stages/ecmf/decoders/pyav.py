@@ -51,7 +51,7 @@ def _decode(
     for frame in _frames(video):
         pts.append(frame.pts)
         if frame.pts in wanted and frame.pts not in converted:
-            converted[frame.pts] = convert(_upright(frame))
+            converted[frame.pts] = convert(_upright(frame, video.size))
     if not pts:
         raise ClipError(f"none of its {video.declared_frames} frames can be decoded")
     return converted, Timeline(
@@ -76,6 +76,9 @@ def _frames(video: VideoStream) -> Iterator[av.VideoFrame]:
     decoder.flush_buffers()
 
 
-def _upright(frame: av.VideoFrame) -> RGB:
-    upright: RGB = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+def _upright(frame: av.VideoFrame, size: tuple[int, int]) -> RGB:
+    """Return a frame as RGB, upright; after a change of resolution it is scaled back to `size`."""
+    width, height = size
+    image = frame.to_ndarray(format="rgb24", width=width, height=height)
+    upright: RGB = np.rot90(image, round(frame.rotation / 90))
     return np.ascontiguousarray(upright)

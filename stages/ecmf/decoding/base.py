@@ -4,8 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+
 from ecmf.decoding.demuxer import VideoStream
 from ecmf.decoding.frame_times import Timeline
+from ecmf.errors import ClipError
 from ecmf.media import RGB, Seconds
 
 Converted = TypeVar("Converted")
@@ -43,3 +46,30 @@ class Decoder(Protocol):
         it is decoded: all frames of a large video at once would not fit in memory.
         """
         ...
+
+
+def decode_frames(
+    decoder: Decoder, video: VideoStream, frames: int, convert: Callable[[RGB], Converted]
+) -> DecodedFrames[Converted]:
+    """Decode `video`, and check each sampled frame before it is converted.
+
+    Raises:
+        ClipError: decoding fails, or a frame is no RGB image of the size of the stream.
+    """
+
+    def checked(image: RGB) -> Converted:
+        _check_image(image, video.size)
+        return convert(image)
+
+    return decoder(video, frames, checked)
+
+
+def _check_image(image: RGB, size: tuple[int, int]) -> None:
+    """Raise ClipError unless an image has three channels of 8 bits, and the size up to rotation."""
+    height, width, *channels = image.shape
+    if channels == [3] and image.dtype == np.uint8 and size in ((width, height), (height, width)):
+        return
+    raise ClipError(
+        f"the decoder gives an array of shape {image.shape} and type {image.dtype} for a video of "
+        f"{size[0]} x {size[1]} pixels in three colours: choose another decoder"
+    )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ecmf import registry
 from ecmf.data.manifest import Clip
 from ecmf.decoding import integrity
-from ecmf.decoding.base import Decoder
+from ecmf.decoding.base import Decoder, decode_frames
 from ecmf.decoding.clip_content import check_content
 from ecmf.decoding.demuxer import MediaFile, open_media
 from ecmf.decoding.waveform import RESAMPLER_QUALITY
@@ -126,7 +126,7 @@ class ClipDecoder:
                 "claimed_seconds": video.declared_seconds,
             }
             shrink = functools.partial(downscale, longest_side=self.params.longest_side)
-            decoded = self.decoder(video, self.params.frames, shrink)
+            decoded = decode_frames(self.decoder, video, self.params.frames, shrink)
         except ClipError as error:
             return no_rows(FRAMES, "failed", str(error), facts)
         facts |= {

@@ -28,7 +28,8 @@ class VideoStream:
 
     `packets` are in decoding order; `timeline` has the timestamps of the intact ones.
     `truncated_at` is the byte at which the last packet of a truncated file begins. Declared values
-    are those of the header (NaN if absent), without frames that are never shown.
+    are those of the header (NaN if absent), without frames that are never shown. `size` is the
+    declared width and height in pixels, before a rotation.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class VideoStream:
     truncated_at: int | None
     declared_frames: int
     declared_seconds: float
+    size: tuple[int, int]
 
     @property
     def starts_at(self) -> float:
@@ -88,7 +90,7 @@ class MediaFile:
             best_video = None  # cover art, an image attached to music
         if best_video is None and best_audio is None:
             raise ClipError("neither a video nor an audio stream in it")
-        self._video = best_video if video else None
+        self._video = best_video if video and isinstance(best_video, av.VideoStream) else None
         self._audio = best_audio if audio else None
         self._packets: list[av.Packet] = []
         self._audio_decoder = _AudioDecoder()
@@ -129,6 +131,7 @@ class MediaFile:
             self._packets[-1].pos if self._packets[-1].is_corrupt else None,
             declared - sum(packet.is_discard for packet in self._packets),
             self._declared_seconds(self._video),
+            (self._video.width, self._video.height),
         )
 
     def audio_track(self) -> AudioTrack | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ecmf import registry
 from ecmf.data.manifest import Clip
-from ecmf.decoding.base import Converted, Decoder
+from ecmf.decoding.base import Converted, Decoder, decode_frames
 from ecmf.decoding.clip_content import check_content
 from ecmf.decoding.demuxer import open_media
 from ecmf.errors import ClipError, StoreError
@@ -78,7 +78,7 @@ class SecondReading:
                 video = media.video_stream()
                 if video is None:
                     raise ClipError("it holds no video any more: run decode_video again")
-                decoded = self.plugin(video, self.frames, convert)
+                decoded = decode_frames(self.plugin, video, self.frames, convert)
         except ClipError as error:
             raise ClipError(f"{clip.video}: {error}") from error
         if not np.array_equal(decoded.times, times):
