@@ -97,7 +97,7 @@ def test_a_file_cut_off_before_its_index_fails(tmp_path: Path) -> None:
 
 def test_a_file_without_any_stream_to_decode_fails(tmp_path: Path) -> None:
     (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n\n")
-    assert "a.srt: neither a video nor an audio stream in it" in decode(tmp_path / "a.srt").failure
+    assert "a.srt: its format, srt, is not read" in decode(tmp_path / "a.srt").failure
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])

@@ -18,6 +18,7 @@ import numpy as np
 
 from ecmf.config import Section
 from ecmf.decoding.base import Converted, DecodedFrames
+from ecmf.decoding.container import local_url
 from ecmf.decoding.demuxer import VideoStream
 from ecmf.errors import ClipError
 from ecmf.media import RGB
@@ -51,8 +52,10 @@ class Decoder:
         wanted = set(chosen.tolist())
         converted: list[Converted] = []
         try:
-            with _without_torn_packet(video) as path:
-                reader = decord.VideoReader(str(path), num_threads=1, fault_tol=FAULT_TOLERANCE)
+            with _readable_file(video) as path:
+                reader = decord.VideoReader(
+                    local_url(path), num_threads=1, fault_tol=FAULT_TOLERANCE
+                )
                 _check_timestamps(reader, video)
                 position = 0
                 for number in _frames_to_read(reader, wanted, len(timeline.pts) - 1):
@@ -94,9 +97,13 @@ def _frames_to_read(reader: Any, wanted: set[int], last: int) -> list[int]:
 
 
 @contextmanager
-def _without_torn_packet(video: VideoStream) -> Iterator[Path]:
-    """Yield a file without its truncated last packet; decord would stop well before it."""
-    if video.truncated_at is None:
+def _readable_file(video: VideoStream) -> Iterator[Path]:
+    """Yield the file, or a copy if decord would not read exactly its intact packets.
+
+    decord stops well before the truncated last packet of a file, and reads other pictures where a
+    picture is named like a sequence, `%d.jpg`.
+    """
+    if video.truncated_at is None and "%" not in str(video.path):
         yield video.path
         return
     with tempfile.NamedTemporaryFile(suffix=video.path.suffix) as copy:

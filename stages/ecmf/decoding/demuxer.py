@@ -13,6 +13,7 @@ import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 
+from ecmf.decoding.container import open_container
 from ecmf.decoding.frame_times import Timeline
 from ecmf.decoding.waveform import WaveformBuilder
 from ecmf.errors import ClipError
@@ -62,19 +63,9 @@ def open_media(path: Path, *, video: bool, audio: bool) -> Iterator["MediaFile"]
     """Read a file once, from first to last byte; its video can be decoded within the block.
 
     Raises:
-        ClipError: the file is absent, empty or not a media file, or has neither video nor audio.
+        ClipError: the file cannot be opened, or has neither video nor audio.
     """
-    if not path.is_file():
-        raise ClipError("there is no such file")
-    if path.stat().st_size == 0:
-        raise ClipError("the file is empty (0 bytes)")
-    try:
-        container = av.open(path, metadata_errors="ignore")
-    except av.FFmpegError as error:
-        raise ClipError(
-            f"not a media file, or cut off before its index (FFmpeg: {error.strerror})"
-        ) from error
-    with container:
+    with open_container(path) as container:
         yield MediaFile(path, container, video=video, audio=audio)
 
 
