@@ -53,6 +53,7 @@ def test_a_whole_clip_gives_frames_audio_and_its_declared_length(
             "claimed_seconds": 2.0,
             "decoded_frames": 50,
             "decoded_seconds": 2.0,
+            "damaged_frames": 0,
         }
     )
     assert decoded.audio.facts["decoded_seconds"] == pytest.approx(2.0, abs=0.1)

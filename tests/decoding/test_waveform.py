@@ -95,9 +95,8 @@ def test_a_rate_that_changes_is_refused() -> None:
 
 def test_nan_in_the_samples_is_refused() -> None:
     builder = WaveformBuilder()
-    builder.add(frame(np.array([[0.0, np.nan]], "float32"), "fltp"))
     with pytest.raises(ClipError, match="holds NaN or infinity"):
-        builder.samples()
+        builder.add(frame(np.array([[0.0, np.nan]], "float32"), "fltp"))
 
 
 def test_a_real_flac_gives_the_samples_soundfile_reads(shared: Path) -> None:

@@ -3,8 +3,8 @@
 decord does not report which frame it returns: it repeats another frame for a lost one, and after a
 seek in a transport stream all frames are a group of pictures late. Therefore this decoder never
 seeks, decord's timestamps must be those of the file, and every frame must be decoded, first to
-last, without a repetition; then the n-th frame is frame n. `pyav` may decode a rejected video.
-Frames that are not sampled are decoded, but not converted to RGB.
+last, without a repetition or an error in FFmpeg's log; then the n-th frame is frame n. `pyav` may
+decode a rejected video. Frames that are not sampled are decoded, but not converted to RGB.
 """
 
 import tempfile
@@ -17,6 +17,7 @@ import decord
 import numpy as np
 
 from ecmf.config import Section
+from ecmf.decoding import ffmpeg_log
 from ecmf.decoding.base import Converted, DecodedFrames
 from ecmf.decoding.container import local_url
 from ecmf.decoding.demuxer import VideoStream
@@ -40,7 +41,7 @@ class Decoder:
     """Decode a file from its first to its last frame, in one thread."""
 
     def __init__(self, options: Options) -> None:
-        decord.logging.set_level(decord.logging.QUIET)
+        decord.logging.set_level(decord.logging.ERROR)  # read below
         self.provenance: Mapping[str, Any] = {"decord": decord.__version__}
 
     def __call__(
@@ -52,7 +53,7 @@ class Decoder:
         wanted = set(chosen.tolist())
         converted: list[Converted] = []
         try:
-            with _readable_file(video) as path:
+            with _readable_file(video) as path, ffmpeg_log.collect_stderr() as log:
                 reader = decord.VideoReader(
                     local_url(path), num_threads=1, fault_tol=FAULT_TOLERANCE
                 )
@@ -69,6 +70,8 @@ class Decoder:
             raise ClipError(
                 f"decord does not give all of its {len(timeline.pts)} frames: {REMEDY}"
             ) from error
+        if any(line.startswith(f"[{video.stream.codec.name} @ ") for line in log):
+            raise ClipError(f"FFmpeg reports damaged frames, and not which: {REMEDY}")
         return DecodedFrames(converted, timeline.times[chosen], timeline)
 
 

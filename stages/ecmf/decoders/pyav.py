@@ -1,16 +1,19 @@
 """Decode with FFmpeg through PyAV: every format of FFmpeg, and the intact frames of a damaged file.
 
 After a packet that cannot be decoded, the frames up to the next key frame would be distorted: they
-are left out.
+are left out. After one that FFmpeg decodes with an error (it conceals what is lost), they may be
+distorted: intact frames are preferred.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Generic
 
 import av
 import numpy as np
 
 from ecmf.config import Section
+from ecmf.decoding import ffmpeg_log
 from ecmf.decoding.base import Converted, DecodedFrames
 from ecmf.decoding.demuxer import VideoStream
 from ecmf.decoding.frame_times import Timeline
@@ -31,48 +34,82 @@ class Decoder:
     def __call__(
         self, video: VideoStream, frames: int, convert: Callable[[RGB], Converted]
     ) -> DecodedFrames[Converted]:
-        """Decode the video; if frames are missing, decode it again and sample the others."""
+        """Decode the video; if frames are lost or damaged, decode again and sample the others."""
         video.stream.thread_type = "NONE"  # frame threads end a truncated file without an error
-        converted, timeline = _decode(video, video.timeline, frames, convert)
-        if not np.array_equal(timeline.pts, video.timeline.pts):
-            converted, timeline = _decode(video, timeline, frames, convert)
-        pts = np.array(list(converted), "int64")
+        decoding = _decode(video, video.timeline, frames, convert)
+        lost = not np.array_equal(decoding.timeline(video).pts, video.timeline.pts)
+        if lost or decoding.damaged & set(decoding.converted):
+            decoding = _decode(video, decoding.intact(video), frames, convert)
+        timeline = decoding.timeline(video)
+        pts = np.array(list(decoding.converted), "int64")
         times = (pts - timeline.pts[0]) * timeline.time_base
-        return DecodedFrames(list(converted.values()), times, timeline)
+        return DecodedFrames(
+            list(decoding.converted.values()), times, timeline, len(decoding.damaged)
+        )
+
+
+@dataclass(frozen=True)
+class _Decoding(Generic[Converted]):
+    """The timestamps of all frames and of the damaged ones; the sampled frames by timestamp."""
+
+    pts: list[int]
+    damaged: set[int]
+    converted: dict[int, Converted]
+
+    def timeline(self, video: VideoStream) -> Timeline:
+        return replace(video.timeline, pts=np.sort(np.array(self.pts, "int64")))
+
+    def intact(self, video: VideoStream) -> Timeline:
+        """Return the timeline of the intact frames, or of all if none is intact."""
+        pts = sorted(pts for pts in self.pts if pts not in self.damaged)
+        return replace(video.timeline, pts=np.array(pts or sorted(self.pts), "int64"))
 
 
 def _decode(
     video: VideoStream, expected: Timeline, frames: int, convert: Callable[[RGB], Converted]
-) -> tuple[dict[int, Converted], Timeline]:
-    """Decode all frames; return those sampled from `expected`, by pts, and the timeline."""
+) -> _Decoding[Converted]:
+    """Decode all frames, and convert those sampled from `expected`."""
     wanted = set(expected.pts[expected.sample_uniformly(frames)].tolist())
-    converted: dict[int, Converted] = {}
-    pts = []
-    for frame in _frames(video):
-        pts.append(frame.pts)
-        if frame.pts in wanted and frame.pts not in converted:
-            converted[frame.pts] = convert(_upright(frame, video.size))
-    if not pts:
+    decoding: _Decoding[Converted] = _Decoding([], set(), {})
+    for frame, damaged in _frames(video):
+        decoding.pts.append(frame.pts)
+        if damaged:
+            decoding.damaged.add(frame.pts)
+        if frame.pts in wanted and frame.pts not in decoding.converted:
+            decoding.converted[frame.pts] = convert(_upright(frame, video.size))
+    if not decoding.pts:
         raise ClipError(f"none of its {video.declared_frames} frames can be decoded")
-    return converted, Timeline(
-        np.sort(np.array(pts, "int64")), expected.time_base, expected.last_duration
-    )
+    return decoding
 
 
-def _frames(video: VideoStream) -> Iterator[av.VideoFrame]:
+def _frames(video: VideoStream) -> Iterator[tuple[av.VideoFrame, bool]]:
+    """Yield every frame that can be decoded, and whether it is damaged.
+
+    FFmpeg reports damage by an error, which loses the frame, by its log, or by `is_corrupt`. The
+    packets after a damaged one up to the next key frame depend on it.
+    """
     decoder = video.stream.codec_context
-    broken = False
-    for packet in [*video.packets, None]:  # None flushes the frames in the codec
-        if packet is not None:
-            broken = packet.is_corrupt or (broken and not packet.is_keyframe)
-            if broken:
+    lost = concealed = False
+    damaged: set[int | None] = set()  # by timestamp: frames come later than their packets
+    with ffmpeg_log.collect_errors() as messages:
+        for packet in [*video.packets, None]:  # None flushes the frames in the codec
+            if packet is not None:
+                lost = packet.is_corrupt or (lost and not packet.is_keyframe)
+                concealed = concealed and not packet.is_keyframe
+                if lost:
+                    continue
+            messages.clear()
+            try:
+                decoded = decoder.decode(packet)
+            except av.FFmpegError:
+                lost = True
                 continue
-        try:
-            decoded = decoder.decode(packet)
-        except av.FFmpegError:
-            broken = True
-            continue
-        yield from (frame for frame in decoded if frame.pts is not None)
+            concealed = concealed or bool(messages)
+            if concealed and packet is not None:
+                damaged.add(packet.pts)
+            for frame in decoded:
+                if frame.pts is not None:
+                    yield frame, frame.is_corrupt or frame.pts in damaged
     decoder.flush_buffers()
 
 

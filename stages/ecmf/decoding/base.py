@@ -19,12 +19,14 @@ class DecodedFrames(Generic[Converted]):
     """The sampled frames of a video, in order, each converted by the caller's function.
 
     `times` (converted,) are relative to the first frame of the video. `timeline` covers all decoded
-    frames, also those not sampled.
+    frames, also those not sampled; `damaged` of them show damaged data, and are sampled only where
+    all are damaged.
     """
 
     converted: list[Converted]
     times: Seconds
     timeline: Timeline
+    damaged: int = 0
 
 
 class Decoder(Protocol):

@@ -132,12 +132,14 @@ class ClipDecoder:
         facts |= {
             "decoded_frames": len(decoded.timeline.pts),
             "decoded_seconds": decoded.timeline.seconds,
+            "damaged_frames": decoded.damaged,
         }
+        warnings = integrity.frame_warnings(facts, decoded.timeline, counted=video.counted)
         return _rows(
             [encode_jpeg(image, self.params.jpeg_quality) for image in decoded.converted],
             decoded.times,
             facts,
-            [media.fault, *integrity.frame_warnings(facts, decoded.timeline.duplicates)],
+            [*warnings, media.fault],
         )
 
 
@@ -159,10 +161,10 @@ def _audio(media: MediaFile) -> Rows:
         "claimed_seconds": track.declared_seconds,
         "decoded_seconds": len(track.samples) / SAMPLE_RATE,
     }
-    warnings = [media.fault, *integrity.audio_warnings(facts, track.corrupt_packets)]
+    warnings = [*integrity.audio_warnings(facts, track), media.fault]
     if not len(track.samples):
         reason = "; ".join(filter(None, ["the audio track holds no sample", *warnings]))
-        return no_rows(AUDIO, "empty", reason, facts)
+        return no_rows(AUDIO, "failed" if any(warnings) else "empty", reason, facts)
     return _rows(track.samples, times, facts, warnings)
 
 

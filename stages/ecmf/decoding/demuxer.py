@@ -1,6 +1,6 @@
 """Read a media file in one pass: collect the packets of its video and decode its audio.
 
-Video is decoded by `decoders/`. Audio is decoded here, so that it is the same for every decoder.
+Video is decoded by `decoders/`, from its packets.
 """
 
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 
+from ecmf.decoding import ffmpeg_log
+from ecmf.decoding.audio_decoder import AudioDecoder, AudioTrack
 from ecmf.decoding.container import open_container
 from ecmf.decoding.frame_times import Timeline
-from ecmf.decoding.waveform import WaveformBuilder
 from ecmf.errors import ClipError
-from ecmf.media import Samples
 
 TOLERANCE = 0.25
 """Seconds by which a file may be shorter than declared: headers round and include padding."""
@@ -30,7 +30,8 @@ class VideoStream:
     `packets` are in decoding order; `timeline` has the timestamps of the intact ones.
     `truncated_at` is the byte at which the last packet of a truncated file begins. Declared values
     are those of the header (NaN if absent), without frames that are never shown. `size` is the
-    declared width and height in pixels, before a rotation.
+    declared width and height in pixels, before a rotation. `counted` is whether the header declares
+    the number of frames, so that none of them can be lost unnoticed.
     """
 
     path: Path
@@ -41,21 +42,12 @@ class VideoStream:
     declared_frames: int
     declared_seconds: float
     size: tuple[int, int]
+    counted: bool
 
     @property
     def starts_at(self) -> float:
         """Time of the first frame in the file, in seconds."""
         return float(self.timeline.pts[0]) * self.timeline.time_base
-
-
-@dataclass(frozen=True)
-class AudioTrack:
-    """Decoded audio. `starts_at` is its start in the file, in seconds; NaN without samples."""
-
-    samples: Samples
-    starts_at: float
-    declared_seconds: float
-    corrupt_packets: int
 
 
 @contextmanager
@@ -70,7 +62,10 @@ def open_media(path: Path, *, video: bool, audio: bool) -> Iterator["MediaFile"]
 
 
 class MediaFile:
-    """The streams of a file. `fault` is the reason why its end could not be read, or ""."""
+    """The streams of a file.
+
+    `fault` is the damage of its container, not of a stream in it, or "".
+    """
 
     def __init__(self, path: Path, container: InputContainer, *, video: bool, audio: bool) -> None:
         self.fault = ""
@@ -84,21 +79,34 @@ class MediaFile:
         self._video = best_video if video and isinstance(best_video, av.VideoStream) else None
         self._audio = best_audio if audio else None
         self._packets: list[av.Packet] = []
-        self._audio_decoder = _AudioDecoder()
+        self._audio_decoder = AudioDecoder()
         self._end = 0.0  # of the last packet, in seconds
-        try:
-            for packet in container.demux([s for s in (best_video, best_audio) if s]):
-                if packet.pts is not None:
-                    end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                    self._end = max(self._end, end)
-                if packet.stream is self._video and packet.size:
-                    self._packets.append(packet)
-                elif packet.stream is self._audio:
-                    self._audio_decoder.feed(packet)
-        except av.FFmpegError as error:
-            self.fault = f"it cannot be read to its end (FFmpeg: {error.strerror})"
-        except IndexError:  # a damaged file adds a stream midway, and PyAV does not find it
-            self.fault = "it cannot be read to its end (a packet of a stream it does not list)"
+        with ffmpeg_log.collect_errors() as messages:
+            try:
+                for packet in container.demux([s for s in (best_video, best_audio) if s]):
+                    self._hear(messages)
+                    self._take(packet)
+            except av.FFmpegError as error:
+                self.fault = f"it cannot be read to its end (FFmpeg: {error.strerror})"
+            except IndexError:  # a damaged file adds a stream midway, and PyAV does not find it
+                self.fault = "it cannot be read to its end (a packet of a stream it does not list)"
+            self._hear(messages)
+
+    def _hear(self, messages: list[ffmpeg_log.Message]) -> None:
+        """Note the first error of the container that FFmpeg logged, and forget all."""
+        for _, component, message in messages:
+            if component == self._container.format.name and not self.fault:
+                self.fault = f"its container is damaged (FFmpeg: {message.strip()})"
+        messages.clear()
+
+    def _take(self, packet: av.Packet) -> None:
+        if packet.pts is not None:
+            end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            self._end = max(self._end, end)
+        if packet.stream is self._video and packet.size:
+            self._packets.append(packet)
+        elif packet.stream is self._audio:
+            self._audio_decoder.feed(packet)
 
     def video_stream(self) -> VideoStream | None:
         """Return the video, or None if there is none; raises ClipError if it has no timestamps."""
@@ -123,6 +131,7 @@ class MediaFile:
             declared - sum(packet.is_discard for packet in self._packets),
             self._declared_seconds(self._video),
             (self._video.width, self._video.height),
+            bool(self._video.frames),
         )
 
     def audio_track(self) -> AudioTrack | None:
@@ -151,34 +160,3 @@ def _last_duration(shown: list[av.Packet]) -> float:
         return float(last.duration * last.time_base)
     first = min(shown, key=lambda packet: packet.pts)
     return float((last.pts - first.pts) * last.time_base) / max(1, len(shown) - 1)
-
-
-class _AudioDecoder:
-    """Decode the packets of an audio track, in order."""
-
-    def __init__(self) -> None:
-        self._waveform = WaveformBuilder()
-        self._starts_at = np.nan
-        self._corrupt_packets = 0
-        self._error: ClipError | None = None
-
-    def feed(self, packet: av.Packet) -> None:
-        """Decode the next packet; the last packet of a track is empty and flushes the codec."""
-        corrupt = packet.is_corrupt
-        try:
-            for frame in packet.decode():
-                if np.isnan(self._starts_at) and frame.time is not None:
-                    self._starts_at = frame.time
-                self._waveform.add(frame)
-        except av.FFmpegError:
-            corrupt = True
-        except ClipError as error:  # the video of the file may still be good
-            self._error = self._error or error
-        self._corrupt_packets += corrupt
-
-    def finish(self, declared_seconds: float) -> AudioTrack:
-        """Return the whole track; raises ClipError if its frames do not form one waveform."""
-        if self._error:
-            raise self._error
-        samples = self._waveform.samples()
-        return AudioTrack(samples, self._starts_at, declared_seconds, self._corrupt_packets)

@@ -13,6 +13,9 @@ FULL_SCALE = 1 << 15
 
 RESAMPLER_QUALITY = "HQ"
 
+MAX_SECONDS = 4.5 * 3600
+"""Longest waveform of a clip: 520 MB, about half of the memory that a worker may take."""
+
 
 class WaveformBuilder:
     """Build a waveform from the frames of an audio track, in order.
@@ -23,32 +26,59 @@ class WaveformBuilder:
     """
 
     def __init__(self) -> None:
-        self._chunks: list[NDArray[np.float32]] = []
+        self._quantised = bytearray()
         self._rate = 0
+        self._resampler: soxr.ResampleStream | None = None
 
     def add(self, frame: av.AudioFrame) -> None:
-        """Append a frame of any sample format; raises ClipError if the sample rate changes."""
+        """Append a frame of any sample format.
+
+        Raises:
+            ClipError: its rate is not that of the frames before, it holds NaN or infinity, or the
+                waveform becomes longer than MAX_SECONDS.
+        """
         if self._rate not in (0, frame.sample_rate):
             raise ClipError(
                 f"its sample rate changes from {self._rate} to {frame.sample_rate} Hz: "
                 "convert the file to one rate"
             )
+        if not self._rate and frame.sample_rate != SAMPLE_RATE:
+            self._resampler = soxr.ResampleStream(
+                frame.sample_rate, SAMPLE_RATE, 1, dtype="float32", quality=RESAMPLER_QUALITY
+            )
         self._rate = frame.sample_rate
-        values = frame.to_ndarray()
-        if not frame.format.is_planar:  # (1, samples * channels) -> (channels, samples)
-            values = values.reshape(-1, frame.layout.nb_channels).T
-        self._chunks.append(_normalise(values).mean(axis=0, dtype="float64").astype("float32"))
+        self._append(_normalise(_to_array(frame)).mean(axis=0, dtype="float64").astype("float32"))
 
     def samples(self) -> Samples:
-        """Return the waveform, (samples,), clipped to 16 bits; raises ClipError for NaN or inf."""
-        if not self._chunks:
-            return np.empty(0, "int16")
-        mono = np.concatenate(self._chunks)
+        """Return the waveform, (samples,), clipped to 16 bits; no frame can be added after this."""
+        if self._resampler:
+            self._append(np.empty(0, "float32"), last=True)
+        return np.frombuffer(self._quantised, "int16")
+
+    def _append(self, mono: NDArray[np.float32], *, last: bool = False) -> None:
+        """Resample and quantise a block; so the memory is that of 16-bit samples at 16 kHz."""
         if not np.isfinite(mono).all():
             raise ClipError("its sound holds NaN or infinity: export the file again")
-        if self._rate != SAMPLE_RATE:
-            mono = soxr.resample(mono, self._rate, SAMPLE_RATE, quality=RESAMPLER_QUALITY)
-        return np.clip(np.rint(mono * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("int16")
+        growth = len(mono) / self._rate
+        if len(self._quantised) / (2 * SAMPLE_RATE) + growth > MAX_SECONDS:
+            raise ClipError(f"its sound is longer than {MAX_SECONDS / 3600:g} hours: cut it")
+        if self._resampler:
+            mono = self._resampler.resample_chunk(mono, last=last)
+        quantised = np.clip(np.rint(mono * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
+        self._quantised += quantised.astype("int16").data
+
+
+def _to_array(frame: av.AudioFrame) -> NDArray[np.generic]:
+    """Return the samples of a frame as (channels, samples)."""
+    if frame.format.name in ("s64", "s64p"):  # PyAV converts all formats but these
+        planes = [np.frombuffer(plane, "int64") for plane in frame.planes]
+        per_plane = frame.samples * frame.layout.nb_channels // len(planes)
+        values: NDArray[np.generic] = np.stack([plane[:per_plane] for plane in planes])
+    else:
+        values = frame.to_ndarray()
+    if not frame.format.is_planar:  # (1, samples * channels) -> (channels, samples)
+        values = values.reshape(-1, frame.layout.nb_channels).T
+    return values
 
 
 def _normalise(values: NDArray[np.generic]) -> NDArray[np.floating]:

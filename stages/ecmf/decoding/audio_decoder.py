@@ -1,0 +1,85 @@
+"""Decode the packets of an audio track, in order, the same for every video decoder."""
+
+from dataclasses import dataclass
+
+import av
+import numpy as np
+
+from ecmf.decoding.waveform import WaveformBuilder
+from ecmf.errors import ClipError
+from ecmf.media import Samples
+
+GAP = 0.1
+"""Seconds between two frames of sound that are a gap: those of intact files are at most 0.03."""
+
+
+@dataclass(frozen=True)
+class AudioTrack:
+    """Decoded audio. `starts_at` is its start in the file, in seconds; NaN without samples.
+
+    `corrupt_packets` are torn or could not be decoded. `missing_seconds` is the total of the gaps
+    between the timestamps of its frames.
+    """
+
+    samples: Samples
+    starts_at: float
+    declared_seconds: float
+    corrupt_packets: int
+    missing_seconds: float
+
+
+class AudioDecoder:
+    """Decode the packets of an audio track, in order."""
+
+    def __init__(self) -> None:
+        self._waveform = WaveformBuilder()
+        self._starts_at = np.nan
+        self._ends_at = np.nan
+        self._packets = 0
+        self._corrupt_packets = 0
+        self._missing_seconds = 0.0
+        self._error: ClipError | None = None
+
+    def feed(self, packet: av.Packet) -> None:
+        """Decode the next packet; the last packet of a track is empty and flushes the codec."""
+        if self._error:
+            return
+        corrupt = packet.is_corrupt
+        self._packets += packet.size > 0
+        try:
+            for frame in packet.decode():
+                self._note_time(frame)
+                self._waveform.add(frame)
+        except av.FFmpegError:
+            corrupt = True
+        except ClipError as error:  # the video of the file may still be good
+            self._error = error
+        self._corrupt_packets += corrupt
+
+    def _note_time(self, frame: av.AudioFrame) -> None:
+        if frame.time is None:
+            return
+        if np.isnan(self._starts_at):
+            self._starts_at = frame.time
+        elif frame.time - self._ends_at > GAP:
+            self._missing_seconds += frame.time - self._ends_at
+        self._ends_at = frame.time + frame.samples / max(frame.sample_rate, 1)
+
+    def finish(self, declared_seconds: float) -> AudioTrack:
+        """Return the whole track.
+
+        Raises:
+            ClipError: its frames do not form one waveform, or none of its packets can be decoded.
+        """
+        if self._error:
+            raise self._error
+        samples = self._waveform.samples()
+        if self._corrupt_packets and not len(samples):
+            raise ClipError(f"none of its {self._packets} packets of sound can be decoded")
+        return AudioTrack(
+            samples,
+            self._starts_at,
+            declared_seconds,
+            self._corrupt_packets,
+            self._missing_seconds,
+        )
