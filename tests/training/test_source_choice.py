@@ -9,6 +9,7 @@ import torch
 import yaml
 from corpus import make_corpus
 from made_clips import untrained
+from safetensors.torch import load_file
 from trainings import PARAMS, train
 
 from ecmf.data.features import Source, load_sources
@@ -107,7 +108,7 @@ def probabilities(noisy, folder, params, run, change=lambda source: source):
     paths = NOISY.paths(noisy.features)
     sources = [change(s) for s in load_sources(paths, [clip.clip_id for clip in noisy.clips])]
     task = class_targets(np.eye(3, dtype="float32"), np.ones(3, "float32")).task
-    weights = folder / params.model / f"{run}.safetensors"
+    weights = load_file(folder / params.model / f"{run}.safetensors")
     model = load_model(weights, params, sources, task, torch.device("cpu"))
     dataset = Dataset(sources, torch.device("cpu"))
     with torch.inference_mode():
