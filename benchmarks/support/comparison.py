@@ -28,6 +28,7 @@ from ecmf.training.cross_validation import load_model, read_sources, train_all
 from ecmf.training.dataset import Dataset
 from ecmf.training.prediction import predict
 from ecmf.training.task import Targets
+from ecmf.training.weight_files import read_weights
 
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 log = logging.getLogger(__name__)
@@ -87,7 +88,8 @@ def predictions(
     for trained in train_all(dict(variant.paths), clips, targets, params):
         if params.refits and trained.run.fold.fold != REFIT:
             continue
-        model = load_model(trained.weights, params, sources, targets.task, device)
+        weights, _ = read_weights(trained.weights, trained.digest, "run again")
+        model = load_model(weights, params, sources, targets.task, device)
         test, seed = trained.run.fold.test, seeds.index(trained.run.seed)
         for dataset, probs in zip(datasets, results, strict=True):
             probs[seed, test] += predict(model, dataset, test).outputs
