@@ -4,10 +4,13 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from ecmf.cli import preset
-from ecmf.data.fold_limits import Changes, fitting_folds
+from ecmf.cli.language_warnings import language_warnings
+from ecmf.data.fold_limits import fitting_folds
 from ecmf.data.manifest import Clip
-from ecmf.params import load_params
+from ecmf.params import Params, load_params
 
 PARAMS = Path("params.yaml")
 GENERATED = "sample"
@@ -17,14 +20,16 @@ GENERATED = "sample"
 def next_commands(corpus: str, manifest: Path, clips: Sequence[Clip]) -> list[str]:
     """Return lines with the commands that version the manifest and run the pipeline.
 
-    The run takes the preset with the name of the corpus, if there is one, and fewer folds than
-    `params.yaml` has if the corpus is too small for them.
+    The run takes the preset with the name of the corpus, if there is one, fewer folds than
+    `params.yaml` has if the corpus is too small for them, and other plugins of text where most
+    transcripts are in a language that those cannot read.
     """
     arguments = [f"-S corpus={manifest.stem}"]
     if corpus in preset.names():
         arguments.insert(0, f"$(ecmf preset {corpus})")
     lines = []
-    changes = _fold_changes(clips)
+    params = _params_of_run(corpus)
+    changes = fitting_folds(clips, params.train_fusion, params.refine_labels) if params else {}
     if changes is None:
         lines.append(
             "too small to be divided into folds, each with groups (speakers, dialogues or films) "
@@ -36,6 +41,9 @@ def next_commands(corpus: str, manifest: Path, clips: Sequence[Clip]) -> list[st
             f"too small, with {groups} groups, for the folds in {PARAMS}: fewer are set below"
         )
         arguments += [f"-S {name}={value}" for name, value in changes.items()]
+    for warning in language_warnings(clips, params) if params else ():
+        lines.append(warning.text)
+        arguments += warning.changes
     run = f"dvc exp run {' '.join(arguments)}"
     return [
         *lines,
@@ -59,8 +67,10 @@ def _versioning(manifest: Path) -> list[str]:
     return [f"git add {manifest}"]
 
 
-def _fold_changes(clips: Sequence[Clip]) -> Changes | None:
+def _params_of_run(corpus: str) -> Params | None:
+    """Return the parameters of the printed run; None outside a project."""
     if not PARAMS.is_file():
-        return {}
-    params = load_params(PARAMS)
-    return fitting_folds(clips, params.train_fusion, params.refine_labels)
+        return None
+    if corpus in preset.names():
+        return preset.applied(corpus, yaml.safe_load(PARAMS.read_text("utf-8")))
+    return load_params(PARAMS)

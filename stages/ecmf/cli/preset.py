@@ -44,20 +44,34 @@ def overrides(name: str, params: dict[str, Any]) -> list[str]:
     Raises:
         ParamsError: there is no such preset, or the changed parameters are not valid.
     """
+    preset = _read(name)
+    _validated(name, preset, params)
+    return list(_changes(preset, params, ""))
+
+
+def applied(name: str, params: dict[str, Any]) -> Params:
+    """Return the parameters as they are after the changes of a preset; raises as `overrides`."""
+    return _validated(name, _read(name), params)
+
+
+def _read(name: str) -> dict[str, Any]:
     if name not in names():
         raise ParamsError(
             f"no preset {name!r}: choose one of {', '.join(names())}."
             + registry.did_you_mean(name, names())
         )
-    preset = yaml.safe_load((PRESETS / f"{name}.yaml").read_text("utf-8"))
+    preset: dict[str, Any] = yaml.safe_load((PRESETS / f"{name}.yaml").read_text("utf-8"))
+    return preset
+
+
+def _validated(name: str, preset: dict[str, Any], params: dict[str, Any]) -> Params:
     try:
-        Params.model_validate(_merge(preset, params))
+        return Params.model_validate(_merge(preset, params))
     except ValidationError as error:
         raise ParamsError(
             f"{PARAMS} with the preset {name!r} is not valid: "
             + registry.validation_errors(error, Params)
         ) from error
-    return list(_changes(preset, params, ""))
 
 
 def _merge(preset: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:

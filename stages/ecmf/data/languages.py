@@ -9,9 +9,10 @@ in Latin letters may be French.
 import logging
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ecmf import registry
+from ecmf.data.manifest import Clip
 from ecmf.errors import ParamsError
 
 ALIASES: Mapping[str, str] = {
@@ -55,6 +56,41 @@ def is_unreadable(text: str, language: str, languages: Sequence[str]) -> bool:
     return len(scripts) == len(languages) and 2 * known < len(letters)
 
 
+def unreadable_transcripts(clips: Iterable[Clip], languages: Sequence[str]) -> dict[str, str]:
+    """Return clip id -> language of each transcript in none of `languages`, "" if not known."""
+    return {
+        clip.clip_id: clip.language
+        for clip in clips
+        if is_unreadable(clip.transcript, clip.language, languages)
+    }
+
+
+def count_transcripts(clips: Iterable[Clip]) -> int:
+    """Count the clips with a transcript."""
+    return sum(bool(clip.transcript.strip()) for clip in clips)
+
+
+def are_refused(unreadable: Mapping[str, str], texts: int) -> bool:
+    """Return whether too many of so many texts are unreadable for a stage to start."""
+    return len(unreadable) > MAX_UNREADABLE * texts
+
+
+def describe_unreadable(
+    where: str, name: str, languages: Sequence[str], unreadable: Mapping[str, str], texts: int
+) -> str:
+    """Say which plugin does not read which texts, with their numbers by language and an example.
+
+    `languages` are those that the plugin reads; empty if its vocabulary lacks the words.
+    """
+    counts = Counter(language or UNNAMED for language in unreadable.values())
+    reads = f"reads {' and '.join(languages)} only" if languages else "does not know these words"
+    return (
+        f"{where}: {name} {reads}, and {len(unreadable)} of {texts} texts are another language "
+        f"({', '.join(f'{count} {language}' for language, count in counts.most_common())}), "
+        f"e.g. of clip {next(iter(unreadable))!r}"
+    )
+
+
 def check_languages(
     where: str, family: str, name: str, unreadable: Mapping[str, str], texts: int
 ) -> None:
@@ -72,15 +108,8 @@ def check_languages(
     """
     if not unreadable:
         return
-    counts = Counter(language or UNNAMED for language in unreadable.values())
-    reads = " and ".join(languages_of(family, name))
-    message = (
-        f"{where}: {name} {f'reads {reads} only' if reads else 'does not know these words'}, and "
-        f"{len(unreadable)} of {texts} texts are another language "
-        f"({', '.join(f'{count} {language}' for language, count in counts.most_common())}), "
-        f"e.g. of clip {next(iter(unreadable))!r}"
-    )
-    if len(unreadable) <= MAX_UNREADABLE * texts:
+    message = describe_unreadable(where, name, languages_of(family, name), unreadable, texts)
+    if not are_refused(unreadable, texts):
         log.warning("%s: their features or cues are worth little", message)
         return
     others = [

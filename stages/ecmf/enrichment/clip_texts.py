@@ -4,7 +4,12 @@ from collections.abc import Sequence
 
 from ecmf import registry
 from ecmf.data.enriched_text import EnrichedText
-from ecmf.data.languages import check_languages, is_unreadable, languages_of
+from ecmf.data.languages import (
+    check_languages,
+    count_transcripts,
+    languages_of,
+    unreadable_transcripts,
+)
 from ecmf.data.manifest import Clip
 from ecmf.enrichment.base import EnrichmentInput, Provider
 from ecmf.enrichment.clip_cues import ClipCues
@@ -56,14 +61,8 @@ def enrich_clips(
 
 def check_transcripts(provider: str, clips: Sequence[Clip]) -> None:
     """Raise ParamsError if the provider does not read the language of most transcripts."""
-    languages = languages_of(FAMILY, provider)
-    unreadable = {
-        clip.clip_id: clip.language
-        for clip in clips
-        if is_unreadable(clip.transcript, clip.language, languages)
-    }
-    spoken = sum(bool(clip.transcript.strip()) for clip in clips)
-    check_languages("enrich_text.provider", FAMILY, provider, unreadable, spoken)
+    unreadable = unreadable_transcripts(clips, languages_of(FAMILY, provider))
+    check_languages("enrich_text.provider", FAMILY, provider, unreadable, count_transcripts(clips))
 
 
 def _complete(record: EnrichedText, language: str, cues: ClipCues) -> EnrichedText:
