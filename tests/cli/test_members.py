@@ -169,10 +169,10 @@ def test_a_plugin_needs_what_its_own_modules_import_and_not_what_all_plugins_nee
     assert [package.name for package in packages_of_plugin("refiners", "keep")] == []
 
 
-def test_lists_do_not_import_the_plugins():
+def test_lists_do_not_import_the_plugins_but_for_fusions_whose_idle_share_is_measured():
     code = (
         "import sys; from ecmf.cli import members as m; from ecmf.cli.plugin_catalogue import *;"
-        "m.list_families(); [m.list_plugins(f) for f in families()];"
+        "m.list_families(); [m.list_plugins(f) for f in families() if f.name != 'fusion'];"
         "assert not {'torch', 'transformers', 'cv2', 'librosa'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -29,6 +29,8 @@ WIDEST = 22
 
 GATED = "gated: its clips and labels may not be redistributed"
 
+FUSION = "fusion"
+
 ORDER_AWARE = "reads the steps of a source in their order: for sequences, not one row per clip"
 
 COPYLEFT = re.compile(r"\b[AL]?GPL")
@@ -57,6 +59,7 @@ def list_plugins(family: Family) -> str:
         found = plugin(family.package, name)
         lines += _table([(name, shorten(found.summary, WIDTH - width, placeholder=" …"))], [width])
         conditions = _conditions(found, packages_of_plugin(family.package, name))
+        conditions += _idle(family, name)
         lines += _table([("", condition) for condition in conditions], [width])
     return "\n".join(lines)
 
@@ -70,6 +73,7 @@ def describe(family: Family, name: str) -> str:
         "": [cleandoc(module.__doc__ or found.summary)],
         "Options:\n": _options(model),
         "Needs:\n": _needs(found, packages_of_plugin(family.package, name)),
+        "Sequences:\n": _idle(family, name),
         "Choose it:\n": _choose(family, name),
         "Set an option, beside it:\n": plugin_options.examples(family, name),
     }
@@ -89,6 +93,14 @@ def _conditions(found: Plugin, packages: Iterable[Package]) -> list[str]:
 
 def _languages(found: Plugin) -> list[str]:
     return [f"reads only the languages: {', '.join(found.languages)}"] if found.languages else []
+
+
+def _idle(family: Family, name: str) -> list[str]:
+    if family.package != FUSION:
+        return []
+    from ecmf.cli.idle_share import describe_idle_share  # imports torch, which no other list needs
+
+    return [describe_idle_share(name)]
 
 
 def _options(model: type[Section]) -> list[str]:
@@ -143,6 +155,9 @@ def _table(rows: Iterable[Sequence[str]], widths: Sequence[int]) -> list[str]:
 @click.argument("name", required=False)
 def command(family: str | None, name: str | None) -> str:
     """List the families of plugins, the plugins of a FAMILY, or the options of a plugin NAME.
+
+    Parameters of a fusion are idle if they get no gradient. Their share is measured with default
+    options and sources of 256 numbers a row; a training logs that of its own sources.
 
     \b
     Example:
