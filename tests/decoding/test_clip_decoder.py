@@ -10,6 +10,7 @@ from filming import cut, film, number_of, remux, scribbled, tone
 from ecmf.data.manifest import Clip
 from ecmf.decoding.clip_content import content_key
 from ecmf.decoding.clip_decoder import ClipDecoder, DecodedClip
+from ecmf.execution.result_writer import join_reasons
 from ecmf.params import DecodeVideo
 from ecmf.storage.files import sha256
 from ecmf.storage.jpeg import decode_jpeg
@@ -31,6 +32,14 @@ def states(decoded: DecodedClip) -> tuple[str, str]:
     return decoded.frames.state, decoded.audio.state
 
 
+def failure(decoded: DecodedClip) -> str:
+    return join_reasons(decoded._asdict(), "failed")
+
+
+def flag(decoded: DecodedClip) -> str:
+    return join_reasons(decoded._asdict(), "flagged")
+
+
 @pytest.fixture(params=["decord", "pyav"])
 def params(request: pytest.FixtureRequest) -> DecodeVideo:
     return DecodeVideo(decoder=request.param, frames=8)
@@ -41,7 +50,7 @@ def test_a_whole_clip_gives_frames_audio_and_its_declared_length(
 ) -> None:
     decoded = decode(film(tmp_path / "a.mp4", 50, sound=stereo(2.0)), params=params)
     assert states(decoded) == ("whole", "whole")
-    assert decoded.failure == decoded.flag == ""
+    assert failure(decoded) == flag(decoded) == ""
     assert [number_of(decode_jpeg(file)) for file in decoded.frames.values] == [
         3, 9, 15, 21, 28, 34, 40, 46,
     ]  # fmt: skip
@@ -64,7 +73,7 @@ def test_an_empty_file_fails(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
     decoded = decode(tmp_path / "a.mp4")
     assert states(decoded) == ("failed", "failed")
-    assert decoded.failure == f"{tmp_path}/a.mp4: the file is empty (0 bytes)"
+    assert failure(decoded) == f"{tmp_path}/a.mp4: the file is empty (0 bytes)"
 
 
 def test_a_clip_of_text_alone_has_neither_frames_nor_audio_and_a_reason() -> None:
@@ -73,32 +82,32 @@ def test_a_clip_of_text_alone_has_neither_frames_nor_audio_and_a_reason() -> Non
     assert states(decoded) == ("empty", "empty")
     assert decoded.frames.reason == "the manifest names no video"
     assert decoded.audio.reason == "the manifest names no audio"
-    assert (decoded.failure, decoded.flag) == ("", "")
+    assert (failure(decoded), flag(decoded)) == ("", "")
     assert content_key(clip) == content_key(Clip("b", transcript="No!"))  # decoded once for all
 
 
 def test_a_missing_file_fails(tmp_path: Path) -> None:
-    assert decode(tmp_path / "a.mp4").failure == f"{tmp_path}/a.mp4: there is no such file"
+    assert failure(decode(tmp_path / "a.mp4")) == f"{tmp_path}/a.mp4: there is no such file"
     decoded = decode(tmp_path / "a.mp4", digest="0" * 64)
-    assert decoded.failure == f"{tmp_path}/a.mp4: cannot be read (No such file or directory)"
+    assert failure(decoded) == f"{tmp_path}/a.mp4: cannot be read (No such file or directory)"
 
 
 def test_text_named_mp4_fails(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_text("Thank you for your interest in our data set.\n" * 50)
     decoded = decode(tmp_path / "a.mp4")
     assert states(decoded) == ("failed", "failed")
-    assert "a.mp4: not a media file, or cut off before its index (FFmpeg: In" in decoded.failure
+    assert "a.mp4: not a media file, or cut off before its index (FFmpeg: In" in failure(decoded)
 
 
 def test_a_file_cut_off_before_its_index_fails(tmp_path: Path) -> None:
     index_last = film(tmp_path / "a.mp4", 50, container={"movflags": "write_colr"})
     decoded = decode(cut(index_last, tmp_path / "half.mp4"))
-    assert "half.mp4: not a media file, or cut off before its index" in decoded.failure
+    assert "half.mp4: not a media file, or cut off before its index" in failure(decoded)
 
 
 def test_a_file_without_any_stream_to_decode_fails(tmp_path: Path) -> None:
     (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n\n")
-    assert "a.srt: its format, srt, is not read" in decode(tmp_path / "a.srt").failure
+    assert "a.srt: its format, srt, is not read" in failure(decode(tmp_path / "a.srt"))
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
@@ -108,7 +117,7 @@ def test_a_truncated_clip_is_flagged_and_keeps_its_intact_frames(
     whole = film(tmp_path / name, 100, sound=stereo(4.0))
     decoded = decode(cut(whole, tmp_path / f"half-{name}"), params=params)
     assert states(decoded) == ("flagged", "flagged")
-    assert decoded.failure == ""
+    assert failure(decoded) == ""
     frames = decoded.frames
     assert frames.reason.startswith("truncated or damaged: claims ")
     assert f"{frames.facts['decoded_frames']:.0f} frames / " in frames.reason
@@ -116,7 +125,7 @@ def test_a_truncated_clip_is_flagged_and_keeps_its_intact_frames(
     assert 0.5 < frames.facts["decoded_seconds"] < 3.5
     assert len(frames.values) == 8
     assert "of sound, " in decoded.audio.reason
-    assert "truncated or damaged: claims " in decoded.flag
+    assert "truncated or damaged: claims " in flag(decoded)
 
 
 @pytest.mark.parametrize(
@@ -138,10 +147,10 @@ def test_damage_in_the_middle_is_flagged_by_pyav_and_fails_with_decord(tmp_path:
     damaged = scribbled(film(tmp_path / "a.mp4", 100), tmp_path / "damaged.mp4")
     decoded = decode(damaged, params=DecodeVideo(decoder="pyav"))
     assert states(decoded) == ("flagged", "empty")
-    assert "claims 100 frames / 4.00 s, " in decoded.flag
+    assert "claims 100 frames / 4.00 s, " in flag(decoded)
     decoded = decode(damaged, params=DecodeVideo(decoder="decord"))
     assert states(decoded) == ("failed", "empty")
-    assert decoded.failure.startswith("frames: decord does not give all of its 100 frames")
+    assert failure(decoded).startswith("frames: decord does not give all of its 100 frames")
     assert decoded.frames.facts["claimed_frames"] == 100
 
 
@@ -202,7 +211,7 @@ def test_a_broken_audio_file_leaves_the_frames_whole(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()
     decoded = decode(film(tmp_path / "a.mp4", 10), tmp_path / "a.wav")
     assert states(decoded) == ("whole", "failed")
-    assert decoded.failure == f"audio: {tmp_path}/a.wav: the file is empty (0 bytes)"
+    assert failure(decoded) == f"audio: {tmp_path}/a.wav: the file is empty (0 bytes)"
 
 
 def test_unusable_audio_does_not_change_the_state_of_the_frames(tmp_path: Path) -> None:
@@ -219,8 +228,8 @@ def test_a_clip_that_changed_since_it_was_indexed_fails(tmp_path: Path) -> None:
     scribbled(clip, clip)
     decoded = decode(clip, digest=digest)
     assert states(decoded) == ("failed", "failed")
-    assert decoded.failure.startswith("changed since it was indexed: its sha256 is ")
-    assert f"the manifest says {digest}" in decoded.failure
+    assert failure(decoded).startswith("changed since it was indexed: its sha256 is ")
+    assert f"the manifest says {digest}" in failure(decoded)
 
 
 def test_a_clip_of_neither_video_nor_audio_is_empty() -> None:

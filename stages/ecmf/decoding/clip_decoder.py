@@ -25,7 +25,6 @@ from ecmf.decoding.clip_content import check_content
 from ecmf.decoding.demuxer import MediaFile, open_media
 from ecmf.decoding.waveform import RESAMPLER_QUALITY
 from ecmf.errors import ClipError
-from ecmf.execution.result_writer import join_reasons
 from ecmf.media import SAMPLE_RATE, Seconds
 from ecmf.params import DecodeVideo
 from ecmf.storage import files
@@ -50,16 +49,6 @@ class DecodedClip(NamedTuple):
 
     frames: Rows
     audio: Rows
-
-    @property
-    def failure(self) -> str:
-        """Reason why frames or audio failed, or ""."""
-        return join_reasons(self._asdict(), "failed")
-
-    @property
-    def flag(self) -> str:
-        """Reason why frames or audio are flagged, or ""."""
-        return join_reasons(self._asdict(), "flagged")
 
 
 @dataclass(frozen=True)
