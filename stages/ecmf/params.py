@@ -408,7 +408,7 @@ class TrainFusion(PluginSection):
 
     @property
     def refits(self) -> bool:
-        """Whether models are trained again on all folds: there must be two or more."""
+        """Return whether models are trained again on all folds, of which there are two or more."""
         return self.refit and self.folds > 1
 
     @property

@@ -22,7 +22,7 @@ COMMANDS = {
     "corpora": ("ecmf index {name} data/raw/{name}", "dvc exp run -S corpus={name}"),
     "feature_formats": ("ecmf import {name} <path> data/manifests/<corpus>.csv data/imported",),
 }
-"""How a plugin is chosen that no parameter selects."""
+"""Commands that choose a plugin where no parameter selects it."""
 
 WIDEST = 22
 """Largest width of a column of the table of options, before the descriptions."""

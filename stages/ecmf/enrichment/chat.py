@@ -111,7 +111,7 @@ class TokenUsage:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the budget is used up."""
+        """Return whether the budget is used up."""
         return self.tokens_in + self.tokens_out >= self.budget
 
     def add(self, reply: Reply) -> None:

@@ -52,7 +52,7 @@ class ChatRecipe(Recipe):
 
     @property
     def on_device(self) -> bool:
-        """Whether the chat model runs on a GPU of this process."""
+        """Return whether the chat model runs on a GPU of this process."""
         return self.on_gpu
 
     def status(self) -> Mapping[str, str]:

@@ -35,7 +35,7 @@ class Recipe(ABC):
     @property
     @abstractmethod
     def on_device(self) -> bool:
-        """Whether it uses a GPU."""
+        """Return whether the recipe uses a GPU."""
 
     def status(self) -> Mapping[str, str]:
         """Return counts for the progress bar, beside hits and misses."""
@@ -61,7 +61,7 @@ class PoolRecipe(Recipe):
 
     @property
     def on_device(self) -> bool:
-        """Whether it uses a GPU."""
+        """Return whether the recipe uses a GPU."""
         return self.exclusive
 
     def __call__(

@@ -66,7 +66,7 @@ class LayerOptions(Section):
 
     @property
     def needs_hidden_states(self) -> bool:
-        """Whether `output_hidden_states` is required, for layers other than the last."""
+        """Return whether `output_hidden_states` is required, for layers other than the last."""
         return self.layers != (-1,)
 
     def select_states(self, outputs: Any) -> torch.Tensor:

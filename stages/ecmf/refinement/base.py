@@ -36,7 +36,7 @@ class SourceVotes:
 
     @cached_property
     def has_vote(self) -> NDArray[np.bool_]:
-        """Whether the source votes on each clip, (clips,)."""
+        """Return whether the source votes on each clip, (clips,)."""
         return np.asarray(self.probs.any(axis=1))
 
     @cached_property

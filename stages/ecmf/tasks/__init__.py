@@ -1,4 +1,4 @@
-"""What is predicted of a clip: one file per task, with its targets, loss and scores.
+"""Define targets, loss and scores of what is predicted of a clip: one file per task.
 
 The interface is `training.task.Task`.
 """

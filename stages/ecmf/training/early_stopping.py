@@ -48,7 +48,7 @@ class EarlyStopping:
 
     @property
     def should_stop(self) -> bool:
-        """Whether to stop early. Without validation scores, only `last_epoch` ends a training."""
+        """Return whether to stop: at `last_epoch`, or, with validation scores, early."""
         if len(self.history) == self._last_epoch:
             return True
         return 0 < self._best_epoch <= len(self.history) - self._patience
