@@ -76,3 +76,10 @@ def test_a_corpus_that_cannot_be_divided_is_told_so(project: Path) -> None:
 def test_a_queue_is_explained(project: Path) -> None:
     text = " ".join(next_commands("folder", Path("data/manifests/mine.csv"), CLIPS))
     assert "commit the manifest, add --queue, then `dvc exp run --run-all`" in text
+
+
+@pytest.mark.parametrize("count", [3, 300])
+def test_a_corpus_without_labels_is_told_what_it_lacks(project: Path, count: int) -> None:
+    clips = [Clip(f"{n}", group=f"{n}", split="unlabelled") for n in range(count)]
+    (line,) = next_commands("folder", Path("data/manifests/mine.csv"), clips)
+    assert line.startswith(f"none of the {count} clips is of the split train and labelled")

@@ -3,7 +3,7 @@ import pytest
 
 from ecmf.data.manifest import Clip
 from ecmf.data.splits import hold_out_test, make_folds
-from ecmf.errors import ParamsError
+from ecmf.errors import CorpusError, ParamsError
 
 
 def corpus(splits, speakers=12, each=6):
@@ -120,3 +120,12 @@ def test_clips_that_are_each_their_own_group_are_cut_by_class_alone():
             assert len(part) == count
             labels = [clips[i].label for i in part]
             assert [labels.count(name) for name in ("sad", "happy", "angry")] == [count // 3] * 3
+
+
+@pytest.mark.parametrize(
+    "split_of", [lambda s: "unlabelled", lambda s: "test" if s < 2 else "candidate"]
+)
+@pytest.mark.parametrize("folds", [0, 1, 4])
+def test_a_corpus_without_a_clip_to_train_on_is_told_to_label_some(split_of, folds):
+    with pytest.raises(CorpusError, match=r"none of the 72 clips .* label clips in .*index`"):
+        make_folds(corpus(split_of), folds, 3, seed=0)

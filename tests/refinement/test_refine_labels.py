@@ -13,7 +13,7 @@ from audit_labels import audit_labels
 from ecmf import registry
 from ecmf.data.enriched_text import EnrichedText, read_texts, write_texts
 from ecmf.data.label_table import read_labels
-from ecmf.data.manifest import UNLABELLED_SPLITS
+from ecmf.data.manifest import UNLABELLED_SPLITS, classes_of
 from ecmf.errors import CorpusError, MissingFileError, ParamsError
 from ecmf.execution import code_fingerprint
 from ecmf.params import AuditLabels, RefineLabels
@@ -38,7 +38,8 @@ def refined(corpus, folder, **params):
     paths = [folder / name for name in ("labels.csv", "votes.csv", "sources.json")]
     chosen = RefineLabels.model_validate(PARAMS | params)
     refine_labels(corpus.manifest, corpus.text, corpus.features, *paths, chosen, SOURCES)
-    return paths[0], read_labels(paths[0], [clip.clip_id for clip in corpus.clips], CLASSES)
+    classes = classes_of(corpus.manifest, corpus.clips)
+    return paths[0], read_labels(paths[0], [clip.clip_id for clip in corpus.clips], classes)
 
 
 def no_frames(corpus, folder):
@@ -419,6 +420,36 @@ def test_a_policy_that_leaves_no_training_clip_is_refused(tmp_path):
             options={"vote": {"tables": 9.0, "out_of_fold": 0.0}},
             tables={"theirs": {"path": str(table), "sha256": sha256(table)}},
         )  # fmt: skip
+
+
+def unlabelled(clip):
+    return replace(clip, label="", split="unlabelled", annotators={})
+
+
+def of_one_class(clip):
+    return replace(clip, label="sad", annotators={}) if clip.label else clip
+
+
+def labelled_for_the_test_alone(clip):
+    return clip if clip.split == "test" else unlabelled(clip)
+
+
+@pytest.mark.parametrize("change", [unlabelled, of_one_class, labelled_for_the_test_alone])
+def test_a_corpus_with_nothing_to_refine_passes_through_with_its_labels(change, tmp_path, caplog):
+    caplog.set_level("INFO")
+    corpus = make_corpus(tmp_path, change=change, wild=6)
+    for refiner in REFINERS:
+        path, labels = refined(corpus, tmp_path, refiner=refiner, pseudo_labels={"rounds": 2})
+    assert "there is nothing to refine" in caplog.text
+    for clip, label in zip(corpus.clips, labels, strict=True):
+        assert (label.label, label.weight > 0) == (clip.label, bool(clip.label))
+    audit_labels(
+        corpus.manifest, no_frames(corpus, tmp_path), path, tmp_path / "votes.csv",
+        tmp_path / "sources.json", tmp_path / "labels.json", tmp_path / "doubts.html",
+        AuditLabels.model_validate({}),
+    )  # fmt: skip
+    assert json.loads((tmp_path / "labels.json").read_text())["changed"] == 0
+    assert "<h1>0 labels in most doubt</h1>" in (tmp_path / "doubts.html").read_text()
 
 
 def test_a_branch_without_any_row_does_not_stop_self_training(tmp_path):

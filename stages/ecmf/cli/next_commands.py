@@ -10,6 +10,7 @@ from ecmf.cli import preset
 from ecmf.cli.language_warnings import language_warnings
 from ecmf.data.fold_limits import fitting_folds
 from ecmf.data.manifest import Clip
+from ecmf.errors import CorpusError
 from ecmf.params import Params, load_params
 
 PARAMS = Path("params.yaml")
@@ -22,14 +23,18 @@ def next_commands(corpus: str, manifest: Path, clips: Sequence[Clip]) -> list[st
 
     The run takes the preset with the name of the corpus, if there is one, fewer folds than
     `params.yaml` has if the corpus is too small for them, and other plugins of text where most
-    transcripts are in a language that those cannot read.
+    transcripts are in a language that those cannot read. A corpus without a clip to train on has
+    no such commands, but a line that says what it lacks.
     """
     arguments = [f"-S corpus={manifest.stem}"]
     if corpus in preset.names():
         arguments.insert(0, f"$(ecmf preset {corpus})")
     lines = []
     params = _params_of_run(corpus)
-    changes = fitting_folds(clips, params.train_fusion, params.refine_labels) if params else {}
+    try:
+        changes = fitting_folds(clips, params.train_fusion, params.refine_labels) if params else {}
+    except CorpusError as error:
+        return [str(error)]
     if changes is None:
         lines.append(
             "too small to be divided into folds, each with groups (speakers, dialogues or films) "

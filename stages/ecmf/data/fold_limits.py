@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 from ecmf.data.manifest import Clip
-from ecmf.data.splits import make_folds
+from ecmf.data.splits import make_folds, require_training_clips
 from ecmf.errors import ParamsError
 from ecmf.params import RefineLabels, TrainFusion
 
@@ -23,7 +23,11 @@ def fitting_folds(
     The folds are made as in the stages, with the same seeds, and as many as possible up to the
     given numbers. The result is empty if these fit. Whether each fold has every class is not
     checked.
+
+    Raises:
+        CorpusError: the corpus has no labelled clip to train on.
     """
+    require_training_clips(clips)
     if len({clip.group for clip in clips}) > MANY_GROUPS:
         return {}
     with warnings.catch_warnings():

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from ecmf.data.manifest import Clip
-from ecmf.errors import ParamsError
+from ecmf.errors import CorpusError, ParamsError
 
 Indices = NDArray[np.int64]
 """Positions of clips in the manifest."""
@@ -55,8 +55,10 @@ def make_folds(clips: Sequence[Clip], folds: int, outer_folds: int, seed: int) -
     the others are divided as above (nested cross-validation).
 
     Raises:
+        CorpusError: the corpus has no labelled clip to train on.
         ParamsError: the corpus has fewer groups than folds, or no validation split for `folds` 1.
     """
+    require_training_clips(clips)
     split = np.array([clip.split for clip in clips])
     test = np.flatnonzero(split == "test")
     if len(test):
@@ -69,6 +71,18 @@ def make_folds(clips: Sequence[Clip], folds: int, outer_folds: int, seed: int) -
         for number, (train, test) in enumerate(outer)
         for fold in _inner_folds(clips, number, train, EMPTY, test, folds, seed)
     ]
+
+
+def require_training_clips(clips: Sequence[Clip]) -> None:
+    """Raise a CorpusError if no fold of the clips could have a clip to train on."""
+    splits = {clip.split for clip in clips}
+    if "train" in splits or ("val" in splits and "test" not in splits):
+        return
+    raise CorpusError(
+        f"none of the {len(clips)} clips is of the split train and labelled, so there is nothing "
+        "to train on: label clips in the corpus's own table (of a folder: column label of "
+        "clips.csv), then run `ecmf index` again"
+    )
 
 
 def refit_fold(folds: Sequence[Fold]) -> Fold:

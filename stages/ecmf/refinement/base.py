@@ -42,6 +42,8 @@ class SourceVotes:
     @cached_property
     def top_class(self) -> NDArray[np.int64]:
         """Index of the most probable class, (clips,); -1 without a vote."""
+        if not self.probs.size:  # an unlabelled corpus has no class to take the maximum of
+            return np.full(len(self.probs), -1)
         return np.where(self.has_vote, self.probs.argmax(axis=1), -1)
 
 

@@ -60,7 +60,8 @@ class LabelRefinement:
     """Refine the labels of the training split, and pseudo-label unlabelled clips.
 
     A corpus without a test split is scored by cross-validation over its training split: there
-    votes of models and pseudo-labels would leak labels of test clips, so there are none.
+    votes of models and pseudo-labels would leak labels of test clips, so there are none. Without a
+    labelled training clip, or with a single class, no source votes and every label is copied.
     """
 
     clips: Sequence[Clip]
@@ -108,6 +109,8 @@ class LabelRefinement:
         """
         if [text.clip_id for text in self.texts] != [clip.clip_id for clip in self.clips]:
             raise StoreError("the texts are not of the clips of the manifest: run `dvc repro`")
+        if len(self.classes) < 2 or not len(self.train):
+            return self._nothing_to_refine()
         votes = self._collect_votes()
         posterior = self.refiner(votes, self.classes)
         training = decide(
@@ -142,6 +145,17 @@ class LabelRefinement:
         counts = Counter(label.decision for label in labels)
         log.info("%s", ", ".join(f"{count} {name}" for name, count in counts.items()))
         return RefinedLabels(labels, self.voted_clips, votes, rounds)
+
+    def _nothing_to_refine(self) -> RefinedLabels:
+        """Return the labels of the manifest, for a corpus that has no other label to give."""
+        log.info(
+            "%d training clips are labelled, of %d classes: there is nothing to refine",
+            len(self.train),
+            len(self.classes),
+        )
+        no_votes = SourceVotes("given", np.zeros((0, len(self.classes))))
+        labels = [self._label(clip, None, "") for clip in self.clips]
+        return RefinedLabels(labels, self.train[:0], {"given": no_votes}, [])
 
     # --- votes --------------------------------------------------------------------------------
 
