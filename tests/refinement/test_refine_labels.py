@@ -29,9 +29,16 @@ PARAMS = {"refiner": "vote", "folds": 3, "fusion": "concat", "options": OPTIONS}
 REFINERS = [*registry.names("refiners"), registry.EXAMPLE]
 
 
+@pytest.fixture(scope="module")
+def votes_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def in_this_process(monkeypatch):
+def in_this_process(own_cache, votes_cache, monkeypatch):
+    """Train the models of equal inputs once for all tests, as an interrupted run would."""
     monkeypatch.setenv("ECMF_WORKERS", "1")
+    monkeypatch.setenv("ECMF_CACHE", str(votes_cache))
 
 
 def refined(corpus, folder, **params):
