@@ -6,6 +6,7 @@ from drawing the groups with replacement (percentile bootstrap, 95 %), and so do
 difference to the reference: both are drawn together, so that the difference is paired.
 """
 
+import functools
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -136,9 +137,16 @@ def seed_scores(cells: Confusions) -> NDArray[np.float64]:
 
 def bootstrap_scores(cells: Confusions) -> NDArray[np.float64]:
     """Compute the mean WAF over the seeds for each draw of the groups, (draws,)."""
-    groups = cells.shape[1]
-    draws = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), size=DRAWS)
-    return waf_of_confusion(np.einsum("ng,sgij->nsij", draws, cells)).mean(axis=1)
+    # counts as floats: exact, and a matrix product, which einsum of integers is not
+    drawn = np.tensordot(_draws(cells.shape[1]), cells.astype("float64"), axes=(1, 1))
+    return waf_of_confusion(drawn).mean(axis=1)
+
+
+@functools.lru_cache(maxsize=1)
+def _draws(groups: int) -> NDArray[np.float64]:
+    """Draw how often each group is in each resample, (draws, groups)."""
+    rng = np.random.default_rng(0)
+    return rng.multinomial(groups, np.full(groups, 1 / groups), size=DRAWS).astype("float64")
 
 
 def table(results: Mapping[str, Confusions], reference: str) -> str:
