@@ -9,12 +9,19 @@ from made_clips import CLASSES, make_batch, make_fusion, make_target, without
 from tables import read_table
 from torch.nn import functional
 
+from ecmf.data.features import Source
+from ecmf.data.splits import Fold
 from ecmf.errors import ParamsError
 from ecmf.fusion.base import Batch
 from ecmf.params import Sources, TrainFusion
 from ecmf.storage.store import Layout, Rows, no_rows
 from ecmf.storage.store_writer import StoreWriter
 from ecmf.training.augmentation import modality_dropout
+from ecmf.training.cross_validation import read_sources
+from ecmf.training.dataset import Dataset
+from ecmf.training.targets import class_targets
+from ecmf.training.trainer import fit
+from ecmf.training.vmap_trainer import fit_vmap
 
 CLIPS = 6
 RAW, ENRICHED, THIRD = "text/minilm_raw", "text/minilm_enriched", "text/third"
@@ -83,6 +90,67 @@ def test_the_teacher_is_distilled_and_no_input():
     assert torch.allclose(loss[2:], expected[2:], atol=1e-4) and (loss[:2] == 0).all()
     assert (loss[2:] > 0).all() and not model(batch).losses
     assert not fusion_of(*names)(batch, make_target(CLIPS)).losses
+
+
+def scored_clips(rng):
+    """Make clips of unequal classes, and a scorer that is right in three of four, by its logits."""
+    truth = rng.choice(CLASSES, 400, p=[0.7, 0.2, 0.07, 0.03])
+    named = np.where(rng.random(400) < 0.75, truth, rng.integers(0, CLASSES, 400))
+    logits = 2 * np.eye(CLASSES)[named] + 0.1 * rng.normal(size=(400, CLASSES))
+    starts = np.arange(401)
+    values = {FACE: rng.normal(3, 2, (400, 5)), TEACHER: logits, RAW: rng.normal(size=(400, 4))}
+    sources = [Source(key, rows.astype("float32"), starts, {}) for key, rows in values.items()]
+    return Dataset(sources, torch.device("cpu")), truth, torch.tensor(logits, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("fit_models", [fit, fit_vmap])
+def test_training_standardises_the_inputs_and_never_the_teacher(fit_models, caplog):
+    dataset, truth, logits = scored_clips(np.random.default_rng(0))
+    targets = class_targets(np.eye(CLASSES, dtype="float32")[truth], np.ones(400, "float32"))
+    options = {"width": 8, "heads": 2, "teacher": TEACHER}
+    params = TrainFusion(model="egms", options={"egms": options}, epochs=1)
+    fold = Fold(0, 0, np.arange(300), np.arange(300, 400), np.arange(0))
+    if fit_models is fit:
+        model = fit(dataset, targets, fold, 0, params).model
+    else:
+        (model, _) = (each.model for each in fit_vmap(dataset, targets, [fold] * 2, [0, 1], params))
+    assert not caplog.records  # it was trained with vmap
+    batch = dataset.batch(torch.arange(400))
+    scaled = model.eval().standardise(batch)
+    assert torch.allclose(scaled.rows[FACE].mean(dim=0), torch.zeros(5), atol=0.2)
+    assert torch.equal(scaled.rows[TEACHER].squeeze(1), logits)
+    accuracy = (scaled.rows[TEACHER].squeeze(1).argmax(dim=1).numpy() == truth).mean()
+    assert accuracy > 0.75
+    (output, expected) = (model(batch, make_target(400)), (logits / 10).softmax(dim=1))
+    divergence = (expected * (expected.log() - (output.logits / 10).log_softmax(dim=1))).sum(dim=1)
+    assert torch.allclose(output.losses["distillation"], 100 * divergence, atol=1e-4)
+
+
+def test_a_teacher_of_probabilities_is_distilled_like_one_of_their_logarithms():
+    names = (FACE, TEACHER, RAW)
+    batch = batch_of(*names, steps=1)
+    probs = batch.rows[TEACHER].softmax(dim=-1)
+    target = make_target(CLIPS)
+    losses = [
+        fusion_of(*names, teacher=TEACHER, teacher_scores=scale)(
+            Batch({**batch.rows, TEACHER: rows}, batch.masks), target
+        ).losses["distillation"]
+        for scale, rows in {"probabilities": probs, "logits": probs.log()}.items()
+    ]
+    assert torch.allclose(*losses, atol=1e-4)
+
+
+def test_standardisation_per_speaker_spares_the_teacher(tmp_path):
+    corpus = scored_corpus(tmp_path, "nowhere")
+    paths = {name: corpus.features / f"{name}.h5" for name in ("face/mine", "text/scores")}
+    read = {}
+    for standardise in ("none", "speaker"):
+        options = {"egms": {"teacher": "text/scores"}}
+        params = TrainFusion(model="egms", options=options, standardise=standardise)
+        read[standardise] = read_sources(paths, corpus.clips, params)
+    for before, after in zip(*read.values(), strict=True):
+        same = before.name == "text/scores"
+        assert np.array_equal(before.values, after.values) == same, before.name
 
 
 def test_modality_dropout_hides_neither_the_teacher_nor_all_other_sources():

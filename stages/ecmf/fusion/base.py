@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -110,9 +110,10 @@ class Fusion(nn.Module):
 
     Each module of the family holds a subclass named `Fusion` and its `Options`. Any subset of the
     sources may be absent from a clip, even all of them. The output depends on `input_sources`
-    alone; any other source only enters a loss, and modality dropout never hides it. `outputs` is
-    the number of logits, e.g. of classes. `order_aware` states whether an output depends on the
-    order of the steps of a source.
+    alone. Any other source is a target, e.g. a teacher's scores, and only enters a loss: modality
+    dropout never hides it, and its rows are never standardised. `outputs` is the number of logits,
+    e.g. of classes. `order_aware` states whether an output depends on the order of the steps of a
+    source.
 
     `source_weights` (sources,) are 1 until they are chosen by clips that were not trained on. A
     source of weight 0 is absent from every batch. If `weighs_sources` is true, the model combines
@@ -129,6 +130,11 @@ class Fusion(nn.Module):
         self.outputs = outputs
         self.weighs_sources = False
         self.register_buffer("source_weights", torch.ones(len(self.sources)))
+
+    @classmethod
+    def target_sources(cls, options: Any) -> frozenset[str]:
+        """Return the names of the sources that are targets and no inputs, given its `Options`."""
+        return frozenset()
 
     def forward(self, batch: Batch, target: Target | None = None) -> Output:
         """Fuse the sources of each clip.

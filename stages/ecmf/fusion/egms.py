@@ -1,30 +1,36 @@
 """EGMS (arXiv 2408.03149, Findings of ACL 2024): views of one text, one encoder, and a gate.
 
-Taken from the paper: one shared encoder reads the text with the other modality, and the cues with
-it; a gate per clip, one number, mixes the two, `g = σ(W2 ReLU(W1 [mean t ; mean c]))`; an outside
-scorer may be distilled, by the divergence of two distributions at a temperature of 10.
+From the paper:
+- One shared encoder reads the text with the other modality, and the cues with it.
+- A gate per clip, one number, mixes the two: `g = σ(W2 ReLU(W1 [mean t ; mean c]))`.
+- An outside scorer may be distilled, by the divergence of two softened distributions; its scores
+  are divided by a temperature of 10 and never standardised.
 
-Our reading: every source of the text branch is a view, such as the raw transcript and the enriched
-one. The encoder is a transformer over the steps of a view and of all other sources. With any number
-of views the gate is a softmax over those a clip has, which for two is the paper's sigmoid; where
-the clip has none, its passes are identical and weighted alike. With one view or none there is no
-gate. The gate mixes, per pass, the mean of the view and the mean of every other source,
-concatenated, so that `weights` is 1 for every other source. Widths, layers and dropout are ours; so
-is the weight of the distillation, multiplied by the square of the temperature (arXiv 1503.02531).
+Our reading:
+- Every source of the text branch is a view, such as the raw transcript and the enriched one.
+- The encoder is a transformer over the steps of a view and of all other sources.
+- With any number of views the gate is a softmax over those a clip has, which for two is the paper's
+  sigmoid. Where the clip has none, its passes are identical and weighted alike.
+- With one view or none there is no gate.
+- The gate mixes, per pass, the mean of the view and the mean of every other source, concatenated,
+  so that `weights` is 1 for every other source.
+- The outside scorer is a source, `teacher`, with a row per clip or step of one score per class. It
+  is a target and no input.
+- Widths, layers, dropout and the weight of the distillation are ours; the weight is multiplied by
+  the square of the temperature (arXiv 1503.02531).
 
-The outside scorer is a source too, `teacher`, with a row of scores per class. It is a target and no
-input, and modality dropout never hides it. Like all rows, its scores arrive scaled, so they
-are taken as logits and not as probabilities.
-
-Left out: entities and their pictures, the pretrained language model, and writing a summary.
+Left out:
+- Entities and their pictures.
+- The pretrained language model.
+- Writing a summary.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ecmf import registry
 from ecmf.errors import ParamsError
@@ -40,12 +46,18 @@ from ecmf.fusion.layers.sequences import (
     concatenate,
 )
 
+MIN_PROB = 1e-6
+"""Lowest probability of a teacher: its logarithm stays finite."""
+
 
 class Options(AttentionOptions):
     """Sizes of the encoder, and the distillation of an outside scorer."""
 
     layers: Layers = 1
     teacher: str | None = Field(None, description="Source to distil, `branch/encoder`; or null.")
+    teacher_scores: Literal["logits", "probabilities"] = Field(
+        "logits", description="Scale of the teacher's rows."
+    )
     distillation: float = Field(1.0, gt=0, description="Weight of the distillation loss.")
     temperature: float = Field(10.0, gt=0, description="Temperature of the distillation.")
 
@@ -76,6 +88,11 @@ class Fusion(base.Fusion):
             )
         self.dropout = Dropout(options.dropout)
         self.classifier = nn.Linear(width * (len(self.others) + (views > 0)), outputs)
+
+    @classmethod
+    def target_sources(cls, options: Options) -> frozenset[str]:
+        """Return the name of the teacher, if there is one."""
+        return frozenset() if options.teacher is None else frozenset({options.teacher})
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""
@@ -122,12 +139,11 @@ class Fusion(base.Fusion):
             return {}
         mask = batch.masks[teacher]
         scores = masked_mean(batch.rows[teacher], mask)
-        divergence = functional.kl_div(
-            (logits / temperature).log_softmax(dim=1),
-            (scores / temperature).log_softmax(dim=1),
-            reduction="none",
-            log_target=True,
-        ).sum(dim=1)
+        if self.options.teacher_scores == "probabilities":
+            scores = scores.clamp(min=MIN_PROB).log()
+        ours = (logits / temperature).log_softmax(dim=1)
+        theirs = (scores / temperature).log_softmax(dim=1)
+        divergence = (theirs.exp() * (theirs - ours)).sum(dim=1)  # vmap has no kl_div
         weight = self.options.distillation * temperature**2
         return {"distillation": weight * divergence * mask.any(dim=1)}
 

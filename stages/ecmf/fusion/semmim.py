@@ -54,7 +54,7 @@ class Options(AttentionOptions):
             inner = self.inner_options()
         except ParamsError as error:
             raise ValueError(str(error)) from error
-        if getattr(inner, "teacher", None):
+        if registry.load("fusion", self.model).Fusion.target_sources(inner):
             raise ValueError(
                 f"{OWN_NAME!r} encodes every source before {self.model!r} reads it, so no source "
                 "can be its teacher: remove teacher from its options"

@@ -46,7 +46,7 @@ from ecmf.training.dataset import Dataset
 from ecmf.training.early_stopping import Epoch
 from ecmf.training.fold_runs import Chosen, FoldRun, TrainedRun, plan_refits, plan_runs
 from ecmf.training.idle_parameters import warn_of_idle_parameters
-from ecmf.training.model import Model, build
+from ecmf.training.model import Model, build, target_sources
 from ecmf.training.shared_memory import SharedMemory, mean_rows, share_memory
 from ecmf.training.source_choice import SourceChooser, SourceClassifiers
 from ecmf.training.task import Targets, Task
@@ -82,7 +82,7 @@ def read_sources(
     params: TrainFusion,
     memory: SharedMemory | None = None,
 ) -> Sequence[Source]:
-    """Read the features of `params.branches`, standardised per speaker if set.
+    """Read the features of `params.branches`, standardised per speaker if set, except targets.
 
     They are held in `memory` if other processes read them too.
     """
@@ -96,8 +96,10 @@ def read_sources(
     clip_ids = [clip.clip_id for clip in clips]
     sources = load_sources(paths_of_branches(paths, params), clip_ids, allocate)
     if params.standardise == "speaker":
+        targets = target_sources(params)
         for source in sources:
-            standardise_per_speaker(source, [clip.speaker for clip in clips])
+            if source.name not in targets:
+                standardise_per_speaker(source, [clip.speaker for clip in clips])
     return [memory.share(source) for source in sources] if memory else sources
 
 

@@ -12,7 +12,10 @@ from ecmf.training.task import Task
 
 
 class Model(nn.Module):
-    """Standardise each source by the training clips' mean and standard deviation, then fuse."""
+    """Standardise each input by the training clips' mean and standard deviation, then fuse.
+
+    Sources that are targets and no inputs of the fusion keep their values.
+    """
 
     def __init__(self, fusion: Fusion, task: Task) -> None:
         """Start with mean 0 and standard deviation 1."""
@@ -24,8 +27,11 @@ class Model(nn.Module):
             self.register_buffer(f"deviation_{number}", torch.ones(source.dim))
 
     def set_scale(self, moments: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Set mean and standard deviation of each source, in order."""
-        for number, (mean, deviation) in enumerate(moments):
+        """Set mean and standard deviation of each input; `moments` has all sources, in order."""
+        for source, (mean, deviation) in zip(self.fusion.sources, moments, strict=True):
+            if source not in self.fusion.input_sources:
+                continue
+            number = self._names[source.name]
             self.get_buffer(f"mean_{number}").copy_(mean)
             self.get_buffer(f"deviation_{number}").copy_(deviation)
 
@@ -39,7 +45,10 @@ class Model(nn.Module):
         return output
 
     def standardise(self, batch: Batch) -> Batch:
-        """Standardise the rows, and hide sources of weight 0; rows of padding become zeros."""
+        """Standardise the rows of the inputs, and hide sources of weight 0.
+
+        Padding rows of any source become zeros.
+        """
         rows, masks = {}, {}
         for name, values in batch.rows.items():
             number = self._names[name]
@@ -59,3 +68,12 @@ def build(task: Task, params: TrainFusion, sources: Sequence[SourceShape], seed:
         torch.manual_seed(seed)
         fusion = registry.load("fusion", params.model).Fusion(sources, len(task.outputs), options)
         return Model(fusion, task)
+
+
+def target_sources(params: TrainFusion) -> frozenset[str]:
+    """Return the names of the sources that any model of `params` has as a target and no input."""
+    names: frozenset[str] = frozenset()
+    for name in params.members:
+        options = registry.check_options("fusion", name, params.of_member(name).chosen_options)
+        names |= registry.load("fusion", name).Fusion.target_sources(options)
+    return names
