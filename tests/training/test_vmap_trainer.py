@@ -319,8 +319,8 @@ class DataDependent(concat.Fusion):
 class Pretrained(concat.Fusion):
     """Has a pretext task."""
 
-    def pretext(self):
-        return Pretext(self)
+    def pretext_tasks(self):
+        yield Pretext(self)
 
 
 class Pretext(base.PretextTask):

@@ -1,6 +1,6 @@
 """Interface of the fusion models: batch and targets in, logits and losses out."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -143,6 +143,6 @@ class Fusion(nn.Module):
         """
         raise NotImplementedError
 
-    def pretext(self) -> PretextTask | None:
-        """Return the task that pretrains this model, if it has one."""
-        return None
+    def pretext_tasks(self) -> Iterator[PretextTask]:
+        """Yield the tasks that pretrain this model; one is trained before the next is built."""
+        return iter(())

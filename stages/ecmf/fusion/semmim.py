@@ -1,21 +1,29 @@
 """SemMIM (arXiv 2403.00249, LREC-COLING 2024): masked pretraining for any fusion model.
 
-Taken from the paper: the tokens most similar to the text are masked; a student that sees the rest,
-and the text, predicts a momentum teacher's soft assignments of the masked tokens to prototypes; the
-whole is assigned to the same prototypes, so that its meaning reaches the parts; the teacher's
-tokens attend to the text, too. Afterwards the model is trained for its task.
+From the paper:
+- A contrastive loss aligns the text and the rest of a clip, so that the text can guide the masking.
+- The tokens most similar to the text are masked.
+- A student that sees the rest, and the text, predicts a momentum teacher's soft assignments of the
+  masked tokens to prototypes.
+- The whole is assigned to the same prototypes, so that its meaning reaches the parts.
+- The teacher's tokens attend to the text, too.
+- Afterwards the model is trained for its task.
 
-Our reading: the text guides the masking of every other source, and the other sources that of the
-text, as all of them are sequences here; a step attends to all other sources. Each source has an
-encoder of its own, a transformer over its steps, and these encoders are pretrained; any other
-fusion model reads their output. Prototypes, temperatures, momentum and the masked fraction are
-ours.
+Our reading:
+- The contrastive loss is trained alone for `alignment_epochs` epochs, and then along with the
+  masked modelling. Its negatives are the other clips of the batch, without a queue of earlier ones.
+- The text guides the masking of every other source, and the other sources that of the text, as all
+  of them are sequences here. A step attends to all other sources.
+- Each source has an encoder of its own, a transformer over its steps. These encoders are
+  pretrained, and any other fusion model reads their output.
+- Prototypes, temperatures, momentum and the masked fraction are ours.
 
-Left out: the contrastive, matching and language losses, and pixels: the rows of an encoder are
-masked and predicted.
+Left out:
+- The matching loss and the masked language loss.
+- Pixels: the rows of an encoder are masked and predicted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -24,8 +32,10 @@ from ecmf import registry
 from ecmf.config import Section
 from ecmf.errors import ParamsError
 from ecmf.fusion import base
-from ecmf.fusion.layers.masked_modelling import Assigner, MaskedModelling, SourceEncoders
+from ecmf.fusion.layers.alignment import Aligner, Alignment
+from ecmf.fusion.layers.masked_modelling import Assigner, MaskedModelling
 from ecmf.fusion.layers.options import AttentionOptions, Layers
+from ecmf.fusion.layers.source_encoders import SourceEncoders
 
 OWN_NAME = "semmim"
 
@@ -39,7 +49,13 @@ class Options(AttentionOptions):
     model: str = Field("ecmf", description="Inner fusion model; any other file of fusion/.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the inner model.")
     layers: Layers = 1
-    epochs: int = Field(5, ge=0, description="Epochs of pretraining; 0 turns it off.")
+    epochs: int = Field(5, ge=0, description="Epochs of masked modelling; 0: no pretraining.")
+    alignment_epochs: int = Field(
+        5, ge=0, description="Epochs before them of the contrastive loss alone."
+    )
+    alignment_temperature: float = Field(
+        0.07, gt=0, description="Temperature of the contrastive loss."
+    )
     mask_share: float = Field(0.4, gt=0, lt=1, description="Fraction of the steps to mask.")
     momentum: float = Field(0.99, ge=0, lt=1, description="Momentum of the teacher's weights.")
     prototypes: int = Field(64, ge=2, description="Number of prototypes.")
@@ -94,17 +110,21 @@ class Fusion(base.Fusion):
         output: base.Output = self.member(base.Batch(rows, batch.masks), target)
         return output
 
-    def pretext(self) -> base.PretextTask | None:
-        """Return the pretraining of the encoders; its teacher is no part of the model."""
+    def pretext_tasks(self) -> Iterator[base.PretextTask]:
+        """Yield the pretraining of the encoders; all else that it trains is discarded."""
         options = self.options
         if not options.epochs:
-            return None
+            return
+        texts = [source.branch == "text" for source in self.sources]
+        aligner = Aligner(texts, options.width, options.alignment_temperature)
+        if options.alignment_epochs:
+            yield Alignment(self.encoders, aligner, options.alignment_epochs)
         student = Assigner(
-            self.encoders, options.width, options.heads, options.dropout, options.prototypes
-        )
-        return MaskedModelling(
+            self.encoders, aligner, options.width, options.heads, options.dropout,
+            options.prototypes,
+        )  # fmt: skip
+        yield MaskedModelling(
             student,
-            [source.branch == "text" for source in self.sources],
             epochs=options.epochs,
             mask_ratio=options.mask_share,
             momentum=options.momentum,

@@ -1,4 +1,4 @@
-"""Pretrain a fusion model on clips without their labels, if it has a pretext task."""
+"""Pretrain a fusion model on clips without their labels, if it has pretext tasks."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ecmf.data.splits import Indices
+from ecmf.fusion.base import PretextTask
 from ecmf.params import TrainFusion
 from ecmf.training.batch_sampler import count_batches, draw_batches
 from ecmf.training.dataset import Dataset
@@ -22,23 +23,22 @@ def pretrain(
     rng: np.random.Generator,
     params: TrainFusion,
 ) -> list[float]:
-    """Train the model's pretext task, if any, on `clips`; return the mean loss of each epoch."""
-    pretext = model.fusion.pretext()
-    if pretext is None:
-        return []
-    pretext.to(dataset.device)
-
-    def draw() -> Iterator[Indices]:
-        yield from draw_batches(clips, dataset.lengths, params.batch_size, rng)
-
-    def loss(chosen: Indices) -> tuple[Tensor, int]:
-        batch = model.standardise(dataset.batch(torch.from_numpy(chosen)))
-        with autocast(dataset.device, params):
-            return pretext(batch).float().mean(), len(chosen)
-
+    """Train the model's pretext tasks, if any, on `clips`; return the mean loss of each epoch."""
     batches = count_batches(len(clips), params.batch_size)
-    totals = train_epochs(
-        pretext, draw, loss, params,
-        batches=batches, epochs=pretext.epochs, after_step=pretext.step,
-    )  # fmt: skip
-    return [total.item() / len(clips) for total in totals]
+    losses: list[float] = []
+    for task in model.fusion.pretext_tasks():
+        task.to(dataset.device)
+
+        def draw() -> Iterator[Indices]:
+            yield from draw_batches(clips, dataset.lengths, params.batch_size, rng)
+
+        def loss(chosen: Indices, task: PretextTask = task) -> tuple[Tensor, int]:
+            batch = model.standardise(dataset.batch(torch.from_numpy(chosen)))
+            with autocast(dataset.device, params):
+                return task(batch).float().mean(), len(chosen)
+
+        totals = train_epochs(
+            task, draw, loss, params, batches=batches, epochs=task.epochs, after_step=task.step
+        )
+        losses += [total.item() / len(clips) for total in totals]
+    return losses

@@ -153,7 +153,7 @@ def _why_not_vmappable(
     Determined by a trial run on the first batch.
     """
     models = [state.model for state in states]
-    if models[0].fusion.pretext() is not None:
+    if any(True for _ in models[0].fusion.pretext_tasks()):
         return "it pretrains without labels first"
     copies = [replace(state, rng=copy.deepcopy(state.rng)) for state in states]
     step = next(draw_steps(copies, dataset, params))

@@ -12,47 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ecmf.fusion.base import Batch, PretextTask, SourceShape
+from ecmf.fusion.base import Batch, PretextTask
+from ecmf.fusion.layers.alignment import Aligner
 from ecmf.fusion.layers.pooling import masked_mean, mean_where
-from ecmf.fusion.layers.sequences import (
-    StepProjection,
-    Streams,
-    Transformer,
-    TransformerLayer,
-    add_positions,
-    concatenate,
-)
+from ecmf.fusion.layers.sequences import Streams, TransformerLayer, concatenate
+from ecmf.fusion.layers.source_encoders import SourceEncoders
 
 CENTRE_MOMENTUM = 0.9
 """Momentum of the running mean of the teacher's scores, subtracted as in arXiv 2104.14294."""
-
-
-class SourceEncoders(nn.Module):
-    """Project the steps of each source to one width and encode them by a transformer per source."""
-
-    def __init__(
-        self, sources: Sequence[SourceShape], width: int, heads: int, layers: int, dropout: float
-    ) -> None:
-        super().__init__()
-        self.projection = StepProjection(sources, width, dropout)
-        self.transformers = nn.ModuleList(
-            Transformer(width, heads, layers, dropout) for _ in sources
-        )
-
-    def forward(
-        self, batch: Batch, hidden: Sequence[Tensor] | None = None, blanks: Tensor | None = None
-    ) -> Streams:
-        """Encode; the row of a source in `blanks` replaces the steps that `hidden` masks out.
-
-        `hidden` holds (clips, steps) per source, `blanks` is (sources, width).
-        """
-        streams = []
-        for number, (rows, mask) in enumerate(self.projection(batch)):
-            if hidden is not None and blanks is not None:
-                rows = torch.where(hidden[number].unsqueeze(-1), blanks[number], rows)
-            placed = add_positions(rows) * mask.unsqueeze(-1)
-            streams.append((self.transformers[number](placed, mask), mask))
-        return streams
 
 
 class Assignments(NamedTuple):
@@ -73,10 +40,16 @@ class Assigner(nn.Module):
     """
 
     def __init__(
-        self, encoders: SourceEncoders, width: int, heads: int, dropout: float, prototypes: int
+        self,
+        encoders: SourceEncoders,
+        aligner: Aligner,
+        width: int,
+        heads: int,
+        dropout: float,
+        prototypes: int,
     ) -> None:
         super().__init__()
-        self.encoders = encoders
+        self.encoders, self.aligner = encoders, aligner
         self.look = TransformerLayer(width, heads, dropout)
         self.prototypes = nn.Parameter(torch.randn(prototypes, width))
 
@@ -107,24 +80,16 @@ class Assigner(nn.Module):
             )
 
 
-def choose_masked_steps(streams: Streams, texts: Sequence[bool], mask_ratio: float) -> list[Tensor]:
-    """Choose the steps of each source most similar to the clip's text, (clips, steps) per source.
+def choose_masked_steps(streams: Streams, guides: Tensor, mask_ratio: float) -> list[Tensor]:
+    """Choose the steps of each source most similar to its guide, (clips, steps) per source.
 
-    The text is the mean of the other text sources of a clip; without any, of all its other
-    sources; without those, of the source itself. Of n steps `mask_ratio * n` are chosen on average,
-    rounded up or down at random: a source of one step is masked whole, or not at all.
+    `streams` and `guides` (clips, sources, width) are in the space of `Aligner`. Of n steps
+    `mask_ratio * n` are chosen on average, rounded up or down at random: a source of one step is
+    masked whole, or not at all.
     """
-    means = torch.stack([masked_mean(rows, mask) for rows, mask in streams], dim=1)
-    present = torch.stack([mask.any(dim=1) for _, mask in streams], dim=1)
-    is_text = torch.tensor(texts, device=means.device)
     hidden = []
-    for number, (rows, mask) in enumerate(streams):
-        itself = torch.arange(len(streams), device=means.device) == number
-        guides = present & is_text & ~itself
-        for fallback in (present & ~itself, present):
-            guides = torch.where(guides.any(dim=1, keepdim=True), guides, fallback)
-        guide = masked_mean(means, guides).unsqueeze(1)
-        similarity = functional.cosine_similarity(rows, guide, dim=-1)
+    for (rows, mask), guide in zip(streams, guides.unbind(dim=1), strict=True):
+        similarity = functional.cosine_similarity(rows, guide.unsqueeze(1), dim=-1)
         similarity = similarity.masked_fill(~mask, -torch.inf)
         rank = similarity.argsort(dim=1, descending=True).argsort(dim=1)
         uniform = torch.rand(len(mask), device=mask.device)
@@ -137,7 +102,8 @@ class MaskedModelling(PretextTask):
     """Predict the teacher's prototype assignments of masked steps and of whole clips.
 
     The loss of a clip is the cross entropy between the assignments of teacher and student: the
-    mean over the masked steps plus the mean over the sources.
+    mean over the masked steps plus the mean over the sources. The contrastive loss of the steps
+    that the student sees is added, so that the sources stay aligned.
     """
 
     centre: Tensor
@@ -146,7 +112,6 @@ class MaskedModelling(PretextTask):
     def __init__(
         self,
         student: Assigner,
-        texts: Sequence[bool],
         *,
         epochs: int,
         mask_ratio: float,
@@ -159,10 +124,10 @@ class MaskedModelling(PretextTask):
         self.student = student
         self.teacher = copy.deepcopy(student).requires_grad_(False).eval()
         prototypes, width = student.prototypes.shape
-        self.blanks = nn.Parameter(0.02 * torch.randn(len(texts), width))
+        self.blanks = nn.Parameter(0.02 * torch.randn(len(student.aligner.texts), width))
         self.register_buffer("centre", torch.zeros(prototypes))
         self.register_buffer("met", torch.zeros(prototypes))
-        self.texts, self.mask_ratio, self.momentum = tuple(texts), mask_ratio, momentum
+        self.mask_ratio, self.momentum = mask_ratio, momentum
         self.temperature, self.teacher_temperature = temperature, teacher_temperature
 
     def train(self, mode: bool = True) -> "MaskedModelling":
@@ -175,8 +140,14 @@ class MaskedModelling(PretextTask):
         """Return the loss of each clip, (clips,); zero for a clip without any source."""
         with torch.no_grad():
             target = self.teacher(batch)
-            hidden = choose_masked_steps(target.streams, self.texts, self.mask_ratio)
+            aligned = self.teacher.aligner(target.streams)
+            guides, _ = self.teacher.aligner.guides(aligned)
+            hidden = choose_masked_steps(aligned, guides, self.mask_ratio)
         predicted = self.student(batch, hidden, self.blanks)
+        seen = [
+            (rows, mask & ~hide)
+            for (rows, mask), hide in zip(predicted.streams, hidden, strict=True)
+        ]
         present = batch.presence()
         self.met = torch.stack(target.by_clip, dim=1)[present].mean(dim=0).nan_to_num()
         by_step = self._cross_entropy(
@@ -185,7 +156,8 @@ class MaskedModelling(PretextTask):
         by_clip = self._cross_entropy(
             torch.stack(target.by_clip, dim=1), torch.stack(predicted.by_clip, dim=1)
         )
-        return mean_where(by_step, torch.cat(hidden, dim=1)) + mean_where(by_clip, present)
+        assigned = mean_where(by_step, torch.cat(hidden, dim=1)) + mean_where(by_clip, present)
+        return assigned + self.student.aligner.contrast(seen)
 
     def _cross_entropy(self, target: Tensor, predicted: Tensor) -> Tensor:
         """Return the cross entropy over the prototypes, the last dimension.
