@@ -407,6 +407,58 @@ def test_a_clip_too_short_for_a_step_has_no_row(encoder: Make) -> None:
     assert [len(rows(encoder("hubert_base"), voice(samples))) for samples in (1599, 1600)] == [0, 1]
 
 
+# --- posteriors of a recogniser ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recogniser(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return tiny_speech.recogniser(tmp_path_factory.mktemp("recogniser"))
+
+
+def test_posteriors_are_the_probabilities_that_the_recogniser_gives_its_symbols(
+    recogniser: dict[str, Any],
+) -> None:
+    sound = voice(20_000)
+    _, extractor = parts(recogniser["folder"])
+    network = transformers.AutoModelForCTC.from_pretrained(recogniser["folder"])
+    inputs = extractor(sound / np.float32(FULL_SCALE), sampling_rate=16_000, return_tensors="pt")
+    with torch.inference_mode():
+        logits = network(inputs.input_values).logits[0].double().numpy()
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    found = rows(create(recogniser, posteriors=True, rows="step"), sound)
+    assert found.shape == (62, 9)
+    assert expected.std(axis=0).max() > 0.01  # they change in time
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_posteriors_and_hidden_states_of_a_recogniser_share_their_time_axis(
+    recogniser: dict[str, Any],
+) -> None:
+    clips = [Audio("short", voice(9_000)), Audio("long", voice(50_123))]
+    options: dict[str, Any] = {"rows": "step", "window_seconds": 1.0}
+    content = encode(create(recogniser, posteriors=True, **options), clips)
+    emotion = encode(create(recogniser, **options), clips)
+    for symbols, states in zip(content, emotion, strict=True):
+        np.testing.assert_array_equal(symbols.times, states.times)
+        assert (symbols.values.shape[1], states.values.shape[1]) == (9, 16)
+        np.testing.assert_allclose(symbols.values.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "message"),
+    [
+        ("whisper", {}, ParamsError, "whisper is no CTC recogniser and has no posteriors"),
+        ("hubert_large", {}, MissingFileError, r"lacks 2 weights of AutoModelForCTC .*lm_head"),
+        ("hubert_large", {"layers": [2]}, ParamsError, "leave out layers and pooling"),
+    ],
+)
+def test_a_network_that_recognises_nothing_has_no_posteriors(
+    encoder: Make, name: str, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        rows(encoder(name, posteriors=True, **options), voice(8000))
+
+
 # --- weights and options ----------------------------------------------------------------------
 
 

@@ -4,7 +4,9 @@ import pytest
 import torch
 from made_clips import make_batch, make_fusion
 
-from ecmf.fusion.base import SourceShape
+from ecmf.errors import ParamsError
+from ecmf.fusion.base import Batch, SourceShape
+from ecmf.fusion.layers.sequences import add_positions
 from ecmf.fusion.qieemo import choose_streams
 
 CONTENT, EMOTION = [6, 1, 4, 2, 5, 3, 6, 2], [4, 2, 3, 1, 4, 1, 2, 3]
@@ -25,6 +27,75 @@ STREAMS = {"audio/content": CONTENT, "audio/emotion": EMOTION}
 def test_the_streams_are_two_audio_sources_or_their_substitutes(names, content, emotion):
     chosen = choose_streams([SourceShape(name, 3) for name in names.split()])
     assert [source.name for source in chosen] == [content, emotion]
+
+
+@pytest.mark.parametrize(
+    ("names", "content", "emotion"),
+    [
+        ("audio/states audio/ctc text/c", "audio/ctc", "audio/states"),
+        ("face/a audio/ctc audio/states", "audio/ctc", "audio/states"),
+        ("face/a audio/ctc", "audio/ctc", "face/a"),
+        ("audio/ctc", "audio/ctc", "audio/ctc"),
+    ],
+)
+def test_the_content_stream_is_the_source_that_the_options_name(names, content, emotion):
+    chosen = choose_streams([SourceShape(name, 3) for name in names.split()], "audio/ctc")
+    assert [source.name for source in chosen] == [content, emotion]
+
+
+def test_a_content_that_is_no_source_is_refused():
+    with pytest.raises(ParamsError, match=r"content 'audio/ct' is not .* Did you mean 'audio/ctc'"):
+        make_fusion("qieemo", make_batch({"audio/ctc": [2, 1]}), content="audio/ct")
+
+
+def test_a_text_that_stands_in_for_the_content_is_logged_once(caplog):
+    caplog.set_level("INFO")
+    batch = make_batch({"audio/alone": [2, 1], "text/spoken": [1, 1]})
+    for _ in range(2):
+        make_fusion("qieemo", batch)
+    (record,) = caplog.records
+    assert "text/spoken stands in for the content of audio/alone" in record.getMessage()
+    caplog.clear()
+    make_fusion("qieemo", make_batch(STREAMS))
+    assert not caplog.records
+
+
+def test_streams_of_one_rate_keep_their_own_time_axis():
+    batch = make_batch({"audio/content": [5, 3, 0], "audio/emotion": [5, 2, 4]})
+    fusion = make_fusion("qieemo", batch, steps=None)
+    streams = fusion.align(batch)
+    for (placed, mask), (name, rows), linear, norm in zip(
+        streams, batch.rows.items(), fusion.projection.linear, fusion.projection.norm, strict=True
+    ):
+        assert torch.equal(mask[:, : rows.shape[1]], batch.masks[name])
+        steps = mask.sum(dim=1).tolist()
+        for clip, count in enumerate(steps):
+            expected = add_positions(norm(linear(rows[clip, :count])))
+            assert torch.allclose(placed[clip, :count], expected, atol=1e-6)
+            assert not placed[clip, count:].any()
+
+
+@pytest.mark.parametrize(
+    ("steps", "emotion_steps"), [(None, 40), (20, 40), (20, 20)], ids=["own", "even", "half rate"]
+)
+def test_what_happens_at_one_time_is_at_one_step_of_both_streams(steps, emotion_steps):
+    batch = make_batch({"audio/content": [40], "audio/emotion": [emotion_steps]})
+    fusion = make_fusion("qieemo", batch, steps=steps)
+    before = fusion.align(batch)
+    for share in (0.1, 0.5, 0.9):  # of the clip: there the clip differs for a tenth of its length
+        rows = {}
+        for name, values in batch.rows.items():
+            count = values.shape[1]
+            middle, half = round(share * (count - 1)), count // 20
+            rows[name] = values.clone()
+            rows[name][:, middle - half : middle + half + 1] += 5
+        after = fusion.align(Batch(rows, batch.masks))
+        centres = []
+        for (old, _), (new, mask) in zip(before, after, strict=True):
+            moved = (old != new).any(dim=-1)[0].nonzero().float()
+            centres.append(moved.mean().item() / (mask.shape[1] - 1))
+        assert centres[0] == pytest.approx(centres[1], abs=0.06)
+        assert centres[0] == pytest.approx(share, abs=0.06)
 
 
 def test_streams_of_any_rate_share_one_time_axis():

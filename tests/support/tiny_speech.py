@@ -16,6 +16,7 @@ from transformers import (
     HubertModel,
     Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
+    Wav2Vec2ForCTC,
     Wav2Vec2Model,
     WavLMConfig,
     WavLMModel,
@@ -86,6 +87,9 @@ wav2vec2_base = waveform_network(Wav2Vec2Config, Wav2Vec2Model, BASE)
 wav2vec2_large = waveform_network(Wav2Vec2Config, Wav2Vec2Model, LARGE)
 wavlm_base = waveform_network(WavLMConfig, WavLMModel, BASE)
 wavlm_large = waveform_network(WavLMConfig, WavLMModel, LARGE)
+recogniser = waveform_network(Wav2Vec2Config, Wav2Vec2ForCTC, {**LARGE, "vocab_size": 9})
+"""With the head of a CTC recogniser of 9 symbols, as fine-tuned weights are published."""
+
 data2vec = waveform_network(
     Data2VecAudioConfig,
     Data2VecAudioModel,

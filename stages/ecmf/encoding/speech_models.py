@@ -50,6 +50,9 @@ class SpeechModel:
 
     models: ClassVar[Mapping[str, Any]]
     unused: Sequence[str] = ()
+    recognises: ClassVar[bool] = False
+    """Whether transformers has the network with the head of a CTC recogniser, too."""
+
     receptive_field: int = 1
     hop_length: int
     max_steps: int = 0
@@ -60,6 +63,12 @@ class SpeechModel:
     def load(self, pretrained: Pretrained) -> Any:
         """Load the network."""
         return pretrained.load_model(self.models[self.config.model_type], self.unused)
+
+    def load_recogniser(self, pretrained: Pretrained) -> Any:
+        """Load the network with its head, whose `logits` are (chunks, steps, symbols)."""
+        body = self.config.model_type.replace("-", "_")  # the name of the network in its recogniser
+        unused = [f"{body}.{name}" for name in self.unused]
+        return pretrained.load_model(transformers.AutoModelForCTC, unused)
 
     def spectrogram(self, waveform: Waveform) -> Mapping[str, NDArray[Any]]:
         """Compute the network's input for a window, by the name of its argument."""
@@ -121,6 +130,7 @@ class WaveformModel(SpeechModel):
         "data2vec-audio": transformers.Data2VecAudioModel,
     }
     unused = ("masked_spec_embed",)  # only for training; many published files lack it
+    recognises = True
 
     def __init__(self, config: Any, extractor: Any) -> None:
         super().__init__(config, extractor)

@@ -5,6 +5,10 @@ with them. A long clip is cut between steps of the network, so that its windows 
 steps of the whole clip, each once; no window is shorter than half a full one, and no padding enters
 a mean. Normalisation by mean and deviation covers the whole clip, before it is cut; Whisper's
 log-mel has a floor relative to the loudest moment of its window.
+
+With `posteriors`, weights fine-tuned to recognise speech (`…ForCTC`: HuBERT, wav2vec2, WavLM,
+data2vec-audio) give the probability of each symbol at each step (Graves et al. 2006). Hidden states
+of the same or a similar network have the same steps, so that content and emotion share their time.
 """
 
 import functools
@@ -47,6 +51,9 @@ class Options(Weights, LayerOptions):
     window_seconds: float | None = Field(
         None, ge=1, description="Maximum window; null: 20, or the network's own length."
     )
+    posteriors: bool = Field(
+        False, description="Probabilities of a CTC recogniser's symbols, not hidden states."
+    )
     pooling: Literal["steps", "tokens"] = Field(
         "steps", description="Mean over the `steps`, or over AST's two summary `tokens`."
     )
@@ -55,6 +62,12 @@ class Options(Weights, LayerOptions):
     def _tokens_have_no_time(self) -> Self:
         if self.pooling == "tokens" and self.rows == "step":
             raise ValueError("tokens summarise a whole window: choose rows: window or rows: clip")
+        return self
+
+    @model_validator(mode="after")
+    def _posteriors_have_no_layers(self) -> Self:
+        if self.posteriors and (self.needs_hidden_states or self.pooling == "tokens"):
+            raise ValueError("posteriors are the network's output: leave out layers and pooling")
         return self
 
 
@@ -84,7 +97,12 @@ class Encoder(Network[Audio]):
         if options.pooling == "tokens" and not isinstance(self._model, SpectrogramTransformer):
             raise ParamsError(f"{config.model_type} has no summary tokens: leave out `pooling`")
         self._window_steps = self._model.steps_per_window(options.window_seconds)
-        self.dim = options.dim(config.hidden_size)
+        if options.posteriors and not self._model.recognises:
+            raise ParamsError(
+                f"{config.model_type} is no CTC recogniser and has no posteriors: choose weights "
+                "of hubert, wav2vec2, wavlm or data2vec-audio fine-tuned to recognise speech"
+            )
+        self.dim = config.vocab_size if options.posteriors else options.dim(config.hidden_size)
         self.dtype = self._pretrained.dtype
         self.provenance: Mapping[str, Any] = {
             **self._pretrained.provenance,
@@ -96,6 +114,8 @@ class Encoder(Network[Audio]):
 
     @functools.cached_property
     def _network(self) -> Any:
+        if self._options.posteriors:
+            return self._model.load_recogniser(self._pretrained)
         return self._model.load(self._pretrained)
 
     def _windows(self, samples: int) -> list[Window]:
@@ -118,7 +138,10 @@ class Encoder(Network[Audio]):
             # only the named layers are kept: all of a large network are gigabytes
             layers = list(self._options.layers) if self._options.needs_hidden_states else False
             outputs = self._network(**inputs, output_hidden_states=layers)
-            states = self._options.select_states(outputs)
+            if self._options.posteriors:
+                states = outputs.logits.float().softmax(dim=-1)
+            else:
+                states = self._options.select_states(outputs)
             if self._options.pooling == "tokens":
                 result = states[:, :2].mean(dim=1)
             else:
