@@ -1,7 +1,7 @@
 """Fit one fusion model: one fold, one seed, one thread.
 
 The same seed gives the same weights on one machine, except on a GPU for models that use `gather`
-(egmf, emma, jmt, mult, qieemo, semmim with one of these): there its gradients are summed in any
+(cfn_sr, egmf, emma, jmt, mult, qieemo, semmim with one of these): its gradients are summed in any
 order. aimdit was also found to differ.
 """
 

@@ -51,10 +51,11 @@ class Attention(nn.Module):
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, query: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, query: Tensor, rows: Tensor, mask: Tensor, *, causal: bool = False) -> Tensor:
         """Attend: (clips, queries, width) to (clips, steps, width) -> (clips, queries, width).
 
-        The result is zeros where all of `rows` are masked.
+        The result is zeros where all of `rows` are masked. With `causal`, query i attends to the
+        steps up to i.
         """
         query, key, value = self.query(query), self.key(rows), self.value(rows)
         # Under vmap a linear layer with a bias returns float32 in spite of autocast. Attention
@@ -64,12 +65,16 @@ class Attention(nn.Module):
             for part in (query, key, value)
         )
         some = mask.any(dim=1)[:, None, None]
+        attended_to = mask[:, None, None, :] | ~some[..., None]  # undefined if all are masked
+        if causal:
+            past = mask.new_ones(queries.shape[2], keys.shape[2]).tril()
+            attended_to = attended_to & past
         with torch.autocast(rows.device.type, enabled=False):
             mixed = functional.scaled_dot_product_attention(
                 queries,
                 keys,
                 values,
-                attn_mask=mask[:, None, None, :] | ~some[..., None],  # undefined if all masked
+                attn_mask=attended_to,
                 dropout_p=self.dropout if self.training else 0.0,
             )
         attended: Tensor = self.out(mixed.transpose(1, 2).flatten(2)) * some
