@@ -2,20 +2,34 @@
 
 "Joint Multimodal Transformer for Emotion Recognition in the Wild", workshops of CVPR 2024.
 
-Taken from the paper: beside the streams of the sources there is a joint one, made of all of them at
-every step, `j = W[v; a; t]`; each stream has its transformer encoder; every ordered pair of streams
-meets in cross-attention, with one attention module per querying stream; the outputs are
-concatenated for a linear layer, or go through self-attention first (`self_attention`). Inputs are
-L2-normalised. The loss is cross entropy for classes and `1 - CCC` for dimensions.
+From the paper:
+- Beside the streams of the sources there is a joint one, made of all of them at every step,
+  `j = W[v; a; t]`. Inputs are L2-normalised.
+- Each stream has its transformer encoder; every ordered pair of streams meets in cross-attention,
+  with one attention module per querying stream.
+- The outputs are concatenated for a linear layer, or go through self-attention first
+  (`self_attention`), of which the last output is read.
+- The loss is cross entropy for classes and `1 - CCC` for dimensions.
+- With `published`, the blocks of the published code: encoders with post-norm and ReLU, without
+  positions and dropout; attention without residual and norm; a value per step by two linear layers,
+  a ReLU and a linear layer.
 
-Our reading: sources of different rates are resampled to one number of steps, on which the joint
-stream is defined; a pair's vector is the mean over the steps of `LN(q + attention(q, k))`; it is
-zero unless both of its streams are present, and an absent source adds nothing to the joint stream.
-The published code supports two sources; here any number. The one dimension of a target is valence,
-and `1 - CCC` is split over the clips, `(x - y)² / D`, whose mean over the batch it is. Widths,
-layers, steps and the weight of that loss are ours.
+Our reading:
+- Sources of different rates are resampled to one number of steps, on which the joint stream is
+  defined. An absent source adds nothing to it.
+- A pair is zero unless both of its streams are present; the published code knows no absence.
+- Clips have one label: the values of the steps are averaged. Without `published`, a pair's vector
+  is the mean over the steps of `LN(q + attention(q, k))`, which a linear layer reads; this equals
+  the mean of that layer's values per step.
+- Without `published`, self-attention is over the pairs' means, and all its outputs are read.
+- The published code supports two sources of equal width; here any number, projected to one width.
+- The dimension of a target is valence. `1 - CCC` is split over the clips, `(x - y)² / D`, whose
+  mean over the batch it is.
+- Widths, layers, steps and the weight of that loss are ours.
 
-Left out: the paper's backbones, which are encoders here.
+Left out:
+- The paper's backbones, which are encoders here.
+- Arousal, and a label per step, which no task has.
 """
 
 from collections.abc import Sequence
@@ -26,8 +40,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion import base
+from ecmf.fusion.layers.concordance import concordance_loss
 from ecmf.fusion.layers.dropout import Dropout
 from ecmf.fusion.layers.options import AttentionOptions, Layers, LossWeight, Width
+from ecmf.fusion.layers.post_norm import PairMixer, PostNormEncoder
 from ecmf.fusion.layers.sequences import (
     Attention,
     StepProjection,
@@ -39,12 +55,15 @@ from ecmf.fusion.layers.sequences import (
 
 
 class Options(AttentionOptions):
-    """Sizes, the variant with self-attention, and the valence loss; sizes and weight are ours."""
+    """Sizes, the variants, and the valence loss; sizes and weight are ours."""
 
     width: Width = 32
     layers: Layers = 1
     steps: int = Field(8, ge=1, description="Steps to which each source is resampled.")
     self_attention: bool = Field(False, description="Apply self-attention to the pairs' vectors.")
+    published: bool = Field(
+        False, description="Use the published code's blocks and value per step."
+    )
     valence_loss: LossWeight = Field(
         1.0, description="Weight of `1 - CCC` of valence; 0 predicts no valence."
     )
@@ -63,29 +82,46 @@ class Fusion(base.Fusion):
         self.projection = StepProjection(self.sources, width, dropout)
         self.joint = nn.Linear(width * len(self.sources), width)
         self.encoders = nn.ModuleList(
-            Transformer(width, heads, options.layers, dropout) for _ in range(count)
+            PostNormEncoder(width, heads, options.layers)
+            if options.published
+            else Transformer(width, heads, options.layers, dropout)
+            for _ in range(count)
         )
-        self.attention = nn.ModuleList(Attention(width, heads, dropout) for _ in range(count))
-        self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in range(count))
-        if options.self_attention:
-            self.answers = TransformerLayer(width, heads, dropout)
-        self.dropout = Dropout(dropout)
+        self.attention = nn.ModuleList(
+            Attention(width, heads, 0.0 if options.published else dropout) for _ in range(count)
+        )
         pairs = count * (count - 1)
-        self.classifier = nn.Linear(width * pairs, outputs)
+        if options.published:
+            self.mixer = PairMixer(width, heads, options.layers, pairs, options.self_attention)
+        else:
+            self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in range(count))
+            if options.self_attention:
+                self.answers = TransformerLayer(width, heads, dropout)
+        self.dropout = Dropout(dropout)
+        self.classifier = self._value_layers(pairs, outputs)
         if options.valence_loss:
-            self.valence = nn.Linear(width * pairs, 1)
+            self.valence = self._value_layers(pairs, 1)
+
+    def _value_layers(self, pairs: int, outputs: int) -> nn.Module:
+        """Return the layers from what is read at a step to its values."""
+        if not self.options.published:
+            return nn.Linear(self.options.width * pairs, outputs)
+        hidden = max(1, self.options.width // 4)
+        return nn.Sequential(
+            nn.Linear(self.mixer.width, hidden),
+            nn.ReLU(),
+            Dropout(self.options.dropout),
+            nn.Linear(hidden, outputs),
+        )
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Fuse the sources of each clip."""
         encoded, present = self._encode(batch)
-        pairs, pair_mask = self._cross_attend(encoded, present)
-        if self.options.self_attention:
-            pairs = self.answers(pairs, pair_mask)
-        fused = self.dropout(pairs.flatten(1))
-        logits = self.classifier(fused)
+        fused = self._fuse(*self._cross_attend(encoded, present))
+        logits = self.classifier(fused).mean(dim=1)
         if not self.options.valence_loss:
             return base.Output(logits)
-        valence = self.valence(fused).squeeze(-1)
+        valence = self.valence(fused).mean(dim=1).squeeze(-1)
         losses = {}
         if target is not None:
             truth = target.values["valence"]
@@ -105,37 +141,40 @@ class Fusion(base.Fusion):
         streams.append(self.joint(torch.cat(streams, dim=-1)))
         present = batch.presence()
         present = torch.cat([present, present.any(dim=1, keepdim=True)], dim=1)
+        if not self.options.published:
+            streams = [add_positions(rows) for rows in streams]
         encoded = [
-            encoder(add_positions(rows), present[:, number, None].expand(-1, steps))
+            encoder(rows, present[:, number, None].expand(-1, steps))
             for number, (encoder, rows) in enumerate(zip(self.encoders, streams, strict=True))
         ]
         return encoded, present
 
     def _cross_attend(self, encoded: list[Tensor], present: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a vector per ordered pair, (clips, pairs, width), and their mask."""
-        steps = self.options.steps
-        vectors, masks = [], []
-        for number, (attention, norm, query) in enumerate(
-            zip(self.attention, self.norm, encoded, strict=True)
-        ):
+        """Return each ordered pair, (clips, steps, pairs, width), and their mask, (clips, pairs).
+
+        Unless `published`, the steps are averaged to one.
+        """
+        steps, published = self.options.steps, self.options.published
+        results, masks = [], []
+        for number, (attention, query) in enumerate(zip(self.attention, encoded, strict=True)):
             others = [other for other in range(len(encoded)) if other != number]
             keys = torch.cat([encoded[other] for other in others])
             key_mask = torch.cat([present[:, other] for other in others])[:, None]
             queries = query.repeat(len(others), 1, 1)
-            attended = norm(queries + attention(queries, keys, key_mask.expand(-1, steps)))
-            vectors.append(attended.mean(dim=1).unflatten(0, (len(others), -1)).transpose(0, 1))
+            attended = attention(queries, keys, key_mask.expand(-1, steps))
+            if not published:
+                attended = self.norm[number](queries + attended).mean(dim=1, keepdim=True)
+            results.append(attended.unflatten(0, (len(others), -1)).permute(1, 2, 0, 3))
             masks.append(present[:, others] & present[:, number, None])
         mask = torch.cat(masks, dim=1)
-        return torch.cat(vectors, dim=1) * mask.unsqueeze(-1), mask
+        return torch.cat(results, dim=2) * mask[:, None, :, None], mask
 
-
-def concordance_loss(predicted: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    """Return `(x - y)² / D` of each clip, zero where not known; its mean over the known is 1 - CCC.
-
-    `D = var x + var y + (mean x - mean y)²` is computed over the known clips of the batch.
-    """
-    count = known.sum().clamp(min=1)
-    predicted_mean, truth_mean = ((values * known).sum() / count for values in (predicted, truth))
-    spread = ((predicted - predicted_mean).square() + (truth - truth_mean).square()) * known
-    scale = spread.sum() / count + (predicted_mean - truth_mean).square()
-    return (predicted - truth).square() * known / scale.clamp(min=1e-6)
+    def _fuse(self, pairs: Tensor, mask: Tensor) -> Tensor:
+        """Return what is read at each step, (clips, steps, any)."""
+        if self.options.published:
+            mixed: Tensor = self.mixer(pairs, mask)
+            return mixed
+        if self.options.self_attention:
+            pairs = self.answers(pairs.squeeze(1), mask).unsqueeze(1)
+        fused: Tensor = self.dropout(pairs.flatten(2))
+        return fused
