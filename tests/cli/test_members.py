@@ -204,3 +204,26 @@ def test_a_fusion_that_reads_the_order_of_steps_says_so():
     lines = members.list_plugins(fusion).splitlines()
     mult = next(number for number, line in enumerate(lines) if line.startswith("mult "))
     assert lines[mult + 1].strip() == members.ORDER_AWARE
+
+
+HEADINGS = ("From the paper:", "Our reading:", "Left out:")
+UNPUBLISHED = ("concat", "late")
+"""Common rules of fusion, which are no system of one paper."""
+
+
+def provenance(description):
+    """Return the points below each heading of a description that has them."""
+    points = {}
+    for paragraph in description.split("\n\n"):
+        heading, *lines = paragraph.splitlines()
+        if heading in HEADINGS:
+            assert all(line.startswith(("- ", "  ")) for line in lines), heading
+            points[heading] = [line for line in lines if line.startswith("- ")]
+    return points
+
+
+@pytest.mark.parametrize("name", registry.names("fusion"))
+def test_a_published_fusion_lists_what_is_the_papers_what_is_ours_and_what_is_left_out(name):
+    listed = provenance(members.describe(find_family("fusion"), name))
+    assert tuple(listed) == (() if name in UNPUBLISHED else HEADINGS)
+    assert all(listed.values())

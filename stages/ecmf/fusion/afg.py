@@ -1,20 +1,25 @@
 """AFG (arXiv 2309.07925, ACM MM 2023; MER2023-MULTI): attention-guided feature gathering.
 
-Taken from the paper: attention-guided feature gathering, `Σ_t softmax_t(w^T tanh(W x_t)) x_t`;
-joint decoding of emotion and valence; a loss weighted by learned uncertainties,
-`L_ce / s1² + L_mse / (2 s2²) + log(s1 s2)`; three structures combined by their posteriors.
+From the paper:
+- Attention-guided feature gathering, `Σ_t softmax_t(w^T tanh(W x_t)) x_t`.
+- Joint decoding of emotion and valence.
+- A loss weighted by learned uncertainties, `L_ce / s1² + L_mse / (2 s2²) + log(s1 s2)`.
+- Three structures combined by their posteriors.
 
-Our reading of the structures, which differ in where sources meet: `early` gathers once over all
-steps of all sources; `hierarchical` gathers the steps of each source and then the sources; `beside`
-gathers the steps of each source and concatenates the vectors. Each has its own decoder, whose
-valence head reads the emotions' probabilities and the vector; the logits are the logarithm of the
-mean of the three posteriors, the valence is the mean of three. `weights` is the attention of the
-hierarchical structure over the sources.
+Our reading:
+- The structures differ in where sources meet: `early` gathers once over all steps of all sources;
+  `hierarchical` gathers the steps of each source and then the sources; `beside` gathers the steps
+  of each source and concatenates the vectors.
+- Each structure has its own decoder, whose valence head reads the emotions' probabilities and the
+  vector. The logits are the logarithm of the mean of the three posteriors, the valence is the mean
+  of three. `weights` is the attention of the hierarchical structure over the sources.
+- The training adds `L_ce` itself, so the losses here are the remaining terms of the paper's sum:
+  "emotion" is `(1/s1² - 1) L_ce + log s1` and "valence" `L_mse / (2 s2²) + log s2`, the latter only
+  for clips whose valence is known. `L_ce` is that of the combined posterior. The learned parameters
+  are `log s²`, which start at 0.
 
-The training adds `L_ce` itself, so the losses here are the remaining terms of the paper's sum:
-"emotion" is `(1/s1² - 1) L_ce + log s1` and "valence" `L_mse / (2 s2²) + log s2`, the latter only
-for clips whose valence is known. `L_ce` is that of the combined posterior. The learned parameters
-are `log s²`, which start at 0. Left out: the choice among encoders and their layers, and folds.
+Left out:
+- The choice among encoders and their layers, and folds.
 """
 
 import math

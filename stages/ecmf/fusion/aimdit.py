@@ -3,19 +3,24 @@
 "Modality Augmentation and Interaction via Multimodal Dimension Transformation for Emotion
 Recognition in Conversations".
 
-Taken from the paper: modality augmentation folds a sequence from 1-D to 2-D, convolves it as
-Inception does with kernels of 1x1, 3x3 and 5x5, unfolds it and adds it to its input; then come
-cross-modal and self-modal transformers.
+From the paper:
+- Modality augmentation folds a sequence from 1-D to 2-D, convolves it as Inception does with
+  kernels of 1x1, 3x3 and 5x5, unfolds it and adds it to its input.
+- Cross-modal and self-modal transformers follow.
 
-Our reading: the time axis is folded. A source is resampled to `side²` steps by interpolation, and
-these are laid in rows of `side`: neighbours in a row are neighbours in time, neighbours in a column
-are one row apart, and the width becomes the channels. So a clip's picture does not depend on
-padding or on other clips of the batch. Inception's narrow 1x1 convolutions precede the wide ones,
-and one more joins the three. Each source attends to the steps of all others in one layer, then to
-its own in another; a model of one source has the latter alone. The classifier reads each source's
-mean. Widths, side and dropout are ours.
+Our reading:
+- The time axis is folded. A source is resampled to `side²` steps by interpolation, and these are
+  laid in rows of `side`: neighbours in a row are neighbours in time, neighbours in a column are one
+  row apart, and the width becomes the channels. So a clip's picture does not depend on padding or
+  on other clips of the batch.
+- Inception's narrow 1x1 convolutions precede the wide ones, and one more joins the three.
+- Each source attends to the steps of all others in one layer, then to its own in another; a model
+  of one source has the latter alone.
+- The classifier reads each source's mean. Widths, side and dropout are ours.
 
-Left out: the conversation around an utterance, as clips here are independent; the paper's encoders.
+Left out:
+- The conversation around an utterance, as clips here are independent.
+- The paper's encoders.
 """
 
 from collections.abc import Sequence

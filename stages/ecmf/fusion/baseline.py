@@ -1,8 +1,15 @@
 """The official baseline of MER2025 (MERTools, Track 1): attention over sources without softmax.
 
-Each source is its clip's mean, through three Linear + ReLU layers with dropout to `h_m`;
-`a = Linear_M(MLP(concat h))`, not normalised; `Σ_m a_m h_m`; a linear classifier. Absent sources,
-which the published code does not support, have `h_m = 0` and no weight.
+From the paper:
+- Each source is its clip's mean, through three Linear + ReLU layers with dropout to `h_m`.
+- `a = Linear_M(MLP(concat h))` is not normalised; a linear classifier reads `Σ_m a_m h_m`.
+- Width and dropout are values of the published search.
+
+Our reading:
+- Absent sources, which the published code does not support, have `h_m = 0` and no weight.
+
+Left out:
+- The search itself: `width` and `dropout` are options.
 """
 
 from collections.abc import Sequence

@@ -1,18 +1,26 @@
 """DualKanbaFormer (arXiv 2408.15379): sparse attention, state space and learned curves per source.
 
-Taken from the paper: one such former per modality, in parallel; sparse attention that reads all
-blocks coarsely and selected blocks finely; Mamba's selective state space for long distances;
-Kolmogorov-Arnold networks in place of the feed-forward; Dynamic Tanh in place of layer
-normalisation; a gate between the modalities, `g ⊙ t + (1 - g) ⊙ v`.
+From the paper:
+- One such former per modality, in parallel.
+- Sparse attention that reads all blocks coarsely and selected blocks finely.
+- Mamba's selective state space for long distances.
+- Kolmogorov-Arnold networks in place of the feed-forward; Dynamic Tanh in place of layer
+  normalisation.
+- A gate between the modalities, `g ⊙ t + (1 - g) ⊙ v`.
 
-Our reading: within a block the three follow one another, each with a residual around it; the state
-space has one decay rate per head, so that it runs without a loop; a block's learned curves are one
-layer, of Gaussian basis functions for splines; a source is the mean of its steps; for any number of
-sources the gate is a softmax over the present ones, feature by feature, which for two is the
-paper's sigmoid. A model of one source has no gate. Widths, heads, blocks and dropout are ours.
+Our reading:
+- Within a block the three follow one another, each with a residual around it.
+- The state space has one decay rate per head, so that it runs without a loop.
+- A block's learned curves are one layer, of Gaussian basis functions for splines.
+- A source is the mean of its steps.
+- For any number of sources the gate is a softmax over the present ones, feature by feature, which
+  for two is the paper's sigmoid. A model of one source has no gate.
+- Widths, heads, blocks and dropout are ours.
 
-Left out: the aspect that drives the paper's attention, which clips do not have: every step is its
-own query; and the pretrained encoders of words and pictures, which precede the fusion here.
+Left out:
+- The aspect that drives the paper's attention, which clips do not have: every step is its own
+  query.
+- The pretrained encoders of words and pictures, which precede the fusion here.
 """
 
 from collections.abc import Sequence

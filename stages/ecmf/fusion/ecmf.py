@@ -1,12 +1,21 @@
 """ECMF (arXiv 2508.05991, ACM MM 2025): self-attention over the sources, with residuals.
 
-The abstract names the parts; the equations are our reading of it. A source's rows are pooled by
-attention and projected to one width, `h_m = GELU(LN(W_m x_m + b_m))`; `H = [h_1..h_M]` with absent
-sources masked; `Z = MHA(H, H, H)`; `y_m = LN(h_m + z_m)`; `w = softmax_m(u^T tanh(V y_m))` over the
-present sources; `f = [Σ_m w_m y_m ; h_1..h_M]`, so that the original representations are kept;
-dropout and a linear classifier. Widths, heads and dropout are ours, as the abstract does not state
-them. So is `source_loss`, by which the part of the classifier that reads one `h_m` must predict the
-class by itself too, so that no source suppresses another ("modality competition").
+From the paper:
+- Self-attention weighs the sources dynamically, against "modality competition".
+- Residual connections preserve the original representations.
+
+Our reading:
+- The abstract names the parts; all equations, widths, heads and dropout are ours.
+- A source's rows are pooled by attention and projected, `h_m = GELU(LN(W_m x_m + b_m))`.
+- `H = [h_1..h_M]` with absent sources masked; `Z = MHA(H, H, H)`; `y_m = LN(h_m + z_m)`.
+- `w = softmax_m(u^T tanh(V y_m))` over the present sources.
+- `f = [Σ_m w_m y_m ; h_1..h_M]` keeps the original representations; a linear classifier reads it.
+- `source_loss` is no part of the paper. The part of the classifier that reads one `h_m` must
+  predict the class by itself too, so that no source suppresses another. At its default of 10 this
+  term outweighs the loss of the fused prediction ten to one; 0 turns it off.
+
+Left out:
+- Nothing of the abstract's fusion. Extractors, enriched text and label refinement are other stages.
 """
 
 from collections.abc import Sequence

@@ -1,16 +1,21 @@
 """EGMF (arXiv 2601.07565): three experts per modality, and gates over experts and modalities.
 
-Taken from the paper: an expert for local detail (1-D convolutions), one for semantic correlation
-(cross-attention between modalities) and one for global context (a transformer); gates in two
-levels, over the experts of each modality and then over the modalities.
+From the paper:
+- An expert for local detail (1-D convolutions), one for semantic correlation (cross-attention
+  between modalities) and one for global context (a transformer).
+- Gates in two levels, over the experts of each modality and then over the modalities.
 
-Our reading: a source is a modality. `x_m` are its steps at one width; the experts are shared by all
-sources; `e_mk` is the mean over the steps of the output of expert k, and
-`g_m = softmax_k(W tanh(V mean x_m))`; `z_m = LN(mean x_m + Σ_k g_mk e_mk)`. The correlation expert
-reads all steps of the other sources, so its gate is closed where a clip has no other source, and it
-is not built for a single source. Over the modalities `w = softmax_m(u^T tanh(U [z_m; c]))` with `c`
-the mean of the present `z_m`; a linear classifier reads `[Σ_m w_m z_m ; z_1..z_M]`. Left out: the
-language model that reads the fused vectors as pseudo tokens, and its adaptation by LoRA.
+Our reading:
+- A source is a modality. `x_m` are its steps at one width; the experts are shared by all sources.
+- `e_mk` is the mean over the steps of the output of expert k, `g_m = softmax_k(W tanh(V mean x_m))`
+  and `z_m = LN(mean x_m + Σ_k g_mk e_mk)`.
+- The correlation expert reads all steps of the other sources, so its gate is closed where a clip
+  has no other source, and it is not built for a single source.
+- Over the modalities `w = softmax_m(u^T tanh(U [z_m; c]))` with `c` the mean of the present `z_m`;
+  a linear classifier reads `[Σ_m w_m z_m ; z_1..z_M]`.
+
+Left out:
+- The language model that reads the fused vectors as pseudo tokens, and its adaptation by LoRA.
 """
 
 from collections.abc import Sequence

@@ -1,17 +1,23 @@
 """EMMA (arXiv 2410.02080): one linear layer over the token axis of two kinds of tokens.
 
-Taken from the paper and its code: the tokens of the text are projected to those of the picture,
-`T' = GELU(W_t T)`; a single linear layer over the *token* axis of `[V; T']` gives as many tokens
-as `V` has; it starts as `[I|0]`, so that at first the picture's tokens pass unchanged and the text
-changes them only as far as training finds it useful.
+From the paper:
+- The tokens of the text are projected to those of the picture, `T' = GELU(W_t T)`.
+- A single linear layer over the *token* axis of `[V; T']` gives as many tokens as `V` has.
+- It starts as `[I|0]`, so that at first the picture's tokens pass unchanged and the text changes
+  them only as far as training finds it useful.
 
-Our reading: `V` are the tokens of the visual sources (the first source, where all or none are
-visual) and `T` those of the others. A layer over the token axis needs a fixed number of tokens, so
-each source is resampled to `tokens` of them by interpolation. The identity is added to the layer's
-output rather than stored in its weights, which start at zero: the same function, but weight decay
-then pulls towards the identity. In the paper a language model reads the tokens and the text; here
-attention pools the tokens of each source, mixed or `T'`, for a linear classifier. Left out: the
-language model, and everything that serves to train it.
+Our reading:
+- `V` are the tokens of the visual sources (the first source, where all or none are visual) and `T`
+  those of the others.
+- A layer over the token axis needs a fixed number of tokens, so each source is resampled to
+  `tokens` of them by interpolation.
+- The identity is added to the layer's output rather than stored in its weights, which start at
+  zero: the same function, but weight decay then pulls towards the identity.
+- In the paper a language model reads the tokens and the text; here attention pools the tokens of
+  each source, mixed or `T'`, for a linear classifier.
+
+Left out:
+- The language model, and everything that serves to train it.
 """
 
 from collections.abc import Sequence

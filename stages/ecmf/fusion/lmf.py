@@ -1,13 +1,20 @@
 """Low-rank Multimodal Fusion (arXiv 1806.00064, ACL 2018): tensor fusion without the tensor.
 
-Taken from the paper: the linear map of the outer product of all `[1; h_m]` has a weight tensor of
-rank r, `Σ_i ⊗_m w_m^i`, so that `f = Σ_i Π_m (w_m^i [1; h_m]) + b` equals that map without either
-tensor: the cost grows with the number of sources and no longer with its power.
-Our reading: `h_m` is the pooled and projected source; `f` is as wide as `h_m` and a linear
-classifier reads it; the weights of the constant start at one and the others small, so that the
-model starts near the sum of its sources, however many there are. A source that is absent has
-`h_m = 0` and leaves the weights of its constant. Left out: the learned weights of the ranks in the
-published code, which `w_m^i` can express already, and the paper's network per modality.
+From the paper:
+- The linear map of the outer product of all `[1; h_m]` has a weight tensor of rank r, `Σ_i ⊗_m
+  w_m^i`, so that `f = Σ_i Π_m (w_m^i [1; h_m]) + b` equals that map without either tensor: the cost
+  grows with the number of sources and no longer with its power.
+
+Our reading:
+- `h_m` is the pooled and projected source; `f` is as wide as `h_m` and a linear classifier reads
+  it.
+- The weights of the constant start at one and the others small, so that the model starts near the
+  sum of its sources, however many there are.
+- A source that is absent has `h_m = 0` and leaves the weights of its constant.
+
+Left out:
+- The learned weights of the ranks in the published code, which `w_m^i` can express already.
+- The paper's network per modality.
 """
 
 import functools

@@ -2,17 +2,22 @@
 
 "Cross-Language Speech Emotion Recognition Using Multimodal Dual Attention Transformers".
 
-Taken from the paper: graph attention inside each modality, whose steps are the nodes of a fully
-connected graph; co-attention between two modalities, `A = softmax(h_a W h_t^T)`; a transformer
-encoder; a classifier.
+From the paper:
+- Graph attention inside each modality, whose steps are the nodes of a fully connected graph.
+- Co-attention between two modalities, `A = softmax(h_a W h_t^T)`.
+- A transformer encoder and a classifier.
 
-Our reading: every two sources have one `W`, used in both directions, its scores divided by the root
-of the width; the co-attentions of a source with the other present ones are averaged and added to
-it. The transformer reads the steps of all sources as one sequence, each with its position and a
-learned vector of its source, and the classifier reads each source's mean. Graph attention has one
-head and a residual. A model of one source has no co-attention. Widths, layers and dropout are ours.
+Our reading:
+- Every two sources have one `W`, used in both directions, its scores divided by the root of the
+  width; the co-attentions of a source with the other present ones are averaged and added to it.
+- The transformer reads the steps of all sources as one sequence, each with its position and a
+  learned vector of its source, and the classifier reads each source's mean.
+- Graph attention has one head and a residual. A model of one source has no co-attention.
+- Widths, layers and dropout are ours.
 
-Left out: the adaptation to another language by a few examples, and the paper's encoders.
+Left out:
+- The adaptation to another language by a few examples.
+- The paper's encoders.
 """
 
 import math

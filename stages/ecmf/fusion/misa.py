@@ -1,16 +1,24 @@
 """MISA (arXiv 2005.03545, ACM MM 2020): modality-invariant and modality-specific vectors.
 
-Taken from the paper: one encoder for all sources and one for each give every source a shared and a
-private vector, both between 0 and 1; a transformer over the 2M vectors and a classifier read them.
-Three losses enforce the split. Similarity: the shared vectors of two sources have the same mean
-and central moments over the batch up to the fifth order (CMD). Difference: private and shared
-vectors of a source, and private vectors of two sources, are orthogonal, `|A^T B|²` with centred
-rows of unit length. Reconstruction: a decoder returns the source from the sum of its two vectors.
-Our reading: `h_m` is the pooled and projected source; pairs are compared over the clips that have
-both, and the loss of a clip is the mean of its pairs; the difference is divided by the square of
-the number of clips, so that it lies in [0, 1] for any batch; the weights of the losses are ours.
-Left out: the adversarial similarity that the paper tried instead of CMD, and its text and sequence
-encoders.
+From the paper:
+- One encoder for all sources and one for each give every source a shared and a private vector, both
+  between 0 and 1; a transformer over the 2M vectors and a classifier read them.
+- Similarity loss: the shared vectors of two sources have the same mean and central moments over the
+  batch up to the fifth order (CMD).
+- Difference loss: private and shared vectors of a source, and private vectors of two sources, are
+  orthogonal, `|A^T B|²` with centred rows of unit length.
+- Reconstruction loss: a decoder returns the source from the sum of its two vectors.
+
+Our reading:
+- `h_m` is the pooled and projected source.
+- Pairs are compared over the clips that have both; the loss of a clip is the mean of its pairs.
+- The difference is divided by the square of the number of clips, so that it lies in [0, 1] for any
+  batch.
+- The weights of the losses are ours.
+
+Left out:
+- The adversarial similarity that the paper tried instead of CMD.
+- The paper's text and sequence encoders.
 """
 
 from collections.abc import Sequence

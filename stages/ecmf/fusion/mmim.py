@@ -1,17 +1,25 @@
 """MMIM (arXiv 2109.00412, EMNLP 2021): maximise mutual information of sources and fused vector.
 
-Taken from the paper: a network over all sources gives the fused vector and the class, and two
-losses raise mutual information. Between two sources the bound of Barber and Agakov,
-`I(x; y) ≥ E[log q(y|x)] + H(y)`, with a Gaussian q whose mean and variance two networks predict
-from x. Between the fused vector and each source contrastive predictive coding: a network predicts
-`h_m` from the fused vector, and the prediction must be nearer to the clip's own `h_m` (cosine) than
-the predictions of other clips of the batch are. Our reading: `h_m` is the pooled and projected
-source; every ordered pair of sources, where the paper predicts from the text alone; `y` is
-detached, so that `H(y)` is a constant and the bound has the right gradient without it; the bound is
-a mean over the entries of `y`; an absent source enters no loss, neither as the clip's own nor as
-that of another clip. The weights of the losses are ours. Left out: the entropy `H(y)` by Gaussian
-mixtures of two classes with a memory of past batches, and with it the two stages of each epoch,
-since q and the rest of the model now maximise the same bound.
+From the paper:
+- A network over all sources gives the fused vector and the class; two losses raise mutual
+  information.
+- Between two sources the bound of Barber and Agakov, `I(x; y) ≥ E[log q(y|x)] + H(y)`, with a
+  Gaussian q whose mean and variance two networks predict from x.
+- Between the fused vector and each source contrastive predictive coding: a network predicts `h_m`
+  from the fused vector, and the prediction must be nearer to the clip's own `h_m` (cosine) than the
+  predictions of other clips of the batch are.
+
+Our reading:
+- `h_m` is the pooled and projected source.
+- Every ordered pair of sources, where the paper predicts from the text alone.
+- `y` is detached, so that `H(y)` is a constant and the bound has the right gradient without it.
+- The bound is a mean over the entries of `y`.
+- An absent source enters no loss, neither as the clip's own nor as that of another clip.
+- The weights of the losses are ours.
+
+Left out:
+- The entropy `H(y)` by Gaussian mixtures of two classes with a memory of past batches, and with it
+  the two stages of each epoch, since q and the rest of the model now maximise the same bound.
 """
 
 from collections.abc import Sequence

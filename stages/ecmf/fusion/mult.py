@@ -1,16 +1,24 @@
 """MulT (arXiv 1906.00295, ACL 2019): crossmodal attention between unaligned sequences.
 
-Taken from the paper: a temporal convolution brings each source to one width, and sinusoids encode
-the positions of its steps; for every ordered pair a crossmodal transformer lets the steps of the
-target attend to those of the other source, whose rows enter each layer unchanged; the results of
-one target are concatenated and go through a transformer over its own steps; the last step of each
-target is kept and a classifier reads them all. Our reading: any number of sources, the layers
-normalised before each part as in the published code, a single source goes to its own transformer
-directly, a pair whose other source is absent leaves the target its residual, and a target that is
-absent gives zeros. Widths, layers, heads and dropout are ours; a target is `width` times the number
-of its pairs wide, so `width` is small. Left out: the residual block before the classifier, whose
-weights grow with the fourth power of the number of sources, and separate dropout rates for each
-part.
+From the paper:
+- A temporal convolution brings each source to one width; sinusoids encode the positions.
+- For every ordered pair a crossmodal transformer lets the steps of the target attend to those of
+  the other source, whose rows enter each layer unchanged.
+- The results of one target are concatenated and go through a transformer over its own steps.
+- The last step of each target is kept and a classifier reads them all.
+
+Our reading:
+- Any number of sources; a single source goes to its own transformer directly.
+- Layers are normalised before each part, as in the published code.
+- A pair whose other source is absent leaves the target its residual; a target that is absent gives
+  zeros.
+- Widths, layers, heads and dropout are ours; a target is `width` times the number of its pairs
+  wide, so `width` is small.
+
+Left out:
+- The residual block before the classifier, whose weights grow with the fourth power of the number
+  of sources.
+- Separate dropout rates for each part.
 """
 
 from collections.abc import Sequence

@@ -1,20 +1,28 @@
 """RAMer (arXiv 2502.10435): common and specific codes, and absent modalities reconstructed.
 
-Taken from the paper: each modality has a common code `c_m` and a specific code `s_m`; a
-discriminator predicts the modality from the specific codes and must fail on the common ones;
-`‖h_m - Dec_m(c_m, s_m)‖²` makes the two hold all of `h_m`; InfoNCE ties `h_m` to a reconstruction;
-an absent modality is `Dec_m(mean common code of the others, learned specific code)`; clips are
-shuffled among those of their label.
+From the paper:
+- Each modality has a common code `c_m` and a specific code `s_m`; a discriminator predicts the
+  modality from the specific codes and must fail on the common ones.
+- `‖h_m - Dec_m(c_m, s_m)‖²` makes the two hold all of `h_m`; InfoNCE ties `h_m` to a
+  reconstruction.
+- An absent modality is `Dec_m(mean common code of the others, learned specific code)`.
+- Clips are shuffled among those of their label.
 
-Our reading: a source is a modality. One encoder computes all common codes. One discriminator reads
-both kinds, the common ones through a reversed gradient. A linear classifier reads the mean common
-code and a reconstruction of every source: from its own codes where it is present, from the others'
-where it is absent. InfoNCE compares `h_m` with its reconstruction from the others, among the clips
-of the batch that have the source, so that clips that have a source train its learned code. In the
-loss "shuffle" each source comes from another clip, drawn in proportion to the agreement of their
-labels, and the label is the mean of those drawn. A model of a single source has neither
-discriminator nor learned code. The weights of the losses are ours. Left out: the personality task,
-as clips here have no such labels, and the pass over stacked labels, as a clip has one emotion.
+Our reading:
+- A source is a modality. One encoder computes all common codes. One discriminator reads both kinds,
+  the common ones through a reversed gradient.
+- A linear classifier reads the mean common code and a reconstruction of every source: from its own
+  codes where it is present, from the others' where it is absent.
+- InfoNCE compares `h_m` with its reconstruction from the others, among the clips of the batch that
+  have the source, so that clips that have a source train its learned code.
+- In the loss "shuffle" each source comes from another clip, drawn in proportion to the agreement of
+  their labels, and the label is the mean of those drawn.
+- A model of a single source has neither discriminator nor learned code.
+- The weights of the losses are ours.
+
+Left out:
+- The personality task, as clips here have no such labels.
+- The pass over stacked labels, as a clip has one emotion.
 """
 
 from collections.abc import Sequence

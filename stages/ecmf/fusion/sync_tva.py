@@ -1,16 +1,23 @@
 """Sync-TVA (arXiv 2507.21395): a graph for every two sources, cross-attention to all graphs.
 
-Taken from the paper: every modality is enhanced, `h' = h + sigmoid(W_g h) · MLP(h)`; every two
-modalities have a heterogeneous graph with graph attention, `α = softmax(LeakyReLU(a^T[W h_i ‖ W
-h_j]))`; cross-attention fuses them.
+From the paper:
+- Every modality is enhanced, `h' = h + sigmoid(W_g h) · MLP(h)`.
+- Every two modalities have a heterogeneous graph with graph attention, `α = softmax(LeakyReLU(
+  a^T[W h_i ‖ W h_j]))`.
+- Cross-attention fuses the modalities.
 
-Our reading: the nodes of a graph are the steps of its two sources, and the graph is fully
-connected; W differs by source and graph, which makes the graph heterogeneous. A model of one source
-has one graph, of its own steps. In the cross-attention the mean of the enhanced steps of each
-source attends to the nodes of all graphs at once, so that a source can use relations between two
-others; the classifier reads the result of each source. Widths and dropout are ours.
+Our reading:
+- The nodes of a graph are the steps of its two sources, and the graph is fully connected; W differs
+  by source and graph, which makes the graph heterogeneous. A model of one source has one graph, of
+  its own steps.
+- In the cross-attention the mean of the enhanced steps of each source attends to the nodes of all
+  graphs at once, so that a source can use relations between two others; the classifier reads the
+  result of each source.
+- Widths and dropout are ours.
 
-Left out: the paper's encoders, and the dialogue around a clip.
+Left out:
+- The paper's encoders.
+- The dialogue around a clip.
 """
 
 from collections.abc import Sequence

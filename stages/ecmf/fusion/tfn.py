@@ -1,13 +1,20 @@
 """Tensor Fusion Network (arXiv 1707.07250, EMNLP 2017): the outer product of all sources.
 
-Taken from the paper: each source becomes a vector `z_m`; the outer product of all `[1; z_m]` holds
-the interactions of every subset of the sources, from single ones up to all of them; a network of
-two hidden layers classifies it. Our reading: any number of sources, not three, so the product is
-kept small by `tensor_width`, the entries of `z_m`, and has no more than `most_products` numbers;
-`z_m = tanh(A_m h_m)`, so that a product of many is never larger than its factors; `h_m` is the
-pooled and projected source, `width` is that of `h_m` and of the hidden layers. A source that is
-absent has `z_m = 0` and leaves its constant 1, so the products of the others remain. Left out: the
-paper's own network for each modality, a recurrent one for the words.
+From the paper:
+- Each source becomes a vector `z_m`; the outer product of all `[1; z_m]` holds the interactions of
+  every subset of the sources, from single ones up to all of them.
+- A network of two hidden layers classifies the product.
+
+Our reading:
+- Any number of sources, not three, so the product is kept small by `tensor_width`, the entries of
+  `z_m`, and has no more than `most_products` numbers.
+- `z_m = tanh(A_m h_m)`, so that a product of many is never larger than its factors.
+- `h_m` is the pooled and projected source, `width` is that of `h_m` and of the hidden layers.
+- A source that is absent has `z_m = 0` and leaves its constant 1, so the products of the others
+  remain.
+
+Left out:
+- The paper's own network for each modality, a recurrent one for the words.
 """
 
 from collections.abc import Sequence
