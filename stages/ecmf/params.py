@@ -391,11 +391,14 @@ class TrainFusion(PluginSection):
     epochs: int = Field(30, ge=1, description="Maximum epochs of a training.")
     patience: int = Field(30, ge=1, description="Epochs without gain that end a training.")
     batch_size: int = Field(64, ge=1, description="Clips per batch.")
-    learning_rate: float = Field(3e-3, gt=0, description="Highest learning rate of AdamW.")
+    optimizer: Literal["adamw", "adam"] = Field(
+        "adamw", description="adamw decays the weights themselves, adam adds L2 to the gradient."
+    )
+    learning_rate: float = Field(3e-3, gt=0, description="Highest learning rate.")
     schedule: Literal["one_cycle", "cosine", "constant"] = Field(
         "one_cycle", description="Learning rate schedule."
     )
-    weight_decay: float = Field(0.5, ge=0, description="Weight decay of AdamW.")
+    weight_decay: float = Field(0.5, ge=0, description="Weight decay of the optimizer.")
     gradient_clip: float = Field(0.0, ge=0, description="Maximum gradient norm; 0: no limit.")
     weight_ema: float = Field(0.0, ge=0, lt=1, description="Decay of the weights' EMA; 0: none.")
     precision: Literal["float32", "bfloat16"] = Field(

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from corpus import CLASSES, make_corpus
 from dvc.utils.hydra import apply_overrides
+from safetensors.torch import load_file
+from trainings import evaluate, train
 
 from ecmf import registry
 from ecmf.cli import preset
@@ -92,11 +95,12 @@ def test_an_existing_entry_loses_the_options_that_the_preset_does_not_set(params
 @pytest.mark.parametrize("name", preset.names())
 def test_audio_and_text_of_every_preset_are_sequences(name, params):
     changed = apply(name, params)
+    own = yaml.safe_load((preset.PRESETS / f"{name}.yaml").read_text())
     for choice in changed.encode_audio.encoders.values():
         assert choice.options.get("window_seconds") or choice.options.get("rows") == "step"
     for choice in changed.encode_text.encoders.values():
         assert choice.options.get("rows") == "token"
-        assert choice.max_rows or name == "sample"  # its sentences are short
+        assert choice.max_rows or name == "sample" or "encode_text" not in own  # short sentences
 
 
 def test_a_preset_keeps_all_other_keys(params):
@@ -179,3 +183,19 @@ def test_a_value_that_a_shell_or_dvc_would_split_is_refused():
 def test_without_a_name_the_presets_are_listed():
     for name in preset.names():
         assert name in preset.listing()
+
+
+def test_the_official_preset_trains_the_baseline_as_its_authors_do(params, tmp_path, monkeypatch):
+    monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ECMF_WORKERS", "1")
+    official = apply("official", params).train_fusion
+    assert (official.model, official.optimizer, official.weight_decay) == ("baseline", "adam", 1e-5)
+    assert (official.epochs, official.batch_size, official.schedule) == (100, 32, "constant")
+    width = official.options["baseline"]["width"]
+    corpus = make_corpus(tmp_path)
+    folder = train(corpus, tmp_path, official.model_copy(update={"epochs": 20}))
+    weights = sorted(folder.glob("baseline/*.safetensors"))
+    assert len(weights) == official.folds
+    for path in weights:
+        assert load_file(path)["fusion.classifier.weight"].shape == (len(CLASSES), width)
+    assert evaluate(corpus, tmp_path)["test"]["waf"] > 0.8

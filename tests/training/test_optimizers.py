@@ -36,6 +36,22 @@ def test_cosine_starts_at_the_rate_and_falls_to_nothing():
     assert found[-1] < 1e-3
 
 
+def test_adamw_decays_the_weights_and_adam_adds_l2_to_the_gradient():
+    """Without a gradient, the first step of Adam is the learning rate in the sign of the L2."""
+    moved = {}
+    for optimizer in ("adamw", "adam"):
+        layer = torch.nn.Linear(3, 2, bias=False)
+        before = layer.weight.detach().clone()
+        params = TrainFusion(optimizer=optimizer, learning_rate=0.01, weight_decay=0.1)
+        layer.weight.grad = torch.zeros_like(before)
+        make_optimizer(layer, params).step()
+        moved[optimizer] = (before, layer.weight.detach())
+    before, after = moved["adamw"]
+    assert torch.allclose(after, before * (1 - 0.01 * 0.1))
+    before, after = moved["adam"]
+    assert torch.allclose(after, before - 0.01 * before.sign(), atol=1e-5)
+
+
 def test_constant_is_constant():
     assert rates(schedule="constant") == [0.1] * 50
 

@@ -9,7 +9,8 @@ Our reading:
 - Absent sources, which the published code does not support, have `h_m = 0` and no weight.
 
 Left out:
-- The search itself: `width` and `dropout` are options.
+- The search itself: `width` and `dropout` are options. The preset `official` has the published
+  training, and the command that searches the published ranges.
 """
 
 from collections.abc import Sequence

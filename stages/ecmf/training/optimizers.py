@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -14,8 +14,9 @@ from ecmf.training.model import Model
 
 
 def make_optimizer(module: nn.Module, params: TrainFusion) -> Optimizer:
-    """Build AdamW over the trainable parameters."""
-    return torch.optim.AdamW(
+    """Build the optimizer over the trainable parameters."""
+    kind: type[AdamW | Adam] = AdamW if params.optimizer == "adamw" else Adam
+    return kind(
         [parameter for parameter in module.parameters() if parameter.requires_grad],
         lr=params.learning_rate,
         weight_decay=params.weight_decay,

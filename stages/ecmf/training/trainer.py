@@ -67,7 +67,7 @@ def fit(
 ) -> Fitted:
     """Train on the fold's training clips with early stopping on the score of its validation clips.
 
-    AdamW on the loss of the task. The model of the best validation epoch is returned; a fold
+    The loss is that of the task. The model of the best validation epoch is returned; a fold
     without validation clips is trained for all epochs, or until the last epoch of `chosen`.
 
     Raises:
