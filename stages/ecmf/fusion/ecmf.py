@@ -39,7 +39,9 @@ class Options(AttentionOptions):
     weighting: bool = Field(True, description="Learn `w_m`; if false, present sources count alike.")
     keep_original: bool = Field(True, description="Append `h_1..h_M` to `f`.")
     source_loss: LossWeight = Field(
-        10.0, description="Weight of the classification loss of each `h_m`; needs keep_original."
+        10.0,
+        description="Ours, not the paper's: weight of the classification loss of each `h_m`, to "
+        "1 of the fused prediction; needs keep_original.",
     )
 
 
