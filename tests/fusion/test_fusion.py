@@ -23,6 +23,8 @@ from ecmf.training.trainer import fit
 MODELS = [*registry.names("fusion"), registry.EXAMPLE]
 SLOW = ("aimdit", "cfn_sr", "dualkanba", "egmf", "jmt", "mdat", "mult")
 """Models whose 200 steps take several times those of the others."""
+SMALLER = {"mult": {"layers": 1, "input_dropout": 0.0}}
+"""Options of models whose defaults are too large for quick tests."""
 DEVICE = torch.device(device.torch_device())
 """ECMF_DEVICE=cuda runs all of these tests on a GPU."""
 
@@ -55,8 +57,9 @@ def dataset():
     return Dataset(sources, DEVICE)
 
 
-def build_model(name, dataset, **options):
-    return untrained(name, dataset.shapes, options).to(DEVICE).eval()
+def build_model(name, dataset, seed=1, **options):
+    options = SMALLER.get(name, {}) | options
+    return untrained(name, dataset.shapes, options, seed=seed).to(DEVICE).eval()
 
 
 def all_clips():
@@ -137,7 +140,7 @@ def test_any_number_of_padded_steps_changes_no_logits(name, dataset):
 def test_a_saved_and_loaded_model_gives_the_same_logits(name, dataset, tmp_path):
     model = build_model(name, dataset)
     save_file(model.state_dict(), tmp_path / "model.safetensors")
-    loaded = untrained(name, dataset.shapes, seed=2).to(DEVICE).eval()
+    loaded = build_model(name, dataset, seed=2)
     loaded.load_state_dict(load_file(tmp_path / "model.safetensors"))
     first, second = (m(dataset.batch(all_clips())).logits for m in (model, loaded))
     assert torch.equal(first, second)
@@ -250,7 +253,8 @@ def test_every_parameter_gets_a_gradient_from_sequences(name, sequences):
 def with_dropout(name, rate):
     """Return the options that set the dropout of a model, if it has any."""
     fields = registry.load("fusion", name).Options.model_fields
-    return {"dropout": rate} if "dropout" in fields else {}
+    dropout = {"dropout": rate} if "dropout" in fields else {}
+    return SMALLER.get(name, {}) | dropout
 
 
 @pytest.mark.parametrize(
@@ -312,8 +316,7 @@ def test_in_half_precision_a_model_learns_to_separate_the_classes(name):
 def test_the_same_seed_builds_the_same_model(name, dataset):
     batch = dataset.batch(all_clips())
     first, same_seed, other_seed = (
-        untrained(name, dataset.shapes, seed=seed).to(DEVICE).eval()(batch).logits
-        for seed in (1, 1, 2)
+        build_model(name, dataset, seed=seed)(batch).logits for seed in (1, 1, 2)
     )
     assert torch.equal(first, same_seed) and not torch.equal(first, other_seed)
 

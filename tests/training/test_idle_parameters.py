@@ -35,7 +35,7 @@ def idle(model, **steps):
 def test_attention_to_one_step_is_idle():
     found = idle("mult", audio=1, text=1)
     assert found.sources == ["audio/a", "text/a"]
-    assert 0.2 < found.share < 0.3
+    assert 0.1 < found.share < 0.2  # queries and keys, of four maps and a wide feed-forward
     assert all(part.endswith(("query", "key", "convolutions")) for part in found.parts)
     assert idle("cfn_sr", audio=1, text=1).share > 0.9  # its attention weighs one step
 
