@@ -13,9 +13,13 @@ Our reading:
 - Each structure has its own decoder, whose valence head reads the emotions' probabilities and the
   vector. The logits are the logarithm of the mean of the three posteriors, the valence is the mean
   of three. `weights` is the attention of the hierarchical structure over the sources.
-- The training adds `L_ce` itself, so the losses here are the remaining terms of the paper's sum:
-  "emotion" is `(1/s1² - 1) L_ce + log s1` and "valence" `L_mse / (2 s2²) + log s2`, the latter only
-  for clips whose valence is known. `L_ce` is that of the combined posterior. The learned parameters
+- By default the structures share their projection of the sources, and the loss is that of the
+  combined posterior. With `separate` they are three systems: each has a projection, uncertainties
+  and the whole loss to itself, and only their predictions meet.
+- The training adds the loss `L_ce` of the combined posterior itself, so the losses here are the
+  remaining terms: "emotion" is `(1/s1² - 1) L_ce + log s1` and "valence" `L_mse / (2 s2²) + log
+  s2`, the latter only for clips whose valence is known. The combined posterior of
+  `separate` systems is detached, and the losses are the sums of their own. The learned parameters
   are `log s²`, which start at 0.
 
 Left out:
@@ -23,9 +27,10 @@ Left out:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.config import Section
@@ -37,10 +42,13 @@ from ecmf.fusion.layers.sequences import StepProjection, Streams, concatenate
 
 
 class Options(Section):
-    """Width and dropout; both are ours."""
+    """Width, dropout, and whether the structures are systems of their own; all are ours."""
 
     width: Width = 64
     dropout: DropoutRate = 0.4
+    separate: bool = Field(
+        False, description="Train the three structures as three systems, joined by posteriors."
+    )
 
 
 class Decoder(nn.Module):
@@ -66,7 +74,11 @@ class Fusion(base.Fusion):
     def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
         super().__init__(sources, outputs)
         width, dropout, count = options.width, options.dropout, len(self.sources)
-        self.projection = StepProjection(self.sources, width, dropout)
+        self.separate = options.separate
+        systems = 3 if options.separate else 1
+        self.projections = nn.ModuleList(
+            StepProjection(self.sources, width, dropout) for _ in range(systems)
+        )
         self.early = AttentionPooling(width, width)
         self.steps = nn.ModuleList(AttentionPooling(width, width) for _ in self.sources)
         self.over_sources = AttentionPooling(width, width)
@@ -74,38 +86,57 @@ class Fusion(base.Fusion):
         self.decoders = nn.ModuleList(
             Decoder(dim, width, outputs, dropout) for dim in (width, width, width * count)
         )
-        self.log_variance = nn.Parameter(torch.zeros(2))
+        self.log_variance = nn.Parameter(torch.zeros(systems, 2))
 
     def forward(self, batch: base.Batch, target: base.Target | None = None) -> base.Output:
         """Average the posteriors and the valences of the three structures."""
-        streams = self.projection(batch)
-        vectors, weights = self.gather(streams, batch.presence())
+        vectors, weights = self.gather(batch)
         decoded = [decode(vector) for decode, vector in zip(self.decoders, vectors, strict=True)]
         posteriors, valences = (torch.stack(part) for part in zip(*decoded, strict=True))
-        logits = posteriors.logsumexp(dim=0) - math.log(len(decoded))
+        combined = posteriors.detach() if self.separate else posteriors
+        logits = combined.logsumexp(dim=0) - math.log(len(decoded))
         valence = valences.mean(dim=0)
-        losses = {} if target is None else self._losses(logits, valence, target)
+        if target is None:
+            return base.Output(logits, weights, {"valence": valence})
+        losses = (
+            self._losses(posteriors, valences, target)
+            if self.separate
+            else self._losses(logits[None], valence[None], target)
+        )
         return base.Output(logits, weights, {"valence": valence}, losses)
 
-    def gather(self, streams: Streams, present: Tensor) -> tuple[list[Tensor], Tensor]:
+    def gather(self, batch: base.Batch) -> tuple[list[Tensor], Tensor]:
         """Return the vectors of the three structures, and the source weights of `hierarchical`."""
-        each, beside = (
-            torch.stack(
-                [pool(*stream) for pool, stream in zip(pooling, streams, strict=True)], dim=1
-            )
-            for pooling in (self.steps, self.steps_beside)
-        )
-        weights = self.over_sources.weights(each, present)
-        hierarchical = torch.einsum("bm,bmd->bd", weights, each)
-        return [self.early(*concatenate(streams)), hierarchical, beside.flatten(1)], weights
+        streams = [projection(batch) for projection in self.projections]
+        early, hierarchical, beside = streams if self.separate else 3 * streams
+        each = _pool(self.steps, hierarchical)
+        weights = self.over_sources.weights(each, batch.presence())
+        vectors = [
+            self.early(*concatenate(early)),
+            torch.einsum("bm,bmd->bd", weights, each),
+            _pool(self.steps_beside, beside).flatten(1),
+        ]
+        return vectors, weights
 
-    def _losses(self, logits: Tensor, valence: Tensor, target: base.Target) -> dict[str, Tensor]:
-        """Return the terms that complete the cross entropy to the paper's loss."""
-        log_var_1, log_var_2 = self.log_variance.unbind()  # log s1², log s2²
-        cross_entropy = target.loss(logits)
+    def _losses(self, logits: Tensor, valences: Tensor, target: base.Target) -> dict[str, Tensor]:
+        """Return what completes the cross entropy to the paper's loss, summed over the systems.
+
+        `logits` are (systems, clips, classes), `valences` (systems, clips). The cross entropy of
+        separate systems is whole here, as the training's own has no gradient.
+        """
+        log_var_1, log_var_2 = self.log_variance.unsqueeze(1).unbind(dim=2)  # (systems, 1) each
+        cross_entropy = torch.stack([target.loss(each) for each in logits])
+        factor = torch.exp(-log_var_1) if self.separate else torch.expm1(-log_var_1)
         known = ~target.values["valence"].isnan()
-        error = (valence - target.values["valence"].nan_to_num()).square()
+        error = (valences - target.values["valence"].nan_to_num()).square()
         return {
-            "emotion": torch.expm1(-log_var_1) * cross_entropy + log_var_1 / 2,
-            "valence": known * (torch.exp(-log_var_2) * error + log_var_2) / 2,
+            "emotion": (factor * cross_entropy + log_var_1 / 2).sum(dim=0),
+            "valence": known * (torch.exp(-log_var_2) * error + log_var_2).sum(dim=0) / 2,
         }
+
+
+def _pool(pooling: Iterable[nn.Module], streams: Streams) -> Tensor:
+    """Gather the steps of each source: (clips, sources, width)."""
+    return torch.stack(
+        [pool(*stream) for pool, stream in zip(pooling, streams, strict=True)], dim=1
+    )
