@@ -1,8 +1,10 @@
 """Sync-TVA: gated enhancement, a graph for every two sources, attention to all graphs."""
 
+import itertools
+
 import pytest
 import torch
-from made_clips import captured_input, make_batch, make_fusion
+from made_clips import captured_input, make_batch, make_fusion, make_target
 
 from ecmf.fusion.sync_tva import Enhancement, HeterogeneousGraph
 
@@ -32,6 +34,36 @@ def test_the_projection_of_a_step_differs_by_source():
     nodes = captured_input(graph.attention, graph, [(step, real)] * 2)
     assert torch.allclose(nodes[:, :1], graph.linear[0](step))
     assert not torch.allclose(nodes[:, :1], nodes[:, 1:])
+
+
+def test_each_kind_of_edge_has_a_weight_vector():
+    """The attention is the formula, written out node by node, of a graph of 3 and 2 steps."""
+    torch.manual_seed(0)
+    graph = HeterogeneousGraph(2, 4)
+    streams = [(torch.randn(1, n, 4), torch.ones(1, n, dtype=torch.bool)) for n in (3, 2)]
+    nodes = captured_input(graph.attention, graph, streams)[0]
+    kind = [0, 0, 0, 1, 1]
+    scores = torch.empty(5, 5)
+    for i, j in itertools.product(range(5), repeat=2):
+        r = 2 * kind[i] + kind[j]
+        a = torch.cat([graph.attention.receive.weight[r], graph.attention.send.weight[r]])
+        scores[i, j] = a @ torch.cat([nodes[i], nodes[j]])
+    alpha = torch.nn.functional.leaky_relu(scores, 0.2).softmax(dim=1)
+    rows = torch.cat([rows for rows, _ in streams], dim=1)
+    expected = graph.norm(rows + torch.nn.functional.elu(alpha @ nodes))
+    assert torch.allclose(graph(streams)[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 2.0])
+def test_cross_entropy_and_further_loss_sum_to_the_focal_loss(exponent):
+    batch = make_batch({name: [3, 2, 1, 2] for name in NAMES})
+    model = make_fusion("sync_tva", batch, focal=exponent)
+    output = model(batch, make_target(4))
+    cross_entropy = -output.logits.log_softmax(dim=1).diagonal()
+    probability = output.logits.softmax(dim=1).diagonal()
+    further = sum(output.losses.values(), torch.zeros(4))
+    assert torch.allclose(cross_entropy + further, (1 - probability) ** exponent * cross_entropy)
+    assert bool(output.losses) == bool(exponent)
 
 
 def test_the_two_sources_of_a_graph_attend_to_each_other():

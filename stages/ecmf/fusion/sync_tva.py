@@ -2,18 +2,23 @@
 
 From the paper:
 - Every modality is enhanced, `h' = h + sigmoid(W_g h) · MLP(h)`.
-- Every two modalities have a heterogeneous graph with graph attention, `α = softmax(LeakyReLU(
-  a^T[W h_i ‖ W h_j]))`.
+- Every two modalities have a heterogeneous graph with graph attention, `α_ij =
+  softmax_j(LeakyReLU(a_r^T[W h_i ‖ W h_j]))`, with a weight vector `a_r` for each kind r of edge.
 - Cross-attention fuses the modalities.
+- The training counters the imbalance of the classes.
 
 Our reading:
-- The nodes of a graph are the steps of its two sources, and the graph is fully connected; W differs
-  by source and graph, which makes the graph heterogeneous. A model of one source has one graph, of
-  its own steps.
+- The nodes of a graph are the steps of its two sources, and the graph is fully connected. W differs
+  by source and graph; the kind of an edge is the pair of sources it leads from and to, so a graph
+  has four. A model of one source has one graph, of its own steps.
 - In the cross-attention the mean of the enhanced steps of each source attends to the nodes of all
   graphs at once, so that a source can use relations between two others; the classifier reads the
   result of each source.
-- Widths and dropout are ours.
+- Against imbalance the loss is focal (arXiv 1708.02002), `(1 - p)^γ L_ce` with p the probability of
+  the true class: the well predicted clips of frequent classes count less. The training adds `L_ce`
+  itself, so "focal" is the remaining `((1 - p)^γ - 1) L_ce`. The abstract names no loss; weights of
+  classes are `train_fusion.class_weights`, for every model.
+- Widths, dropout and γ are ours.
 
 Left out:
 - The paper's encoders.
@@ -24,6 +29,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from ecmf.fusion import base
@@ -42,7 +48,9 @@ from ecmf.fusion.layers.sequences import (
 
 
 class Options(AttentionOptions):
-    """Sizes and dropout; all are ours."""
+    """Sizes, dropout and exponent of the focal loss; all are ours."""
+
+    focal: float = Field(2.0, ge=0, description="Exponent γ of the focal loss; 0: cross entropy.")
 
 
 class Enhancement(nn.Module):
@@ -60,12 +68,15 @@ class Enhancement(nn.Module):
 
 
 class HeterogeneousGraph(nn.Module):
-    """Graph attention over the steps of several sources, with a W for each: `LN(h + GAT)`."""
+    """Graph attention over the steps of several sources: `LN(h + GAT)`.
+
+    Each source has a W, and each ordered pair of them a weight vector of the attention.
+    """
 
     def __init__(self, count: int, width: int) -> None:
         super().__init__()
         self.linear = nn.ModuleList(nn.Linear(width, width) for _ in range(count))
-        self.attention = GraphAttention(width)
+        self.attention = GraphAttention(width, count)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, streams: Streams) -> tuple[Tensor, Tensor]:
@@ -74,7 +85,11 @@ class HeterogeneousGraph(nn.Module):
         nodes = torch.cat(
             [linear(rows) for linear, (rows, _) in zip(self.linear, streams, strict=True)], dim=1
         )
-        return self.norm(rows + self.attention(nodes, mask)) * mask.unsqueeze(-1), mask
+        steps = [rows.shape[1] for rows, _ in streams]
+        kind = torch.cat(
+            [torch.full((count,), number, device=mask.device) for number, count in enumerate(steps)]
+        )
+        return self.norm(rows + self.attention(nodes, mask, kind)) * mask.unsqueeze(-1), mask
 
 
 class Fusion(base.Fusion):
@@ -85,6 +100,7 @@ class Fusion(base.Fusion):
     def __init__(self, sources: Sequence[base.SourceShape], outputs: int, options: Options) -> None:
         super().__init__(sources, outputs)
         width, dropout, count = options.width, options.dropout, len(self.sources)
+        self.focal = options.focal
         self.projection = StepProjection(self.sources, width, dropout)
         self.enhancement = nn.ModuleList(Enhancement(width, dropout) for _ in self.sources)
         self.groups = list(combinations(range(count), min(2, count)))
@@ -107,4 +123,12 @@ class Fusion(base.Fusion):
         ]
         queries = torch.stack([masked_mean(rows, mask) for rows, mask in streams], dim=1)
         attended = self.cross_attention(queries, batch.presence(), concatenate(graphs))
-        return base.Output(self.classifier(self.dropout(attended.flatten(1))))
+        logits = self.classifier(self.dropout(attended.flatten(1)))
+        return base.Output(logits, losses=self._losses(logits, target))
+
+    def _losses(self, logits: Tensor, target: base.Target | None) -> dict[str, Tensor]:
+        """Return what completes the cross entropy of each clip to the focal loss."""
+        if target is None or not self.focal:
+            return {}
+        probability = (target.values["class_probs"] * logits.softmax(dim=-1)).sum(dim=-1)
+        return {"focal": ((1 - probability) ** self.focal - 1) * target.loss(logits)}
