@@ -5,23 +5,29 @@ From the paper:
   information.
 - Between two sources the bound of Barber and Agakov, `I(x; y) ≥ E[log q(y|x)] + H(y)`, with a
   Gaussian q whose mean and variance two networks predict from x.
+- The entropy `H(y)` is that of a mixture of one Gaussian per class, `Σ_c w_c ½ log det Σ_c`. Its
+  covariances are those of `tanh(P y)` in the batch, with P a fixed random projection to a quarter
+  of the width.
 - Between the fused vector and each source contrastive predictive coding: a network predicts `h_m`
-  from the fused vector, and the prediction must be nearer to the clip's own `h_m` (cosine) than the
-  predictions of other clips of the batch are.
+  from the fused vector, and the prediction must be nearer to the clip's own `h_m` (cosine) than
+  the predictions of other clips of the batch are.
 
 Our reading:
 - `h_m` is the pooled and projected source.
-- Every ordered pair of sources, where the paper predicts from the text alone.
-- `y` is detached, so that `H(y)` is a constant and the bound has the right gradient without it.
-- The bound is a mean over the entries of `y`.
+- Every ordered pair of sources, where the paper predicts from the text alone; a source has one P.
+- The paper has two classes of weight ½, positive and negative. Here `w_c` is the share of class c
+  in the batch, a clip counts for a class by its probability, and 0.01 is added to the variances,
+  as a class may have fewer clips in a batch than dimensions.
+- The bound is a mean over the entries of `y`, and over those of `P y`.
 - An absent source enters no loss, neither as the clip's own nor as that of another clip.
 - The weights of the losses are ours.
 
 Left out:
-- The entropy `H(y)` by Gaussian mixtures of two classes with a memory of past batches, and with it
-  the two stages of each epoch, since q and the rest of the model now maximise the same bound.
+- The memory of the batch before, which enlarges the sample of the covariances.
+- The two stages of each epoch: q and the rest of the model maximise the same bound.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import permutations
 
@@ -35,6 +41,12 @@ from ecmf.fusion import base
 from ecmf.fusion.layers.dropout import Dropout
 from ecmf.fusion.layers.options import DropoutRate, LossWeight, Width
 from ecmf.fusion.layers.pooling import Projection, mean_where
+
+NARROWER = 4
+"""Ratio of the width of a source to that of the vector whose entropy is computed."""
+
+RIDGE = 0.01
+"""Added to the variances, so that the covariance of few clips has a determinant."""
 
 
 class Options(Section):
@@ -62,6 +74,31 @@ class Gaussian(nn.Module):
         return density
 
 
+class Entropy(nn.Module):
+    """Entropy of a vector as a mixture of one Gaussian per class, per entry, without constant."""
+
+    projection: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        narrow = max(1, width // NARROWER)
+        self.register_buffer("projection", torch.randn(width, narrow) / math.sqrt(width))
+
+    def forward(self, vectors: Tensor, class_probs: Tensor) -> Tensor:
+        """Return the entropy, a number, of (clips, width); clips without any class do not count."""
+        with torch.autocast(vectors.device.type, enabled=False):
+            y = torch.tanh(vectors.float() @ self.projection)
+            mass = class_probs.sum(dim=0)
+            share = class_probs / mass.clamp(min=1e-6)
+            centred = y.unsqueeze(1) - share.T @ y  # (clips, classes, entries)
+            covariance = torch.einsum("nc,nci,ncj->cij", share, centred, centred)
+            ridge = RIDGE * torch.eye(y.shape[1], device=y.device)
+            log_det = torch.linalg.slogdet(covariance + ridge).logabsdet
+            weights = mass / mass.sum().clamp(min=1e-6)
+            entropy: Tensor = 0.5 * (weights * log_det).sum() / y.shape[1]
+        return entropy
+
+
 class Fusion(base.Fusion):
     """Fuse by a network that is trained to keep mutual information with every source."""
 
@@ -79,6 +116,7 @@ class Fusion(base.Fusion):
             nn.GELU(),
         )
         self.densities = nn.ModuleList(Gaussian(width) for _ in self.pairs)
+        self.entropies = nn.ModuleList(Entropy(width) for _ in (self.sources if self.pairs else ()))
         self.predictions = nn.ModuleList(nn.Linear(width, width) for _ in self.sources)
         self.dropout = Dropout(options.dropout)
         self.classifier = nn.Linear(width, outputs)
@@ -90,9 +128,14 @@ class Fusion(base.Fusion):
         logits = self.classifier(self.dropout(fused))
         if target is None:
             return base.Output(logits)
-        return base.Output(logits, losses=self._losses(vectors, fused, batch.presence()))
+        class_probs = target.values["class_probs"]
+        return base.Output(
+            logits, losses=self._losses(vectors, fused, batch.presence(), class_probs)
+        )
 
-    def _losses(self, vectors: Tensor, fused: Tensor, present: Tensor) -> dict[str, Tensor]:
+    def _losses(
+        self, vectors: Tensor, fused: Tensor, present: Tensor, class_probs: Tensor
+    ) -> dict[str, Tensor]:
         contrasts = [
             contrastive_loss(vectors[:, m], predict(fused), present[:, m])
             for m, predict in enumerate(self.predictions)
@@ -100,11 +143,15 @@ class Fusion(base.Fusion):
         masks = list(present.unbind(dim=1))
         losses = {"with_fused": self.options.with_fused * _mean_per_clip(contrasts, masks)}
         if self.pairs:
-            densities, both = [], []
+            entropies = [
+                entropy(vectors[:, m], class_probs * masks[m].unsqueeze(1))
+                for m, entropy in enumerate(self.entropies)
+            ]
+            bounds, both = [], []
             for (x, y), density in zip(self.pairs, self.densities, strict=True):
-                densities.append(density(vectors[:, x], vectors[:, y].detach()))
+                bounds.append(density(vectors[:, x], vectors[:, y]) + entropies[y])
                 both.append(masks[x] & masks[y])
-            bound = _mean_per_clip(densities, both)
+            bound = _mean_per_clip(bounds, both)
             losses["between_sources"] = -self.options.between_sources * bound
         return losses
 
