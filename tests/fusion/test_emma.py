@@ -21,9 +21,35 @@ def batch():
 def test_the_mixing_layer_starts_as_the_identity(batch):
     fusion = make_fusion("emma", batch, tokens=8)
     first, second = fusion.tokenise(batch)
-    assert first.shape == second.shape == (CLIPS, 2 * 8, 64)
+    assert first.shape == second.shape == (CLIPS, 2 * 8, 4)
     assert second.abs().sum() > 0
     assert torch.equal(fusion.mix(first, second), first)
+
+
+def test_the_visual_tokens_are_the_rows_of_their_encoders_and_the_text_is_brought_to_them(batch):
+    """Frames are 3 wide and faces 4: a column of zeros joins the frames, no weight does."""
+    fusion = make_fusion("emma", batch, tokens=6)
+    first, second = fusion.tokenise(batch)
+    full = STEPS["frame/a"].index(6)  # six steps, six tokens
+    rows = batch.rows["frame/a"][full]
+    assert torch.allclose(first[full, :6], torch.cat([rows, torch.zeros(6, 1)], dim=1))
+    one_face = STEPS["face/b"].index(1)
+    assert torch.equal(first[one_face, 6:], batch.rows["face/b"][one_face, :1].expand(6, 4))
+    one_word = STEPS["text/c"].index(1)
+    linear = fusion.to_first[0]
+    word = batch.rows["text/c"][one_word, :1] @ linear.weight.T + linear.bias
+    assert torch.allclose(second[one_word, :6], torch.nn.functional.gelu(word).expand(6, 4))
+
+
+def test_mixing_is_the_published_layer_whose_weights_are_the_identity_plus_what_was_learned(batch):
+    fusion = make_fusion("emma", batch)
+    torch.nn.init.normal_(fusion.mixing.weight)
+    torch.nn.init.normal_(fusion.mixing.bias)
+    first, second = fusion.tokenise(batch)
+    published = torch.eye(16, 32) + fusion.mixing.weight
+    expected = torch.einsum("oi,bid->bod", published, torch.cat([first, second], dim=1))
+    expected = expected + fusion.mixing.bias[:, None]
+    assert torch.allclose(fusion.mix(first, second), expected, atol=1e-5)
 
 
 def test_one_step_of_training_lets_the_text_change_the_visual_tokens(batch):
