@@ -13,6 +13,8 @@ Our reading:
   laid in rows of `side`: neighbours in a row are neighbours in time, neighbours in a column are one
   row apart, and the width becomes the channels. So a clip's picture does not depend on padding or
   on other clips of the batch.
+- A source that has one row in a clip is no sequence, and no picture is folded out of it: it stays
+  that one step, normalised and given a position like all others, without convolutions.
 - Inception's narrow 1x1 convolutions precede the wide ones, and one more joins the three.
 - Each source attends to the steps of all others in one layer, then to its own in another; a model
   of one source has the latter alone.
@@ -33,6 +35,7 @@ from torch.nn import functional
 from ecmf.fusion import base
 from ecmf.fusion.layers.dropout import Dropout
 from ecmf.fusion.layers.options import AttentionOptions, Width
+from ecmf.fusion.layers.pooling import masked_mean
 from ecmf.fusion.layers.sequences import (
     StepProjection,
     Streams,
@@ -69,14 +72,15 @@ class Augmentation(nn.Module):
         self.dropout = Dropout(dropout)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Augment (clips, side², width)."""
+    def forward(self, rows: Tensor, folded: Tensor) -> Tensor:
+        """Augment (clips, side², width) where `folded` (clips,); elsewhere normalise alone."""
         picture = torch.unflatten(rows.transpose(1, 2), 2, (self.side, self.side))
         branches = [self.point(picture)]
         for reduce, convolve in zip(self.reduce, self.convolve, strict=True):
             branches.append(convolve(functional.gelu(reduce(picture))))
         merged = self.merge(functional.gelu(torch.cat(branches, dim=1)))
-        augmented: Tensor = self.norm(rows + self.dropout(merged.flatten(2).transpose(1, 2)))
+        added = self.dropout(merged.flatten(2).transpose(1, 2)) * folded[:, None, None]
+        augmented: Tensor = self.norm(rows + added)
         return augmented
 
 
@@ -109,7 +113,7 @@ class Fusion(base.Fusion):
         streams = self._augment(batch)
         crossed = self._cross(streams)
         means = [
-            self.norm(layer(rows, mask).mean(dim=1)) * mask[:, :1]
+            self.norm(masked_mean(layer(rows, mask), mask)) * mask[:, :1]
             for layer, (rows, mask) in zip(self.self_modal, crossed, strict=True)
         ]
         return base.Output(self.classifier(self.dropout(torch.cat(means, dim=1))))
@@ -119,9 +123,12 @@ class Fusion(base.Fusion):
         for augmentation, (rows, mask) in zip(
             self.augmentation, self.projection(batch), strict=True
         ):
-            present = mask.any(dim=1, keepdim=True).expand(-1, self.steps)
-            augmented = add_positions(augmentation(resample(rows, mask, self.steps)))
-            streams.append((augmented * present.unsqueeze(-1), present))
+            count = mask.sum(dim=1)
+            augmented = augmentation(resample(rows, mask, self.steps), count > 1)
+            # One row is one step, two or more are all the steps of a picture.
+            real = torch.where(count > 1, self.steps, count).unsqueeze(1)
+            present = torch.arange(self.steps, device=mask.device) < real
+            streams.append((add_positions(augmented) * present.unsqueeze(-1), present))
         return streams
 
     def _cross(self, streams: Streams) -> Streams:
