@@ -1,4 +1,4 @@
-"""Sparse self-attention: coarse over the whole sequence, fine over selected blocks."""
+"""Sparse self-attention: coarse over the whole sequence, fine over selected blocks and nearby."""
 
 import torch
 from torch import Tensor, nn
@@ -8,37 +8,64 @@ from ecmf.fusion.layers.pooling import masked_softmax
 
 
 class SparseAttention(nn.Module):
-    """Attend to the means of blocks and to the steps of the best blocks, mixed by a gate.
+    """Attend to means of blocks, to the steps of the best blocks and to those nearby (2502.11089).
 
     (clips, steps, width) with a mask (clips, steps) -> the same shape; `width` is a multiple of
     `heads`. The steps are cut into blocks of `block_size`. Every query attends to the means of all
-    blocks, and to the single steps of the `top_blocks` blocks with its highest scores (after arXiv
-    2502.11089, without its sliding window). Each head has its own scores and its own gate. Masked
-    steps enter no mean. The result is zeros where all steps are masked.
+    blocks; to the single steps of the `top_blocks` blocks with its highest scores; and to those at
+    most `window` steps away, unless it is 0. A gate, a softmax per query and head, mixes these
+    branches. Each head has its own scores. Masked steps enter no mean. The result is zeros where
+    all steps are masked.
+
+    With `driven`, an aspect, (clips, width), takes part in every query `q = W_q x + W_a a`, and so
+    in the selection of blocks.
     """
 
-    def __init__(self, width: int, heads: int, block_size: int, top_blocks: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        block_size: int,
+        top_blocks: int,
+        window: int = 0,
+        driven: bool = False,
+    ) -> None:
         super().__init__()
         self.heads, self.block_size, self.top_blocks = heads, block_size, top_blocks
+        self.window = window
         self.query = nn.Linear(width, width)
+        self.aspect = nn.Linear(width, width, bias=False) if driven else None
         self.key = nn.Linear(width, width, bias=False)  # a bias would add the same to all scores
         self.value = nn.Linear(width, width)
-        self.gate = nn.Linear(width, heads)
+        self.gate = nn.Linear(width, heads * (3 if window else 2))
         self.out = nn.Linear(width, width)
 
-    def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, rows: Tensor, mask: Tensor, aspect: Tensor | None = None) -> Tensor:
         """Return (clips, steps, width), zeros where masked."""
+        query = self.query(rows)
+        if self.aspect is not None and aspect is not None:
+            query = query + self.aspect(aspect).unsqueeze(1)
         queries, keys, values = (
-            self._split_heads(part(rows)) for part in (self.query, self.key, self.value)
+            self._split_heads(part) for part in (query, self.key(rows), self.value(rows))
         )
-        coarse, scores, block_mask = self._attend_to_blocks(queries, keys, values, mask)
-        selected = self._select_blocks(scores, block_mask)
-        fine = self._attend_to_steps(queries, keys, values, mask, selected)
-        gate = torch.sigmoid(self.gate(rows)).transpose(1, 2).unsqueeze(-1)
+        coarse, block_scores, block_mask = self._attend_to_blocks(queries, keys, values, mask)
+        scores = queries @ keys.transpose(-1, -2) / queries.shape[-1] ** 0.5
+        selected = self._select_blocks(block_scores, block_mask)
+        steps = [selected.repeat_interleave(self.block_size, dim=-1)[..., : mask.shape[1]]]
+        if self.window:
+            steps.append(self._nearby(mask))
+        real = mask[:, None, None]
+        branches = [coarse, *(masked_softmax(scores, allowed & real) @ values for allowed in steps)]
+        gate = self.gate(rows).unflatten(-1, (self.heads, -1)).softmax(dim=-1).transpose(1, 2)
         # Under vmap a linear layer with a bias returns float32 in spite of autocast.
-        mixed = torch.lerp(fine, coarse, gate.to(fine.dtype)).transpose(1, 2).flatten(2)
-        attended: Tensor = self.out(mixed) * mask.unsqueeze(-1)
+        mixed = torch.einsum("chtb,bchtd->cthd", gate.to(coarse.dtype), torch.stack(branches))
+        attended: Tensor = self.out(mixed.flatten(2)) * mask.unsqueeze(-1)
         return attended
+
+    def _nearby(self, mask: Tensor) -> Tensor:
+        """Return which steps are near each step, (steps, steps)."""
+        place = torch.arange(mask.shape[1], device=mask.device)
+        return (place[:, None] - place).abs() <= self.window
 
     def _select_blocks(self, scores: Tensor, block_mask: Tensor) -> Tensor:
         """Select the best blocks of each query: scores (…, queries, blocks) -> mask of that shape.
@@ -68,15 +95,6 @@ class SparseAttention(nn.Module):
         block_mask = real.any(dim=-1)[:, None, None]
         scores = queries @ key_means.transpose(-1, -2) / queries.shape[-1] ** 0.5
         return masked_softmax(scores, block_mask) @ value_means, scores, block_mask
-
-    def _attend_to_steps(
-        self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, selected: Tensor
-    ) -> Tensor:
-        steps = mask.shape[1]
-        selected_steps = selected.repeat_interleave(self.block_size, dim=-1)[..., :steps]
-        allowed = selected_steps & mask[:, None, None]
-        scores = queries @ keys.transpose(-1, -2) / queries.shape[-1] ** 0.5
-        return masked_softmax(scores, allowed) @ values
 
     def _split_heads(self, rows: Tensor) -> Tensor:
         return rows.reshape(*rows.shape[:2], self.heads, -1).transpose(1, 2)
