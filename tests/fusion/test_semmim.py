@@ -250,7 +250,9 @@ def test_pretraining_uses_the_precision_of_the_training(precision):
     dataset = Dataset(sources, torch.device("cpu"))
     params = TrainFusion(model="semmim", batch_size=16, precision=precision)
     torch.manual_seed(0)
-    model = untrained("semmim", dataset.shapes, {"width": 16, "epochs": 15}, CLASSES)
+    model = untrained(
+        "semmim", dataset.shapes, {"width": 16, "epochs": 15, "alignment_epochs": 5}, CLASSES
+    )
     computed = set()
     for layer in model.modules():
         if isinstance(layer, torch.nn.Linear):
@@ -267,7 +269,7 @@ def test_pretraining_uses_the_precision_of_the_training(precision):
 
 def test_zero_epochs_turn_pretraining_off():
     assert list(fusion_of(epochs=0).pretext_tasks()) == []
-    assert [task.epochs for task in fusion_of(epochs=3).pretext_tasks()] == [5, 3]
+    assert [task.epochs for task in fusion_of(epochs=3).pretext_tasks()] == [20, 3]
     assert [task.epochs for task in fusion_of(alignment_epochs=0).pretext_tasks()] == [5]
 
 

@@ -51,7 +51,7 @@ class Options(AttentionOptions):
     layers: Layers = 1
     epochs: int = Field(5, ge=0, description="Epochs of masked modelling; 0: no pretraining.")
     alignment_epochs: int = Field(
-        5, ge=0, description="Epochs before them of the contrastive loss alone."
+        20, ge=0, description="Epochs before them of the contrastive loss alone."
     )
     alignment_temperature: float = Field(
         0.07, gt=0, description="Temperature of the contrastive loss."
