@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ecmf.errors import CorpusError
 from ecmf.media import Vectors
+from ecmf.storage.array_files import NpzArrays
 from ecmf.storage.files import atomic_write
 
 IDS, VALUES, STARTS, ENCODER = "clip_ids", "values", "starts", "encoder"
@@ -35,11 +36,10 @@ class FeatureArchive(Mapping[str, NDArray[Any]]):
     """
 
     def __init__(self, path: Path) -> None:
-        with np.load(path, allow_pickle=False) as arrays:
-            names = set(arrays)
-            clip_ids = [str(clip_id) for clip_id in arrays[IDS].tolist()]
-            self.encoder = str(arrays[ENCODER]) if ENCODER in names else ""
-            self._starts = arrays[STARTS] if STARTS in names else None
+        arrays = NpzArrays(path)
+        clip_ids = [str(clip_id) for clip_id in arrays[IDS].tolist()]
+        self.encoder = str(arrays[ENCODER]) if ENCODER in arrays else ""
+        self._starts = arrays.get(STARTS)
         self._values = _values(path)
         self._indices = {clip_id: index for index, clip_id in enumerate(clip_ids)}
         if self._values.ndim < 2:
@@ -119,8 +119,7 @@ def _values(path: Path) -> NDArray[Any]:
                 if not (fortran or dtype.hasobject or 0 in shape):
                     offset = _data_offset(path, entry) + start
                     return np.memmap(path, dtype, "r", offset, shape)
-    with np.load(path, allow_pickle=False) as arrays:
-        return cast("NDArray[Any]", arrays[VALUES])
+    return NpzArrays(path)[VALUES]
 
 
 def _data_offset(path: Path, entry: zipfile.ZipInfo) -> int:

@@ -8,6 +8,7 @@ it), else the file's name.
 import csv
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,12 +22,15 @@ from ecmf.config import Section
 from ecmf.encoding.feature_archive import FeatureArchive, is_archive
 from ecmf.errors import CorpusError, ParamsError
 from ecmf.media import Features, Vectors
+from ecmf.storage.array_files import NpzArrays, read_npy
 from ecmf.storage.files import verify_sha256
 
 FeatureTable = Mapping[str, NDArray[Any]]
 """Clip id -> row (dim,) or rows (rows, dim), read on access, unchecked."""
 
-READ_ERRORS = (ValueError, EOFError, zipfile.BadZipFile)
+READ_ERRORS = (
+    ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error
+)  # fmt: skip
 """Errors of numpy for a damaged file, and for an array of objects (which could run code)."""
 
 
@@ -120,8 +124,7 @@ class _Folder(Mapping[str, NDArray[Any]]):
         self._files = {file.stem: file for file in sorted(folder.glob("*.npy"))}
 
     def __getitem__(self, clip_id: str) -> NDArray[Any]:
-        values: NDArray[Any] = np.load(self._files[clip_id], allow_pickle=False)
-        return values
+        return read_npy(self._files[clip_id])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
@@ -145,7 +148,7 @@ def _reader(path: Path) -> Reader:
 
 def _read_npz(path: Path, _: Options) -> tuple[FeatureTable, list[str], str]:
     try:
-        arrays: FeatureTable = np.load(path, allow_pickle=False)
+        arrays = NpzArrays(path)
         if not is_archive(arrays):
             return arrays, [], ""
         archive = FeatureArchive(path)

@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ecmf.errors import ClipError, CorpusError, MissingFileError
 from ecmf.importing.base import ExternalFeatures, IdMapping, LoadRows
+from ecmf.storage.array_files import read_npy
 
 FOLDER = re.compile(r".+[-_](UTT|UTTERANCE|FRA|FRAME)")
 SUFFIX = ".npy"
@@ -60,7 +60,6 @@ def _load(path: Path) -> NDArray[Any]:
     if not path.is_file():  # reading a pipe would never end
         raise ClipError("is not a file")
     try:
-        with path.open("rb") as file:
-            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
-    except (ValueError, EOFError, OSError, MemoryError) as error:
+        return read_npy(path)
+    except (ValueError, EOFError, OSError) as error:
         raise ClipError(f"is not a plain array of numbers: {error}") from error
