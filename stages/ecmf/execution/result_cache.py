@@ -27,11 +27,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import safetensors
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ecmf.errors import UserError
 from ecmf.execution import cache_packs
+from ecmf.storage.disk import disk_error
 from ecmf.storage.store import Layout, Result
 
 CLIPS = "clips"
@@ -135,17 +135,17 @@ class ResultCache:
         """Write the results of some clips as one pack, atomically."""
         if not results:
             return
-        tensors, metadata = cache_packs.pack(results, self._layouts)
+        content = save(*cache_packs.pack(results, self._layouts))
         path = self.folder / f"{hash_json(*results)[:32]}{SUFFIX}"
         part = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.part")
         try:
             self._write_recipe()
-            save_file(tensors, part, metadata)
+            part.write_bytes(content)
             part.replace(path)
-        except (OSError, safetensors.SafetensorError) as error:
-            raise UserError(
-                f"cannot write to the cache ({error}): free some space with `ecmf cache prune`, "
-                "or set ECMF_CACHE to a folder with free space"
+        except OSError as error:
+            raise disk_error(error, path) or UserError(
+                f"cannot write to the cache ({error}): set ECMF_CACHE to a folder that can be "
+                "written"
             ) from error
         finally:
             with suppress(OSError):

@@ -7,7 +7,6 @@ reach Python as OSError. None of them means that a file is damaged.
 import errno
 import os
 from pathlib import Path
-from typing import BinaryIO
 
 from ecmf.errors import DiskError
 
@@ -51,66 +50,3 @@ def disk_error(error: OSError, path: Path | None = None) -> DiskError | None:
                 f"{file}: the file system {state} ({os.strerror(error.errno or 0)}): {remedy}"
             )
     return None
-
-
-class UnfailingFile:
-    """A new file for HDF5 to write; the first error is kept in `error` instead of raised.
-
-    HDF5 ends the process with a segmentation fault where closing a file fails, as on a full disk.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.error: OSError | None = None
-        self._file: BinaryIO = path.open("wb+", buffering=0)
-
-    def write(self, data: memoryview) -> int:
-        """Write all of `data`; nothing is written after an error."""
-        rest = memoryview(data)
-        try:
-            while self.error is None and len(rest):
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            self.error = error
-        return len(data)
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Read what was written; after an error the content is arbitrary."""
-        try:
-            self._file.readinto(buffer)  # type: ignore[attr-defined]
-        except OSError as error:
-            self.error = self.error or error
-        return len(buffer)
-
-    def truncate(self, size: int) -> int:
-        """Set the size of the file."""
-        try:
-            if self.error is None:
-                self._file.truncate(size)
-        except OSError as error:
-            self.error = error
-        return size
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a position, as of any file."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._file.tell()
-
-    def flush(self) -> None:
-        """Do nothing: the file has no buffer."""
-
-    def check(self) -> None:
-        """Raise the first error, if there was one."""
-        if self.error is not None:
-            raise self.error
-
-    def sync(self) -> None:
-        """Wait until the content is on the disk; raise the first error, if there was one."""
-        self.check()
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Close the file without checking it."""
-        self._file.close()

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from ecmf.errors import StoreError
 from ecmf.media import Seconds
-from ecmf.storage.disk import UnfailingFile
 from ecmf.storage.files import atomic_write
 from ecmf.storage.store import STATES, Layout, Rows
 from ecmf.storage.store_digest import description_digest, text_digest
+from ecmf.storage.unfailing_file import UnfailingFile
 
 BYTES_PER_CHUNK = 1 << 18
 CHUNKS_PER_WRITE = 32
