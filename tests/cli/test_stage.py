@@ -1,5 +1,6 @@
 """The encode stages as programs, as a job of an array and DVC call them."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 
 from ecmf.cli.ending import INTERRUPTED, TERMINATED
+from ecmf.cli.stage_log import stage_log
 from ecmf.execution import result_cache
-from ecmf.storage.store import Layout, Rows, Store
+from ecmf.execution.clip_log import log_clip
+from ecmf.storage.store import Layout, Rows, Store, no_rows
 from ecmf.storage.store_writer import StoreWriter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,3 +127,41 @@ def test_a_mistake_is_one_line_and_leaves_nothing(stage, arguments, environment,
     assert said in line
     assert "Traceback" not in done.stderr
     assert not (stage.folder / "out.h5").exists()
+
+
+def test_the_log_of_a_stage_names_every_clip_and_how_it_ended(stage):
+    with StoreWriter(stage.folder / "some.h5", Layout(dtype="int16", rate=16_000), {}) as out:
+        rng = np.random.default_rng(0)
+        samples = rng.normal(0, 3000, 4800).astype("int16")
+        out.append("heard", Rows(samples, np.arange(4800) / 16_000))
+        out.append("mute", no_rows(Layout(dtype="int16", rate=16_000), "empty", "no audio stream"))
+    assert stage("librosa", "some.h5", "out.h5").returncode == 0
+    assert stage("librosa", "none.h5", "out.h5").returncode == 1
+    text = (stage.folder / "logs/encode_audio@librosa.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert {line["stage"] for line in lines} == {"encode_audio@librosa"}
+    clips = [(line["clip"], line["kind"]) for line in lines if line["clip"]]
+    assert clips == [("heard", "computed"), ("mute", "empty")]
+    (reason,) = (line["reason"] for line in lines if line["clip"] == "mute")
+    assert "no audio stream" in reason
+    ends = [line for line in lines if line["kind"] == "end"]
+    assert ends[0]["reason"] == "done" and "no store none.h5" in ends[1]["reason"]
+    assert all(line["seconds"] >= 0 for line in lines)
+    assert [line["kind"] for line in lines].count("start") == 2
+
+
+def test_a_log_that_cannot_be_written_stops_no_stage(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "logs").write_text("a file")
+    with stage_log("mine"):
+        log_clip("a", "computed")
+    assert "no log is written" in caplog.text
+
+
+def test_a_log_on_a_full_disk_ends_and_the_stage_goes_on(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/mine.jsonl").symlink_to("/dev/full")
+    with stage_log("mine"):
+        log_clip("a", "computed")
+    assert caplog.text.count("the log ends here") == 1

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.usefixtures("one_worker")
 LAYOUT = Layout((3,))
 SMALL = PARAMS.model_copy(update={"folds": 2, "seeds": (0,), "epochs": 1})
 FAILURES = [
-    ("write", errno.ENOSPC), pytest.param("write", errno.EIO, marks=pytest.mark.slow), ("read", errno.EIO), ("read", errno.EACCES),
+    pytest.param("write", errno.EIO, marks=pytest.mark.slow), ("write", errno.ENOSPC),
+    ("read", errno.EIO), ("read", errno.EACCES),
     ("fsync", errno.EIO), ("rename", errno.EACCES), ("rename", errno.EIO),
 ]  # fmt: skip
 

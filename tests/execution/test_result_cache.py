@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from command import run_ecmf
 
-from ecmf.errors import DiskError, UserError
+from ecmf.errors import UserError
 from ecmf.execution import result_cache
 from ecmf.storage.store import Layout, Rows, no_rows
 
@@ -303,7 +303,7 @@ def test_the_error_of_an_unwritable_cache_names_the_remedy(folder):
         path.unlink()
     cache.folder.rmdir()
     cache.folder.symlink_to("/dev/null/nowhere")
-    with pytest.raises(DiskError, match=r"check the path: each folder must be a folder"):
+    with pytest.raises(UserError, match=r"cannot write to the cache .*set ECMF_CACHE"):
         cache.put({"a": result(1)})
 
 

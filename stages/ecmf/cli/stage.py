@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ecmf.cli.ending import exit_codes
+from ecmf.cli.stage_log import stage_log
 from ecmf.execution.shard import Shard
 from ecmf.params import Params, load_params
 
@@ -18,7 +19,7 @@ def main(stage: Callable[..., None]) -> None:
     The parameters of `stage` are strings and paths, in the order of the command line, then `params`
     (its own section) and, if it reads features, `sources` (names of encoders). A parameter `shard`
     adds the option `--shard i/n`, which only fills the cache with that shard. Errors and signals
-    end the program as in `exit_codes`.
+    end the program as in `exit_codes`; `stage_log` writes the log.
     """
     logging.basicConfig(
         level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
@@ -31,7 +32,8 @@ def main(stage: Callable[..., None]) -> None:
         elif name not in ("params", "sources"):
             parser.add_argument(name, type=parameter.annotation)
     arguments = vars(parser.parse_args())
-    with exit_codes():
+    name = "@".join([stage.__name__, *([arguments["encoder"]] if "encoder" in arguments else [])])
+    with exit_codes(), stage_log(name):
         if arguments.get("shard"):
             arguments["shard"] = Shard.parse(arguments["shard"])
         stage(**arguments, **_from_params(stage.__name__, signature, load_params()))

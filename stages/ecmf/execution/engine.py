@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ecmf.errors import UserError
 from ecmf.execution import process_pool, result_cache
+from ecmf.execution.clip_log import log_clip
 from ecmf.execution.local import fill_cache
 from ecmf.execution.process_pool import Failure
 from ecmf.execution.recipe import ClipInput, Recipe, has_failed
@@ -88,8 +89,10 @@ def run(recipe: Recipe, clips: Sequence[ClipInput], shard: Shard | None = None) 
             done = fill_cache(recipe, cache, items, process_pool.worker_count())
         with closing(done):  # writes the pending results and ends the workers, also on Ctrl-C
             for key, failure in done:
+                clip_id = missing[key].clip_id
                 if failure:
-                    failed[missing[key].clip_id] = failure
+                    failed[clip_id] = failure
+                log_clip(clip_id, "computed", _reason(failure) if failure else "")
                 progress.set_postfix({**counts, **recipe.status()}, refresh=False)
                 progress.update()
     if not local:  # other processes have written to the cache

@@ -32,6 +32,7 @@ from safetensors.numpy import save
 from ecmf.errors import UserError
 from ecmf.execution import cache_packs
 from ecmf.storage.disk import disk_error
+from ecmf.storage.files import project_folder
 from ecmf.storage.store import Layout, Result
 
 CLIPS = "clips"
@@ -46,15 +47,9 @@ Content = TypeVar("Content")
 
 
 def root_folder() -> Path:
-    """Return `$ECMF_CACHE`, else `.ecmf_cache` in the outermost parent folder with a `.dvc`.
-
-    A queued experiment runs in a copy below `.dvc/tmp` of the checkout, and shares its cache.
-    """
-    if path := os.environ.get("ECMF_CACHE"):
-        return Path(path).absolute()
-    here = Path.cwd()
-    checkouts = [folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()]
-    return (checkouts[-1] if checkouts else here) / ".ecmf_cache"
+    """Return `$ECMF_CACHE`, else `.ecmf_cache` in the project, which its experiments share."""
+    path = os.environ.get("ECMF_CACHE")
+    return Path(path).absolute() if path else project_folder() / ".ecmf_cache"
 
 
 def size_limit() -> int:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from ecmf.execution.clip_log import log_clip
 from ecmf.execution.error_budget import check_budget
 from ecmf.execution.process_pool import Failure
 from ecmf.storage.store import STATES, Layout, Result, Rows, State, no_rows
@@ -60,7 +61,10 @@ class ResultWriter:
                 failed[clip_id] = reason
             if reason := join_reasons(named, "flagged"):
                 self.flagged[clip_id] = reason
-            states[max((rows.state for rows in parts), key=STATES.index)] += 1
+            state = max((rows.state for rows in parts), key=STATES.index)
+            states[state] += 1
+            if state != "whole":
+                log_clip(clip_id, state, join_reasons(named, state))
         check_budget(failed, states.total(), budget)
         for writer in self._writers:  # on a full disk none of the stores gets its name
             writer.finish()

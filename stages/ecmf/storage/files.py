@@ -74,6 +74,16 @@ class _UnixLines:
         return self._file.write(row.removesuffix("\r\n") + "\n")
 
 
+def project_folder() -> Path:
+    """Return the outermost parent folder with a `.dvc`, or the working folder without one.
+
+    A queued experiment runs in a copy below `.dvc/tmp` of the project, which is deleted after it.
+    """
+    here = Path.cwd()
+    projects = [folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()]
+    return projects[-1] if projects else here
+
+
 def locate(path: Path) -> Path:
     """Find an input file that git ignores; return where to open it.
 
