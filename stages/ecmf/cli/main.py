@@ -19,6 +19,7 @@ COMMANDS = {
     "experiments": ("experiments", "List experiments with their changes and scores."),
     "submit": ("submit", "Write or check a MER2025 submission."),
     "scores": ("scores", "Show the scores of the last evaluation."),
+    "doctor": ("doctor", "Check what a run needs on this machine, and name the remedies."),
     "cache": ("cache", "List, verify or prune the cache of results per clip."),
 }
 """Module and help line of each subcommand."""

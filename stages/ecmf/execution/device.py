@@ -138,8 +138,7 @@ def onnx_session(path: Path) -> onnxruntime.InferenceSession:
     device = requested()
     providers: list[Any] = [CPU]
     if device != "cpu":
-        if CUDA not in onnxruntime.get_available_providers():
-            raise _no_cuda(device, onnxruntime)
+        require_cuda(device, onnxruntime)
         onnxruntime.preload_dlls()
         number = int(device.partition(":")[2] or 0)
         # TF32 would compute float32 with 10 bits of mantissa
@@ -156,6 +155,12 @@ def onnx_session(path: Path) -> onnxruntime.InferenceSession:
         raise _no_cuda(device, onnxruntime)
     log.info("%s runs on %s", path.name, available[0])
     return session
+
+
+def require_cuda(device: str, runtime: Any) -> None:
+    """Raise UserError if onnxruntime cannot use CUDA; names the package to install."""
+    if CUDA not in runtime.get_available_providers():
+        raise _no_cuda(device, runtime)
 
 
 def _no_cuda(device: str, runtime: Any) -> UserError:
