@@ -19,6 +19,7 @@ from ecmf import registry
 from ecmf.encoding.batching import encode
 from ecmf.errors import MissingFileError, ParamsError, UserError
 from ecmf.media import Images
+from ecmf.pretrained.onnx_model import read_model
 from ecmf.storage.files import sha256
 
 PHOTOGRAPH: NDArray[np.uint8] = skimage.data.astronaut()
@@ -224,6 +225,21 @@ def test_weights_in_another_file_are_refused_as_no_hash_covers_them(tmp_path: Pa
     onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     with pytest.raises(MissingFileError, match="stores its weights in other files"):
         create("onnx", {**options, "weights": str(path), "sha256": sha256(path)})
+
+
+def test_a_file_named_in_a_branch_of_the_network_is_refused(tmp_path: Path) -> None:
+    tensor = onnx.TensorProto(name="w", data_type=onnx.TensorProto.FLOAT, dims=[1])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    location = tensor.external_data.add()
+    location.key, location.value = "location", "../../../etc/hostname"
+    value = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    identity = onnx.helper.make_node("Identity", ["w"], ["y"])
+    branch = onnx.helper.make_graph([identity], "branch", [], [value], initializer=[tensor])
+    choice = onnx.helper.make_node("If", ["k"], ["y"], then_branch=branch, else_branch=branch)
+    model = onnx.helper.make_model(onnx.helper.make_graph([choice], "all", [], [value]))
+    (tmp_path / "x.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(MissingFileError, match="stores its weights in other files"):
+        read_model(tmp_path / "x.onnx")
 
 
 # --- insightface ------------------------------------------------------------------------------

@@ -107,5 +107,5 @@ def test_each_operation_of_labels_training_and_evaluation_may_fail(tmp_path, kin
     stage = training_stages(make_corpus(tmp_path / "corpus", speakers=6, each=6))
     stage(tmp_path / "whole")
     whole = files_of(tmp_path / "whole")
-    some = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 10_000)
+    some = (1, 4, 16, 10_000)
     assert assert_survives(stage, tmp_path, whole, kind, number, some)

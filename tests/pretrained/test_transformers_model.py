@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import json
 import os
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,12 @@ from ecmf.storage.files import sha256
 
 REPOSITORY = "someone/a-vit"
 COMMIT = hashlib.sha1(b"a commit", usedforsecurity=False).hexdigest()
+
+
+def claims(dtype: str, shape: list[int], offsets: list[int]) -> bytes:
+    """Make a safetensors file of 4 bytes of data whose header claims a tensor."""
+    header = json.dumps({"w": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(4)
 
 
 @pytest.fixture
@@ -154,6 +161,38 @@ def test_a_truncated_index_is_refused(folder: Path, tmp_path: Path) -> None:
     index.write_text(index.read_text()[:40])
     with pytest.raises(MissingFileError, match="does not list the weight files"):
         located(shards)
+
+
+@pytest.mark.parametrize("elsewhere", ["../secret.safetensors", "a/../../b", "/var/x.safetensors"])
+def test_an_index_that_names_a_file_elsewhere_is_refused(
+    folder: Path, tmp_path: Path, elsewhere: str
+) -> None:
+    shards = sharded(folder, tmp_path / "shards")
+    index = shards / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    content["weight_map"][next(iter(content["weight_map"]))] = elsewhere
+    index.write_text(json.dumps(content))
+    with pytest.raises(MissingFileError, match=r"names .*, a file outside of its folder"):
+        located(shards)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        struct.pack("<Q", 10**12) + b"{}",
+        struct.pack("<Q", 2**64 - 1) + b"{}",
+        claims("F32", [10**6, 10**6], [0, 4 * 10**12]),
+        claims("F32", [10**6, 10**6], [0, 4]),
+        claims("F32", [2**63, 2**63], [0, 4]),
+        claims("F32", [1], [4, 0]),
+    ],
+)
+def test_a_header_that_claims_what_the_file_does_not_hold_is_refused(
+    folder: Path, content: bytes
+) -> None:
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(MissingFileError, match="is not a safetensors file"):
+        located(folder)
 
 
 @pytest.mark.parametrize("kept", [0, 5, 2000])

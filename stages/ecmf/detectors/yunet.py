@@ -20,7 +20,6 @@ from typing import Any
 import cv2
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from pydantic import Field
 
 from ecmf.config import Section
@@ -28,6 +27,7 @@ from ecmf.cropping.base import Face, Sides
 from ecmf.errors import MissingFileError
 from ecmf.media import RGB
 from ecmf.pretrained.hub_file import find_file
+from ecmf.pretrained.onnx_model import read_proto
 from ecmf.storage import files
 
 WEIGHTS_LICENCE = "Apache-2.0 or MIT, by the file"
@@ -115,8 +115,8 @@ def _find_weights(options: Options) -> tuple[Path, dict[str, Any]]:
 def _read_model(path: Path) -> onnx.ModelProto:
     """Read the network; raises MissingFileError unless it has the outputs of YuNet."""
     try:
-        model = onnx.load(str(path))
-    except (DecodeError, OSError) as error:
+        model = read_proto(path)
+    except (MissingFileError, OSError) as error:
         raise MissingFileError(f"{path} is not a YuNet network: {error}; {REMEDY}") from error
     missing = OUTPUTS - {output.name for output in model.graph.output}
     if missing:

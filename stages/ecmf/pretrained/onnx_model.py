@@ -1,7 +1,7 @@
 """Inspect and run ONNX files, and find them in insightface model packs."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,17 +113,7 @@ def read_model(path: Path) -> OnnxModel:
         MissingFileError: it is not an ONNX file, or its weights are in other files, which its hash
             does not cover.
     """
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, IsADirectoryError) as error:
-        raise MissingFileError(f"{path} is not an ONNX file: {error}") from error
-    graph = model.graph
-    constants = (item.t for node in graph.node for item in node.attribute)
-    if any(uses_external_data(tensor) for tensor in (*graph.initializer, *constants)):
-        raise MissingFileError(
-            f"{path} stores its weights in other files: save it as one file (`onnx.save` without "
-            "save_as_external_data)"
-        )
+    graph = read_proto(path).graph
     weights = {tensor.name for tensor in graph.initializer}  # old files list them as inputs too
     return OnnxModel(
         path,
@@ -131,6 +121,36 @@ def read_model(path: Path) -> OnnxModel:
         [_tensor_info(value) for value in graph.output],
         [node.name for node in graph.node[:8]],
     )
+
+
+def read_proto(path: Path) -> onnx.ModelProto:
+    """Read a file's network as it stands in the file.
+
+    Raises:
+        MissingFileError: as `read_model`. A name of another file could lead anywhere on this
+            machine, and may stand in any part of the network, e.g. in the branch of an `If`.
+    """
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, IsADirectoryError) as error:
+        raise MissingFileError(f"{path} is not an ONNX file: {error}") from error
+    if any(uses_external_data(tensor) for tensor in _tensors(model)):
+        raise MissingFileError(
+            f"{path} stores its weights in other files: save it as one file (`onnx.save` without "
+            "save_as_external_data)"
+        )
+    return model
+
+
+def _tensors(message: Any) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor in a message of protobuf, at any depth."""
+    if isinstance(message, onnx.TensorProto):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                yield from _tensors(part)
 
 
 def find_in_pack(model: str, task: str, option: str, fits: Callable[[OnnxModel], bool]) -> Path:

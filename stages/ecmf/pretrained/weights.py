@@ -124,10 +124,15 @@ def _files(folder: Path) -> list[Path]:
     index = folder / SHARD_INDEX
     try:
         names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        elsewhere = [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MissingFileError(
             f"{index} does not list the weight files: delete it and download it again"
         ) from error
+    if elsewhere:  # no hash covers them
+        raise MissingFileError(
+            f"{index} names {elsewhere[0]!r}, a file outside of its folder: do not trust this model"
+        )
     return [folder / name for name in names]
 
 
