@@ -1,6 +1,7 @@
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 
 import h5py
@@ -198,6 +199,23 @@ def test_a_flipped_bit_of_an_id_a_name_or_the_provenance_is_refused(tmp_path, ol
     swap(tmp_path / "x.h5", old, new)
     with pytest.raises(StoreError, match=r"x\.h5 is not a store, or damaged"):
         Store(tmp_path / "x.h5")
+
+
+def test_a_flipped_bit_of_the_place_of_an_array_is_refused(tmp_path):
+    rows = Rows(np.ones((3, 2), "float32"), np.arange(3.0), facts={"frames": 3.0, "width": 2.0})
+    clips = {f"clip_{i}": replace(rows, state="flagged", reason="odd") for i in range(5)}
+    path = write(tmp_path / "x.h5", clips)
+    with h5py.File(path) as file:
+        lists = [file[name].id.get_chunk_info(0) for name in ("states", "facts/width")]
+    content = path.read_bytes()
+    places = [content.index(chunk.byte_offset.to_bytes(8, "little")) for chunk in lists]
+    flips = [(place + byte, bit) for place in places for byte in range(4) for bit in range(8)]
+    for place, bit in flips:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << bit
+        (tmp_path / "y.h5").write_bytes(damaged)
+        with pytest.raises(StoreError, match=r"y\.h5 is not a store, or damaged"):
+            Store(tmp_path / "y.h5")
 
 
 def test_a_flipped_bit_of_a_reason_is_refused(tmp_path):

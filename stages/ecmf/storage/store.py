@@ -142,9 +142,13 @@ class Store(Mapping[str, Rows]):
             provenance = attributes["provenance"]
             self.provenance: dict[str, Any] = json.loads(provenance)
             self._reasons_digest = attributes.get("reasons_digest")
-            digest = description_digest(asdict(self.layout), provenance, self._index, self._facts)
+            arrays = {"starts": self._starts, "states": self._states, "digests": self._digests}
+            arrays |= {f"facts/{name}": values for name, values in self._facts.items()}
+            if self._offsets is not None:
+                arrays["pictures"] = self._offsets
+            digest = description_digest(asdict(self.layout), provenance, self._index, arrays)
             if attributes.get("digest", digest) != digest:
-                raise ValueError("its clip ids, layout or provenance do not match their digest")
+                raise ValueError("its clips, layout or provenance do not match their digest")
 
     @contextmanager
     def _damage(self, problem: str = "damaged") -> Iterator[None]:

@@ -1,9 +1,15 @@
-"""Hash the parts of a store that HDF5 keeps without a checksum: texts, names, types."""
+"""Hash the parts of a store that HDF5 keeps without a checksum: texts, names, types.
+
+The place and the filters of an array have none either, so one flipped bit can exchange the content
+of two arrays that are both intact: the small ones are hashed as they are read.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from numpy.typing import NDArray
 
 
 def text_digest(texts: Iterable[str]) -> str:
@@ -12,8 +18,15 @@ def text_digest(texts: Iterable[str]) -> str:
 
 
 def description_digest(
-    layout: dict[str, Any], provenance: str, clip_ids: Iterable[str], facts: Iterable[str]
+    layout: dict[str, Any],
+    provenance: str,
+    clip_ids: Iterable[str],
+    arrays: Mapping[str, NDArray[Any]],
 ) -> str:
-    """Return the SHA-256 of the layout, provenance, clip ids and names of facts of a store."""
+    """Return the SHA-256 of the layout, provenance, clip ids and arrays of all clips of a store."""
+    contents = [
+        f"{name} {hashlib.sha256(array.tobytes()).hexdigest()}"
+        for name, array in sorted(arrays.items())
+    ]
     description = json.dumps(layout, sort_keys=True)
-    return text_digest([description, provenance, *sorted(facts), *clip_ids])
+    return text_digest([description, provenance, *contents, *clip_ids])

@@ -62,6 +62,7 @@ class StoreWriter:
         self._reasons: list[str] = []
         self._digests: list[bytes] = []
         self._facts: dict[str, list[float]] = {}
+        self._arrays: dict[str, NDArray[Any]] = {}
 
     def append(self, clip_id: str, rows: Rows) -> None:
         """Append the rows of the next clip."""
@@ -160,12 +161,13 @@ class StoreWriter:
             rate=None if self._layout.rate is None else float(self._layout.rate),
         )
         self._file.attrs["digest"] = description_digest(
-            asdict(layout), self._provenance, self._clip_ids, self._facts
+            asdict(layout), self._provenance, self._clip_ids, self._arrays
         )
         self._file.attrs["reasons_digest"] = text_digest(self._reasons)
 
     def _write(self, name: str, array: NDArray[Any]) -> None:
         """Write an array as one chunk with a checksum; HDF5 allows none for an empty array."""
+        self._arrays[name] = array
         checksum = {"chunks": array.shape, "fletcher32": True} if len(array) else {}
         self._file.create_dataset(name, data=array, **checksum)
 
