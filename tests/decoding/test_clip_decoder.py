@@ -221,6 +221,31 @@ def test_unusable_audio_does_not_change_the_state_of_the_frames(tmp_path: Path) 
     assert "holds NaN or infinity" in decoded.audio.reason
 
 
+def test_whatever_a_decoder_raises_is_the_failure_of_the_frames_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = film(tmp_path / "a.mp4", 10, sound=stereo(0.4))
+
+    def crash(*_: object) -> None:
+        raise RuntimeError("[19:46:09] no memory for a frame\nStack trace: 0x55ce")
+
+    monkeypatch.setattr("ecmf.decoders.pyav._upright", crash)
+    decoded = decode(clip)
+    assert states(decoded) == ("failed", "whole")
+    assert decoded.failure.startswith("frames: RuntimeError: [19:46:09] no memory for a frame (")
+    assert "Stack" not in decoded.failure
+
+
+def test_whatever_decoding_sound_raises_is_the_failure_of_the_sound_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = film(tmp_path / "a.mp4", 10, sound=stereo(0.4))
+    monkeypatch.setattr("ecmf.decoding.waveform._to_array", lambda frame: frame.unheard_of)
+    decoded = decode(clip)
+    assert states(decoded) == ("whole", "failed")
+    assert decoded.failure.startswith("audio: AttributeError: ")
+
+
 def test_a_clip_that_changed_since_it_was_indexed_fails(tmp_path: Path) -> None:
     clip = film(tmp_path / "a.mp4", 10)
     digest = sha256(clip)

@@ -134,6 +134,18 @@ def test_a_clip_that_cannot_be_split_fails_alone():
         encode(Sums(), [Clip((2,)), Clip((2,), bad=True)])
 
 
+def test_a_clip_for_which_a_library_raises_anything_fails_alone():
+    class Fragile(Sums):
+        def split(self, clip):
+            if clip.bad:
+                raise IndexError("no such token")
+            return super().split(clip)
+
+    results = encoded(Fragile(), [Clip((2,)), Clip((2,), bad=True), Clip((2,))])
+    assert results[1].reason.startswith("IndexError: no such token (test_batching.py, line ")
+    assert results[0].values.tobytes() == results[2].values.tobytes()
+
+
 def test_nan_fails_its_clip_alone():
     network = Sums()
     network.forward = lambda batch: np.where(batch["x"][:, :1] == 0, np.nan, 1.0) * np.ones((1, 3))

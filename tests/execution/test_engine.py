@@ -9,9 +9,10 @@ from ecmf import registry
 from ecmf.encoding import store_encoder
 from ecmf.encoding.network import Chunk, Network
 from ecmf.encoding.store_encoder import IMAGES, ConfiguredEncoder, encode_image_store
-from ecmf.errors import ClipError, CorpusError, ErrorBudgetError, UserError
+from ecmf.errors import ClipError, CorpusError, ErrorBudgetError, ParamsError, UserError
 from ecmf.execution import engine, local, result_cache
 from ecmf.execution.local import PackWriter
+from ecmf.execution.process_pool import Failure
 from ecmf.execution.recipe import ClipInput, PoolRecipe
 from ecmf.execution.shard import Shard
 from ecmf.params import Choice, ImageChoice
@@ -234,6 +235,27 @@ def test_a_result_lost_after_it_was_computed_is_computed_again():
         pack.unlink()
     assert [float(result[0].values[0, 0]) for _, result in results] == [0, 2, 4, 6, 8]
     assert "3" in recipe.open_cache()
+
+
+def fragile(number):
+    if number == 2:
+        raise KeyError("an odd clip\nwith details")
+    if number == 9:
+        raise ParamsError("wrong for every clip")
+    return double(number)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_any_exception_for_one_clip_is_its_failure_and_not_the_end(monkeypatch, workers):
+    monkeypatch.setenv("ECMF_WORKERS", workers)
+    recipe = PoolRecipe("fragile", (Layout((1,)),), {"code": "1"}, fragile)
+    clips = [ClipInput(f"clip_{i}", str(i), functools.partial(int, i)) for i in range(4)]
+    results = dict(engine.run(recipe, clips))
+    assert results["clip_2"].reason.startswith("KeyError: 'an odd clip")
+    assert results["clip_2"].reason.endswith(")")
+    assert [name for name, result in results.items() if isinstance(result, Failure)] == ["clip_2"]
+    with pytest.raises(ParamsError, match="wrong for every clip"):
+        engine.run(recipe, [ClipInput("clip_9", "9", functools.partial(int, 9))])
 
 
 def test_the_progress_bar_shows_the_status_of_a_recipe_beside_hits_and_misses(monkeypatch):

@@ -22,6 +22,7 @@ from ecmf.decoding.base import Converted, DecodedFrames
 from ecmf.decoding.container import local_url
 from ecmf.decoding.demuxer import VideoStream
 from ecmf.errors import ClipError
+from ecmf.execution.clip_errors import failing_one_clip
 from ecmf.media import RGB
 
 FAULT_TOLERANCE = 1e-9
@@ -29,6 +30,10 @@ FAULT_TOLERANCE = 1e-9
 
 TOLERANCE = 0.002
 """Maximum error of decord's timestamps, 32-bit floats, in seconds."""
+
+DECORD_ERRORS = (
+    decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, StopIteration,
+)  # fmt: skip
 
 REMEDY = "`decoder: pyav` may read it"
 
@@ -64,8 +69,9 @@ class Decoder:
                         reader.skip_frames(number - position)
                     frame, position = reader.next(), number + 1
                     if number in wanted:
-                        converted.append(convert(_without_padding(frame.asnumpy())))
-        except (decord.DECORDError, decord.DECORDLimitReachedError, StopIteration) as error:
+                        with failing_one_clip():  # not an error of decord
+                            converted.append(convert(_without_padding(frame.asnumpy())))
+        except DECORD_ERRORS as error:
             # The reason does not name a frame: it depends on the timing of decord's threads.
             raise ClipError(
                 f"decord does not give all of its {len(timeline.pts)} frames: {REMEDY}"

@@ -7,6 +7,7 @@ import numpy as np
 
 from ecmf.decoding.waveform import WaveformBuilder
 from ecmf.errors import ClipError
+from ecmf.execution.clip_errors import as_clip_error
 from ecmf.media import Samples
 
 GAP = 0.1
@@ -52,8 +53,8 @@ class AudioDecoder:
                 self._waveform.add(frame)
         except av.FFmpegError:
             corrupt = True
-        except ClipError as error:  # the video of the file may still be good
-            self._error = error
+        except Exception as error:  # noqa: BLE001 (the video of the file may still be good)
+            self._error = as_clip_error(error)
         self._corrupt_packets += corrupt
 
     def _note_time(self, frame: av.AudioFrame) -> None:

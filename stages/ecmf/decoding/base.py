@@ -9,6 +9,7 @@ import numpy as np
 from ecmf.decoding.demuxer import VideoStream
 from ecmf.decoding.frame_times import Timeline
 from ecmf.errors import ClipError
+from ecmf.execution.clip_errors import failing_one_clip
 from ecmf.media import RGB, Seconds
 
 Converted = TypeVar("Converted")
@@ -56,14 +57,15 @@ def decode_frames(
     """Decode `video`, and check each sampled frame before it is converted.
 
     Raises:
-        ClipError: decoding fails, or a frame is no RGB image of the size of the stream.
+        ClipError: decoding fails in any way, or a frame is no RGB image of the size of the stream.
     """
 
     def checked(image: RGB) -> Converted:
         _check_image(image, video.size)
         return convert(image)
 
-    return decoder(video, frames, checked)
+    with failing_one_clip():
+        return decoder(video, frames, checked)
 
 
 def _check_image(image: RGB, size: tuple[int, int]) -> None:

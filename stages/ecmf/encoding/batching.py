@@ -22,6 +22,7 @@ from ecmf.encoding.base import Encoder
 from ecmf.encoding.network import Chunk, Network
 from ecmf.errors import ClipError
 from ecmf.execution import device
+from ecmf.execution.clip_errors import failing_one_clip
 from ecmf.execution.process_pool import Failure
 from ecmf.media import Features
 
@@ -70,8 +71,9 @@ def run(
 
     def prepare(load: Callable[[], Any]) -> Prepared:
         try:
-            clip = load()
-            return clip, network.split(clip)
+            with failing_one_clip():
+                clip = load()
+                return clip, network.split(clip)
         except ClipError as error:
             return Failure(str(error))
 
@@ -181,7 +183,8 @@ class _BatchQueue:
                 return result or Failure("the network computed no result for a chunk of this clip")
             results.append(result)
         try:
-            features = self.network.merge(pending.clip, results)
+            with failing_one_clip():
+                features = self.network.merge(pending.clip, results)
         except ClipError as error:
             return Failure(str(error))
         if not np.isfinite(features.values).all():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ecmf.execution import process_pool, result_cache
+from ecmf.execution.clip_errors import failing_one_clip
 from ecmf.execution.process_pool import Failure
 from ecmf.storage.store import Layout, Result
 
@@ -47,11 +48,23 @@ class Recipe(ABC):
 
 
 @dataclass(frozen=True)
+class _OneClip:
+    """A function of a clip, of which every exception is the failure of that clip."""
+
+    function: Callable[[Any], Result]
+
+    def __call__(self, content: Any) -> Result:
+        with failing_one_clip():
+            return self.function(content)
+
+
+@dataclass(frozen=True)
 class PoolRecipe(Recipe):
     """A recipe whose `function` runs in worker processes, one clip at a time.
 
     `function` computes a result from the content that `ClipInput.load` returns; all three must be
-    picklable. A clip that takes longer than `seconds_per_clip` fails. `exclusive` is for functions
+    picklable. A clip that takes longer than `seconds_per_clip`, or for which `function` raises any
+    exception that is not about the parameters, fails. `exclusive` is for functions
     that use the GPU: they run in a single worker.
     """
 
@@ -76,7 +89,7 @@ class PoolRecipe(Recipe):
                 yield load()
 
         for result in process_pool.run(
-            self.function,
+            _OneClip(self.function),
             inputs(),
             workers=1 if self.exclusive else processes,
             seconds_per_item=self.seconds_per_clip,
