@@ -1,5 +1,6 @@
 """Damage that a file does not declare is found: holes, cut tails, distorted pictures, silence."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,28 @@ def test_digital_silence_is_named(tmp_path: Path, name: str) -> None:
 def test_sound_of_64_bit_integers_is_read(tmp_path: Path) -> None:
     clip = film(tmp_path / "a.wav", 0, sound=tone(0.2)[None], sound_codec="pcm_s64le")
     np.testing.assert_array_equal(decode(clip).audio.values, tone(0.2))
+
+
+def wav(path: Path, declared: int, before: bytes = b"") -> Path:
+    """Write a second of sound whose header declares a length of `declared` bytes."""
+    sample_format = struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
+    header = b"WAVEfmt " + sample_format + before + b"data" + struct.pack("<I", declared)
+    length = struct.pack("<I", min(declared + 36, 2**32 - 1))
+    path.write_bytes(b"RIFF" + length + header + tone(1.0).tobytes())
+    return path
+
+
+@pytest.mark.parametrize("declared", [32_000, 0, 2**32 - 1, 0x7FFFF000])
+@pytest.mark.parametrize("before", [b"", b"LIST" + struct.pack("<I", 4) + b"INFO"])
+def test_a_streamed_wav_without_a_length_is_whole(
+    tmp_path: Path, declared: int, before: bytes
+) -> None:
+    decoded = decode(wav(tmp_path / "a.wav", declared, before))
+    assert (decoded.audio.state, decoded.audio.reason) == ("whole", "")
+    np.testing.assert_array_equal(decoded.audio.values, tone(1.0))
+
+
+def test_a_wav_that_ends_before_its_declared_length_is_torn(tmp_path: Path) -> None:
+    decoded = decode(wav(tmp_path / "a.wav", 96_000))
+    assert decoded.audio.state == "flagged"
+    assert "1 packets of sound are torn" in decoded.audio.reason

@@ -30,9 +30,14 @@ class AudioTrack:
 
 
 class AudioDecoder:
-    """Decode the packets of an audio track, in order."""
+    """Decode the packets of an audio track, in order.
 
-    def __init__(self) -> None:
+    The last packet of an `open_ended` track, whose length is not declared, is not torn: FFmpeg
+    reports one for each file that ends before the length in its header.
+    """
+
+    def __init__(self, *, open_ended: bool = False) -> None:
+        self._open_ended = open_ended
         self._waveform = WaveformBuilder()
         self._starts_at = np.nan
         self._ends_at = np.nan
@@ -45,7 +50,7 @@ class AudioDecoder:
         """Decode the next packet; the last packet of a track is empty and flushes the codec."""
         if self._error:
             return
-        corrupt = packet.is_corrupt
+        corrupt = packet.is_corrupt and not self._open_ended
         self._packets += packet.size > 0
         try:
             for frame in packet.decode():

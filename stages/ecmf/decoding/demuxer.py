@@ -17,6 +17,7 @@ from ecmf.decoding import ffmpeg_log
 from ecmf.decoding.audio_decoder import AudioDecoder, AudioTrack
 from ecmf.decoding.container import open_container
 from ecmf.decoding.frame_times import Timeline
+from ecmf.decoding.wav_header import is_streamed
 from ecmf.errors import ClipError
 
 TOLERANCE = 0.25
@@ -79,7 +80,7 @@ class MediaFile:
         self._video = best_video if video and isinstance(best_video, av.VideoStream) else None
         self._audio = best_audio if audio else None
         self._packets: list[av.Packet] = []
-        self._audio_decoder = AudioDecoder()
+        self._audio_decoder = AudioDecoder(open_ended=is_streamed(path))
         self._end = 0.0  # of the last packet, in seconds
         with ffmpeg_log.collect_errors() as messages:
             try:
