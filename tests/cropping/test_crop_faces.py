@@ -98,7 +98,7 @@ def test_every_clip_has_a_state_a_reason_and_its_facts(clips: Path, tmp_path: Pa
         assert list(faces) == ["moving", "dark", "rare", "sound"]
         assert faces.state("moving") == ("whole", "")
         assert faces.state("dark") == ("empty", "no face found in 4 frames")
-        assert faces.state("sound") == ("empty", "no frames")
+        assert faces.state("sound") == ("empty", "no frames: no video stream")
         assert faces.state("rare") == ("flagged", "a face in 1 of 4 frames only")
         facts = {
             name: [rows.facts[name] for rows in faces.values()] for name in faces["dark"].facts

@@ -43,6 +43,8 @@ def test_frames_with_a_face_their_heights_and_clips_with_several_faces_are_count
     assert counts["frames"] == 3 + 2 + 2
     assert counts["frames_with_a_face"] == 4
     assert counts["clips_with_several_faces"] == 1
+    assert counts["clips_without_a_face"] == 1
+    assert counts["clips_not_searched"] == 2  # one failed, one had no video
     assert counts["face_height"]["median"] == pytest.approx((310 + 41) / 2)
     assert counts["face_height"]["5 %"] == pytest.approx(41 + 0.05 * (310 - 41), abs=0.1)
 
@@ -52,6 +54,8 @@ def test_a_corpus_without_a_face_has_no_height(tmp_path: Path) -> None:
     assert counts == {
         "frames": 1,
         "frames_with_a_face": 0,
+        "clips_without_a_face": 1,
+        "clips_not_searched": 1,
         "clips_with_several_faces": 0,
         "face_height": None,
     }

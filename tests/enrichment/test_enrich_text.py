@@ -350,13 +350,18 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
                 out.append(clip.clip_id, Rows(samples, np.arange(len(samples)) / SAMPLE_RATE))
             else:
                 out.append(clip.clip_id, no_rows(waves, "empty", "no audio track"))
-    write_rows(paths["faces"], ["mean"], {"quiet": [1.0], "loud": [1.0]})
+    write_rows(paths["faces"], ["mean"], {"quiet": [1.0], "loud": [1.0]}, searched=("mute",))
     write_rows(paths["face_features"] / "openface.h5", UNITS, {"quiet": [0, 1], "loud": [1, 0]})
     write_rows(paths["face_features"] / "pixels.h5", ["brightness"], {})
     return paths
 
 
-def write_rows(path: Path, columns: list[str], rows: dict[str, list[float]]) -> None:
+def write_rows(
+    path: Path,
+    columns: list[str],
+    rows: dict[str, list[float]],
+    searched: Sequence[str] = (),
+) -> None:
     layout = Layout((len(columns),))
     with StoreWriter(path, layout, {"columns": columns}) as out:
         for clip in CLIPS:
@@ -365,7 +370,8 @@ def write_rows(path: Path, columns: list[str], rows: dict[str, list[float]]) -> 
                     clip.clip_id, Rows(np.array([rows[clip.clip_id]], "float32"), np.zeros(1))
                 )
             else:
-                out.append(clip.clip_id, no_rows(layout, "empty", "no face"))
+                facts = {"frames": 16.0 if clip.clip_id in searched else 0.0}
+                out.append(clip.clip_id, no_rows(layout, "empty", "no face", facts))
 
 
 def enriched_by(paths: dict[str, Path], **params: Any) -> dict[str, EnrichedText]:
@@ -406,6 +412,13 @@ def test_without_action_units_only_the_absence_of_a_face_is_described(
     assert records["b1"].facts == ()  # no video, so no face was searched for
     assert records["quiet"].enriched == "I hate this. (strongly negative words: hate; quiet voice)"
     assert records["mute"].enriched == "(no face visible)"
+
+
+def test_a_video_that_failed_is_not_said_to_show_no_face(paths: dict[str, Path]) -> None:
+    write_rows(paths["faces"], ["mean"], {"quiet": [1.0], "loud": [1.0]})
+    records = enriched_by(paths)
+    assert records["mute"].facts == ()
+    assert records["mute"].enriched == ""
 
 
 def test_action_units_are_described_where_they_were_measured(paths: dict[str, Path]) -> None:

@@ -17,7 +17,7 @@ from ecmf.execution import code_fingerprint, device
 from ecmf.execution.recipe import ClipInput, PoolRecipe
 from ecmf.execution.result_writer import OutputStore
 from ecmf.params import CropFaces
-from ecmf.storage.store import Result, Store, no_rows
+from ecmf.storage.store import Result, State, Store, no_rows
 
 
 def build_recipe(params: CropFaces, frames: Store, faces: Path) -> tuple[PoolRecipe, OutputStore]:
@@ -49,7 +49,7 @@ def build_recipe(params: CropFaces, frames: Store, faces: Path) -> tuple[PoolRec
 def clip_inputs(clips: Sequence[Clip], frames: Store) -> list[ClipInput]:
     """Wrap the clips of a manifest, and the times of their stored frames, as inputs of the recipe.
 
-    A clip without a stored frame has its result: it has no face.
+    A clip without a stored frame has its result: no frame was searched for a face.
 
     Raises:
         StoreError: the store holds other clips than the manifest.
@@ -59,16 +59,24 @@ def clip_inputs(clips: Sequence[Clip], frames: Store) -> list[ClipInput]:
             f"the manifest lists {len(clips)} clips, and the store of frames holds {len(frames)}, "
             "not the same ones in the same order: run decode_video again"
         )
-    without_frames: Result = (no_rows(FACES, "empty", "no frames", face_facts([], [])),)
     return [
         ClipInput(
             clip.clip_id,
             content_key(clip),
             functools.partial(_stored_clip, clip, frames),
-            None if frames.count(clip.clip_id) else without_frames,
+            None if frames.count(clip.clip_id) else _without_frames(*frames.state(clip.clip_id)),
         )
         for clip in clips
     ]
+
+
+def _without_frames(state: State, reason: str) -> Result:
+    """Return the result of a clip without video, or whose video failed; both had no face seen.
+
+    A failure is not one of this stage: it has been counted against the budget of decode_video.
+    """
+    cause = f"decoding failed: {reason}" if state == "failed" else reason
+    return (no_rows(FACES, "empty", f"no frames: {cause}", face_facts([], [])),)
 
 
 def _stored_clip(clip: Clip, frames: Store) -> StoredClip:

@@ -37,19 +37,26 @@ def count_states(states: States) -> dict[str, dict[str, int]]:
 
 
 def count_faces(faces: Path) -> dict[str, Any]:
-    """Count the frames with the main person's face, and the clips with several faces in a frame.
+    """Count the frames with the main person's face, and the clips with several faces or with none.
+
+    A clip without a face had its frames searched; one that was not searched has no video, or its
+    video failed (`count_states` of the frames tells which).
 
     `face_height` has quantiles over the clips, in pixels of the file, of the median height of the
     main person's face; null if no clip has a face.
     """
     with Store(faces) as store:
+        searched = store.facts.get("frames", np.zeros(len(store))) > 0
         facts = {name: values[~np.isnan(values)] for name, values in store.facts.items()}
+        faces_found = np.diff(store.starts) > 0
     none = np.empty(0)
     heights = facts.get("face_height", none)
     quantiles = np.quantile(heights, list(QUANTILES.values())) if len(heights) else None
     return {
         "frames": int(facts.get("frames", none).sum()),
         "frames_with_a_face": int(facts.get("faces", none).sum()),
+        "clips_without_a_face": int((searched & ~faces_found).sum()),
+        "clips_not_searched": int((~searched).sum()),
         "clips_with_several_faces": int((facts.get("several_faces", none) > 0).sum()),
         "face_height": quantiles if quantiles is None
         else dict(zip(QUANTILES, quantiles.round(1).tolist(), strict=True)),

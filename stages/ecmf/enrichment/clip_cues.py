@@ -92,7 +92,11 @@ def _waveform(store: Store, clip_id: str) -> Any:
 
 
 def describe_faces(clips: Sequence[Clip], faces: Path, units: Path | None) -> dict[str, list[str]]:
-    """Return phrases about each clip's face by clip id; `units` is a store of action units."""
+    """Return phrases about each clip's face by clip id; `units` is a store of action units.
+
+    A face is absent only where frames were searched for it: nothing is said of a clip without
+    video, or whose video failed.
+    """
     phrases: dict[str, list[str]] = {}
     with Store(faces) as crops, Store(units) if units else nullcontext() as action_units:
         columns = action_units.provenance.get("columns", []) if action_units is not None else []
@@ -101,11 +105,12 @@ def describe_faces(clips: Sequence[Clip], faces: Path, units: Path | None) -> di
                 f"{units} has no column of an action unit, such as AU04_c or AU04_r: set "
                 "enrich_text.action_units to an encoder of faces that has one, or to null"
             )
+        searched = dict(zip(crops, crops.facts.get("frames", np.zeros(len(crops))), strict=True))
         for clip in clips:
             rows = np.empty(0)
             if action_units is not None:
                 rows = np.asarray(action_units[clip.clip_id].values)
-            if not len(rows) and clip.video and crops.state(clip.clip_id)[0] == "empty":
+            if not len(rows) and searched[clip.clip_id] > 0 and not crops.count(clip.clip_id):
                 phrases[clip.clip_id] = [NO_FACE]
             else:
                 phrases[clip.clip_id] = describe_face(rows, columns)
