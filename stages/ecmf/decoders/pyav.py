@@ -2,7 +2,7 @@
 
 After a packet that cannot be decoded, the frames up to the next key frame would be distorted: they
 are left out. After one that FFmpeg decodes with an error (it conceals what is lost), they may be
-distorted: intact frames are preferred.
+distorted: an intact neighbour is preferred.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -36,10 +36,11 @@ class Decoder:
     ) -> DecodedFrames[Converted]:
         """Decode the video; if frames are lost or damaged, decode again and sample the others."""
         video.stream.thread_type = "NONE"  # frame threads end a truncated file without an error
-        decoding = _decode(video, video.timeline, frames, convert)
+        chosen = video.timeline.sample_uniformly(frames)
+        decoding = _decode(video, set(video.timeline.pts[chosen].tolist()), convert)
         lost = not np.array_equal(decoding.timeline(video).pts, video.timeline.pts)
         if lost or decoding.damaged & set(decoding.converted):
-            decoding = _decode(video, decoding.intact(video), frames, convert)
+            decoding = _decode(video, decoding.sample_again(video, frames), convert)
         timeline = decoding.timeline(video)
         pts = np.array(list(decoding.converted), "int64")
         times = (pts - timeline.pts[0]) * timeline.time_base
@@ -59,17 +60,22 @@ class _Decoding(Generic[Converted]):
     def timeline(self, video: VideoStream) -> Timeline:
         return replace(video.timeline, pts=np.sort(np.array(self.pts, "int64")))
 
-    def intact(self, video: VideoStream) -> Timeline:
-        """Return the timeline of the intact frames, or of all if none is intact."""
-        pts = sorted(pts for pts in self.pts if pts not in self.damaged)
-        return replace(video.timeline, pts=np.array(pts or sorted(self.pts), "int64"))
+    def sample_again(self, video: VideoStream, frames: int) -> set[int]:
+        """Sample the decoded frames; an intact one within an interval replaces a damaged one."""
+        timeline = self.timeline(video)
+        chosen = timeline.sample_uniformly(frames)
+        intact = np.flatnonzero([pts not in self.damaged for pts in timeline.pts.tolist()])
+        if len(intact):
+            distances = np.abs(timeline.times[intact] - timeline.times[chosen, None])
+            near = distances.min(axis=1) <= timeline.seconds / frames
+            chosen = np.where(near, intact[distances.argmin(axis=1)], chosen)
+        return set(timeline.pts[chosen].tolist())
 
 
 def _decode(
-    video: VideoStream, expected: Timeline, frames: int, convert: Callable[[RGB], Converted]
+    video: VideoStream, wanted: set[int], convert: Callable[[RGB], Converted]
 ) -> _Decoding[Converted]:
-    """Decode all frames, and convert those sampled from `expected`."""
-    wanted = set(expected.pts[expected.sample_uniformly(frames)].tolist())
+    """Decode all frames, and convert those with the timestamps `wanted`."""
     decoding: _Decoding[Converted] = _Decoding([], set(), {})
     for frame, damaged in _frames(video):
         decoding.pts.append(frame.pts)

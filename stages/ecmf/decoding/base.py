@@ -20,8 +20,8 @@ class DecodedFrames(Generic[Converted]):
     """The sampled frames of a video, in order, each converted by the caller's function.
 
     `times` (converted,) are relative to the first frame of the video. `timeline` covers all decoded
-    frames, also those not sampled; `damaged` of them show damaged data, and are sampled only where
-    all are damaged.
+    frames, also those not sampled. `damaged` of them show damaged data, or may: they are sampled
+    only where no intact frame is near.
     """
 
     converted: list[Converted]
