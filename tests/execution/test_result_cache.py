@@ -36,7 +36,7 @@ def result(seed, rows=4):
         Rows(rng.normal(size=(rows, 3)).astype("float16"), times),
         Rows(crops, times, {"box": rng.random((rows, 4)).astype("float32")}, {"faces": 2.0},
              "flagged", "a face in 4 of 9 frames only"),
-        Rows(samples, np.arange(len(samples)) / 16_000),
+        Rows(samples, np.empty(0)),
     )  # fmt: skip
 
 

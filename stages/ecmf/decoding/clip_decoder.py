@@ -144,7 +144,6 @@ def _audio(media: MediaFile) -> Rows:
         return no_rows(AUDIO, "failed", str(error))
     if track is None:
         return no_rows(AUDIO, "empty", "no audio track")
-    times = np.arange(len(track.samples)) / SAMPLE_RATE
     facts = {
         "starts_at": track.starts_at,
         "claimed_seconds": track.declared_seconds,
@@ -154,7 +153,7 @@ def _audio(media: MediaFile) -> Rows:
     if not len(track.samples):
         reason = "; ".join(filter(None, ["the audio track holds no sample", *warnings]))
         return no_rows(AUDIO, "failed" if any(warnings) else "empty", reason, facts)
-    return _rows(track.samples, times, facts, warnings)
+    return _rows(track.samples, np.empty(0), facts, warnings)
 
 
 def _rows(

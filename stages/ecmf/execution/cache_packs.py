@@ -92,8 +92,8 @@ def read(path: Path, layouts: tuple[Layout, ...]) -> tuple[dict[str, Result], li
             if layout.jpeg:
                 ends = accumulate(entry["bytes"], initial=0)
                 values = [values[a:b].tobytes() for a, b in pairwise(ends)]
-            times = np.arange(count) / layout.rate if layout.rate else None
-            if times is None:
+            times = np.empty(0)
+            if layout.rate is None:
                 times = tensors[f"{number}/times"][row : row + count]
                 digests[key].update(times.data)
             columns = {}

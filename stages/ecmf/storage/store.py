@@ -66,8 +66,9 @@ class Layout:
 class Rows:
     """Rows of one clip.
 
-    `values` is (rows, *shape), or a list of JPEG files. `times` is (rows,) in seconds. `reason`
-    explains why a clip is empty, flagged or failed.
+    `values` is (rows, *shape), or a list of JPEG files. `times` is (rows,) in seconds; it is empty
+    where the layout has a rate, since the times of hours of sound would take four times its memory.
+    `reason` explains why a clip is empty, flagged or failed.
     """
 
     values: NDArray[Any] | list[bytes]
@@ -186,7 +187,7 @@ class Store(Mapping[str, Rows]):
 
     def _read_times(self, first: int, last: int) -> Seconds:
         if self._times is None:
-            return np.asarray(np.arange(last - first) / self._rate)
+            return np.empty(0)
         return self._times[first:last]
 
     def times(self, clip_id: str) -> Seconds:
