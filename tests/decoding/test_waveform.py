@@ -93,6 +93,11 @@ def test_a_rate_that_changes_is_refused() -> None:
         builder.add(frame(np.zeros((1, 8), "float32"), "fltp", 48_000))
 
 
+def test_a_rate_that_no_recorder_has_is_refused() -> None:
+    with pytest.raises(ClipError, match="its sample rate is 2147483647 Hz: its header is damaged"):
+        WaveformBuilder().add(frame(np.zeros((1, 8), "float32"), "fltp", 2**31 - 1))
+
+
 def test_nan_in_the_samples_is_refused() -> None:
     builder = WaveformBuilder()
     with pytest.raises(ClipError, match="holds NaN or infinity"):

@@ -13,6 +13,9 @@ FULL_SCALE = 1 << 15
 
 RESAMPLER_QUALITY = "HQ"
 
+MAX_RATE = 1_000_000
+"""Sound is recorded at up to 768 kHz; the resampler takes minutes for rates of gigahertz."""
+
 MAX_SECONDS = 4.5 * 3600
 """Longest waveform of a clip: 520 MB, about half of the memory that a worker may take."""
 
@@ -42,6 +45,8 @@ class WaveformBuilder:
                 f"its sample rate changes from {self._rate} to {frame.sample_rate} Hz: "
                 "convert the file to one rate"
             )
+        if frame.sample_rate > MAX_RATE:
+            raise ClipError(f"its sample rate is {frame.sample_rate} Hz: its header is damaged")
         if not self._rate and frame.sample_rate != SAMPLE_RATE:
             self._resampler = soxr.ResampleStream(
                 frame.sample_rate, SAMPLE_RATE, 1, dtype="float32", quality=RESAMPLER_QUALITY
