@@ -1,23 +1,29 @@
 """Compare all fusions under one protocol: the same features, folds, seeds and epochs.
 
-    python benchmarks/compare_fusion.py [sample] [ravdess] [ravdess_by_speaker] [mosi] [ablation]
+    python benchmarks/compare_fusion.py [--members ecmf,late] [sample] [ravdess]
+        [ravdess_by_speaker] [ravdess_whisper] [mosi] [ablation]
 
-Without names: all corpora, and the ablation of `ecmf` on the first two. Each fusion has its own
-default options, and the training parameters of `params.yaml` with the changes of
-`corpora.protocol`: 5 seeds, fixed epochs, no early stopping, so that all train on the same clips;
-nothing is tuned here. For reference: the mean and the product of logistic regressions, one per
-source, and the mean of all fusions' probabilities. WAF is the mean over the seeds; the interval
-comes from drawing actors (on MOSI clips) with replacement, paired with `baseline`. Seconds are
-processor time of one training over that of `baseline`.
+Without names: all corpora, and the ablation of `ecmf` on the first two; without `--members`: all
+fusions. `ecmf` and `baseline` are always among them, for the claims. Voices and texts are sequences
+of rows (`compare_rows.py` compares one row per clip). Each fusion has its own default options, and
+the training parameters of `params.yaml` with the changes of `corpora.protocol`: 5 seeds, fixed
+epochs, no early stopping, so that all train on the same clips; nothing is tuned here. Finished
+trainings are cached, so a killed comparison resumes.
+
+For reference: the mean and the product of logistic regressions, one per source, and the mean of all
+fusions' probabilities. WAF is the mean over the seeds; the interval comes from drawing actors (on
+MOSI clips) with replacement, paired with `baseline`. Seconds are processor time of one training
+over that of `baseline`.
 
 Claims: on RAVDESS, both ways, the best fusion is above the product of the classifiers by more than
 the interval of the difference; `ecmf` is nowhere below `baseline` beyond the interval.
 """
 
+import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +32,9 @@ from support.comparison import (
     Confusions,
     TestProbabilities,
     Variant,
-    bootstrap_scores,
     confusions,
     count,
+    difference,
     log,
     predictions,
     seed_scores,
@@ -38,7 +44,6 @@ from support.corpora import Corpus, load_corpora
 from support.late_fusion import PRODUCT, predict_late_fusions
 
 from ecmf import registry
-from ecmf.metrics import INTERVAL
 from ecmf.params import TrainFusion
 from ecmf.training.cross_validation import read_sources
 from ecmf.training.dataset import Dataset
@@ -50,9 +55,8 @@ ABLATION_CORPORA = ("sample", "RAVDESS")
 SWITCHES = ("self_attention", "residual", "weighting", "keep_original")
 
 
-def predict_all(corpus: Corpus) -> dict[str, TestProbabilities]:
-    """Train every fusion and predict the test clips; the baseline comes first."""
-    names = sorted(registry.names("fusion"), key=lambda name: (name != BASELINE, name))
+def predict_all(corpus: Corpus, names: Sequence[str]) -> dict[str, TestProbabilities]:
+    """Train the named fusions and predict the test clips."""
     probs = {}
     for name in names:
         params = corpus.training.model_copy(update={"model": name})
@@ -114,20 +118,9 @@ def ablation(corpus: Corpus) -> dict[str, Confusions]:
     }
 
 
-def difference(
-    results: Mapping[str, Confusions], name: str, reference: str
-) -> tuple[float, float, float]:
-    """Compute the gain in WAF over the reference, and its 95 % interval."""
-    gain = seed_scores(results[name]).mean() - seed_scores(results[reference]).mean()
-    gains = bootstrap_scores(results[name]) - bootstrap_scores(results[reference])
-    low, high = np.percentile(gains, INTERVAL)
-    return float(gain), float(low), float(high)
-
-
-def compare(corpus: Corpus) -> bool:
+def compare(corpus: Corpus, names: Sequence[str]) -> bool:
     """Print the table of a corpus; return whether the claims hold there."""
-    probs = predict_all(corpus)
-    names = list(probs)
+    probs = predict_all(corpus, names)
     probs[ALL] = np.sum([probs[name] for name in names], axis=0)
     probs |= predict_late_fusions(corpus)
     results = {name: count(p, corpus.clips, corpus.classes) for name, p in probs.items()}
@@ -140,29 +133,41 @@ def compare(corpus: Corpus) -> bool:
         lines[number] += f" {parameters:,} | {seconds:.1f} |" if parameters else " | |"
     log.info("### %s, %d clips\n%s", corpus.name, len(corpus.clips), "\n".join(lines))
     holds = True
-    gain, low, high = difference(results, "ecmf", BASELINE)
+    gain, low, high = difference(results["ecmf"], results[BASELINE])
     if high < 0:
         log.info("ecmf is below baseline by %.3f (%.3f to %.3f)", gain, low, high)
         holds = False
     best = max(names, key=lambda name: seed_scores(results[name]).mean())
     for name in (best, ALL):
-        gain, low, high = difference(results, name, PRODUCT)
+        gain, low, high = difference(results[name], results[PRODUCT])
         log.info("%s against the %s: %+.3f (%+.3f to %+.3f)", name, PRODUCT, gain, low, high)
         if name == best and corpus.name.startswith("RAVDESS"):
             holds &= low > 0
     return holds
 
 
-def main(names: list[str]) -> int:
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("corpora", nargs="*", help="corpora, and `ablation`; default: all")
+    parser.add_argument("--members", help="fusions, separated by commas; default: all")
+    return parser.parse_args()
+
+
+def main() -> int:
     """Print all tables; return 1 if a claim does not hold."""
-    chosen = [name for name in names if name != "ablation"]
+    given = parse_arguments()
+    asked = given.members.split(",") if given.members else registry.names("fusion")
+    chosen = {registry.check_name("fusion", name) for name in asked} | {BASELINE, "ecmf"}
+    members = [BASELINE, *sorted(chosen - {BASELINE})]
+    names = [name for name in given.corpora if name != "ablation"]
     with tempfile.TemporaryDirectory() as folder:
-        corpora = load_corpora(chosen, Path(folder))
+        corpora = load_corpora(names, Path(folder))
         holds = True
-        if not names or chosen:
+        if not given.corpora or names:
             for corpus in corpora:
-                holds &= compare(corpus)
-        if not names or "ablation" in names:
+                holds &= compare(corpus, members)
+        if not given.corpora or "ablation" in given.corpora:
             for corpus in corpora:
                 if corpus.name not in ABLATION_CORPORA:
                     log.info(
@@ -174,4 +179,4 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

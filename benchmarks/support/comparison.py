@@ -149,18 +149,23 @@ def _draws(groups: int) -> NDArray[np.float64]:
     return rng.multinomial(groups, np.full(groups, 1 / groups), size=DRAWS).astype("float64")
 
 
+def difference(results: Confusions, reference: Confusions) -> tuple[float, float, float]:
+    """Compute the gain in WAF over the reference, and its 95 % interval, paired by group."""
+    gain = seed_scores(results).mean() - seed_scores(reference).mean()
+    low, high = np.percentile(bootstrap_scores(results) - bootstrap_scores(reference), INTERVAL)
+    return float(gain), float(low), float(high)
+
+
 def table(results: Mapping[str, Confusions], reference: str) -> str:
     """Write Markdown: a line per variant, with its difference to the reference."""
     lines = [
         f"| | WAF | 95 % interval | by seed | against {reference} | 95 % interval |",
         "|---|---|---|---|---|---|",
     ]
-    reference_scores = bootstrap_scores(results[reference])
     for name, cells in results.items():
-        by_seed, scores = seed_scores(cells), bootstrap_scores(cells)
-        low, high = np.percentile(scores, INTERVAL)
-        gain = by_seed.mean() - seed_scores(results[reference]).mean()
-        lower, upper = np.percentile(scores - reference_scores, INTERVAL)
+        by_seed = seed_scores(cells)
+        low, high = np.percentile(bootstrap_scores(cells), INTERVAL)
+        gain, lower, upper = difference(cells, results[reference])
         compared = "| |" if name == reference else f"{gain:+.3f} | {lower:+.3f} to {upper:+.3f} |"
         lines.append(
             f"| {name} | **{by_seed.mean():.3f}** | {low:.3f} to {high:.3f} | "

@@ -1,4 +1,9 @@
-"""Reference for fusions: one logistic regression per source, combined by mean or product."""
+"""Reference for fusions: one logistic regression per source, combined by mean or product.
+
+A regression reads the mean of a clip's rows, and their deviation where clips have several.
+"""
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +43,7 @@ def _fit_and_predict(
     fold: Fold,
     c: float,
 ) -> NDArray[np.float64]:
-    values = source.clip_means()
+    values = _summarise(source)
     present = fold.train[source.present[fold.train]]
     model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000))
     model.fit(values[present], labels[present])
@@ -47,3 +52,12 @@ def _fit_and_predict(
         1 / probs.shape[1]
     )  # uniform, so it does not change a product
     return np.asarray(probs)
+
+
+def _summarise(source: Source) -> NDArray[np.float32]:
+    means = source.clip_means()
+    if np.diff(source.starts).max() == 1:
+        return means
+    squares = replace(source, values=np.square(source.values)).clip_means()
+    deviations = np.sqrt(np.maximum(squares - np.square(means), 0))
+    return np.hstack([means, deviations])
