@@ -6,6 +6,7 @@ The only stage that reads the labels of the test split.
 from pathlib import Path
 
 from ecmf.cli import stage
+from ecmf.data.corpus_warnings import describe_corpus
 from ecmf.data.manifest import read_manifest
 from ecmf.evaluation.held_out import predict_held_out, test_or_validation
 from ecmf.evaluation.prediction import Predictor
@@ -37,6 +38,7 @@ def evaluate_fusion(
     predicted = predict_held_out(predictor, clips, params)
     scorer = Scorer(clips, predictor.task, training, params)
     headline, more = scorer.scores(predicted)
+    more = {"corpus": describe_corpus(manifest, clips), **more}
     more["sources"] = source_values(predictor, clips, scorer.validation(predicted), params)
     more["left_out"] = predictor.metadata.left_out()
     write_json(evaluation, headline)

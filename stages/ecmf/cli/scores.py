@@ -8,16 +8,22 @@ import click
 
 from ecmf.cli.command import Command
 from ecmf.errors import MissingFileError
+from ecmf.params import load_params
+from ecmf.storage.files import sha256
 
 EVALUATION = Path("metrics/evaluation.json")
 DETAILS = Path("metrics/evaluation_details.json")
 LABELS = Path("metrics/labels.json")
+MANIFESTS = Path("data/manifests")
 
 HEADINGS = {"waf": "WAF", "uar": "UAR", "macro_f1": "macro F1"}
 """Headings of scores that are abbreviations; others are shown as they are named."""
 
 FEW_GROUPS = 8
 """Groups below which a percentile bootstrap over groups is a rough guide."""
+
+FEW_CLIPS = 50
+"""Test clips below which a single clip moves the accuracy by more than 0.02."""
 
 Report = dict[str, Any]
 
@@ -44,6 +50,7 @@ def table(evaluation: Report, details: Report) -> str:
         alone = ", ".join(f"{name} {scores[main]:.3f}" for name, scores in members.items())
         lines.append(f"test {_heading(main)} of each member alone: {alone}")
     lines.append(_about_groups(details["test"]["groups"], test["clips"]))
+    lines += _doubts(test, details["corpus"])
     for member, left_out in details.get("left_out", {}).items():
         if left_out:
             shown = ", ".join(
@@ -79,6 +86,20 @@ def _about_groups(groups: int, clips: int) -> str:
     return text
 
 
+def _doubts(test: Report, corpus: Report) -> list[str]:
+    """Say what the numbers alone do not show: classes never recognised, few clips, the corpus."""
+    lines = []
+    for name, f1 in test.get("f1", {}).items():
+        if not f1 and (count := corpus["test_clips_by_class"].get(name)):
+            lines.append(f"none of the {count} test clips of class {name!r} was recognised (F1 0)")
+    if test["clips"] < FEW_CLIPS:
+        lines.append(
+            f"with {test['clips']} test clips, one more right or wrong changes the accuracy by "
+            f"{1 / test['clips']:.3f}"
+        )
+    return [f"warning: {line}" for line in [*lines, *corpus["warnings"]]]
+
+
 def _bounds(name: str, scores: Report) -> bool:
     """Return whether a score is a bound of the interval of another."""
     return name.removesuffix("_low").removesuffix("_high") in scores.keys() - {name}
@@ -106,22 +127,46 @@ def decisions(audit: Report) -> str:
     return f"training labels: {counts}{added}; why: metrics/doubts.html, data/labels.csv"
 
 
-def scores(evaluation: Path, details: Path, labels: Path) -> str:
-    """Return the scores of the evaluation, and the decisions on training labels in `labels`."""
+def scores(evaluation: Path, details: Path, labels: Path, manifest: Path) -> str:
+    """Return the scores of the evaluation, and the decisions on training labels in `labels`.
+
+    Raises:
+        MissingFileError: a report is absent, or the scores are of another corpus than `manifest`.
+    """
     reports = []
     for path in (evaluation, details, labels):
         if not path.is_file():
             raise MissingFileError(f"no {path}: run `dvc repro`")
         reports.append(json.loads(path.read_text(encoding="utf-8")))
+    _check_corpus(reports[1].get("corpus"), manifest)
     return f"{table(*reports[:2])}\n{decisions(reports[2])}"
+
+
+def _check_corpus(scored: Report | None, manifest: Path) -> None:
+    """Refuse scores that do not belong to the corpus of `params.yaml`.
+
+    After a run that failed, or another `corpus`, the files still have the scores of before.
+    """
+    if scored is None:
+        raise MissingFileError(
+            f"{DETAILS} names no corpus, it was written by another version: run `dvc repro`"
+        )
+    made = f"the scores were made of {scored['clips']} clips of the corpus {scored['name']!r}"
+    if scored["name"] != manifest.stem:
+        raise MissingFileError(
+            f"{made}, and params.yaml has corpus {manifest.stem!r}: run `dvc repro`, which ends in "
+            f"its scores, or set corpus back to {scored['name']!r}"
+        )
+    if manifest.is_file() and sha256(manifest) != scored["manifest_sha256"]:
+        raise MissingFileError(f"{made}, and {manifest} has changed since then: run `dvc repro`")
 
 
 @click.command("scores", cls=Command)
 def command() -> str:
-    """Show the scores of the last evaluation.
+    """Show the scores of the last evaluation, if they belong to the corpus of params.yaml.
 
     \b
     Example:
       ecmf scores
     """  # noqa: D301
-    return scores(EVALUATION, DETAILS, LABELS)
+    return scores(EVALUATION, DETAILS, LABELS, MANIFESTS / f"{load_params().corpus}.csv")
