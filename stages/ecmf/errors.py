@@ -11,12 +11,12 @@ from pathlib import Path
 EXAMPLES = 3
 """Examples given of each kind of error."""
 
-PARTICULARS = re.compile(r"""'[^']*'|"[^"]*"|\d[\d.,]*""")
-"""Parts of a message that differ between errors of one kind: quoted names, and numbers."""
+PARTICULARS = re.compile(r"""'[^']*'|"[^"]*"|\S*/\S*|\b[0-9a-f]{32,}\b|\d[\d.,]*""")
+"""Parts that differ between messages of one kind: quoted names, paths, hashes, numbers."""
 
 
 def group_by_kind(messages: Iterable[str]) -> list[list[str]]:
-    """Group messages that differ only in quoted names and in numbers, in order of appearance."""
+    """Group messages that differ only in `PARTICULARS`, in order of appearance."""
     kinds: dict[str, list[str]] = {}
     for message in messages:
         kinds.setdefault(PARTICULARS.sub("", message), []).append(message)

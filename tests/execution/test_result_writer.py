@@ -49,6 +49,9 @@ def test_too_many_failures_leave_the_stores_of_before(stores, tmp_path):
     with pytest.raises(ErrorBudgetError, match=r"1 of 2 clips failed.*\n.*b: killed"):
         write_results([("a", (ROWS, ROWS)), ("b", Failure("killed"))], stores, budget=0.4)
     assert [store.path.read_bytes() for store in stores] == before
+    listed = tmp_path / "frames.failed.csv"
+    assert listed.read_text() == "clip_id,reason\nb,killed\n"
+    write_results([("a", (ROWS, ROWS))], stores, budget=0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audio.h5", "frames.h5"]
 
 
@@ -65,6 +68,21 @@ def test_a_disk_that_fills_up_at_the_second_store_leaves_both_of_before(stores, 
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert [store.path.read_bytes() for store in stores] == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audio.h5", "frames.h5"]
+
+
+@pytest.mark.parametrize("budget", [0.0, 1.0])
+def test_failures_of_one_kind_are_one_line_with_a_count_and_three_clips(stores, caplog, budget):
+    results = [(f"c{i}", Failure(f"data/my/{i}.wav: cut off at {i} s")) for i in range(300)]
+    results += [("d", Failure("killed"))]
+    text = ""
+    try:
+        write_results(results, stores, budget)
+    except ErrorBudgetError as error:
+        text = str(error)
+        assert stores[0].path.with_suffix(".failed.csv").read_text().count("\n") == 302
+    text += caplog.text
+    expected = "c0: data/my/0.wav: cut off at 0 s (300 clips of this kind, also c1, c2, ...)"
+    assert expected in text and "d: killed" in text and "c3" not in text
 
 
 def test_clips_are_counted_once_by_their_worst_part(stores, caplog):

@@ -46,6 +46,8 @@ class ResultWriter:
     def write(self, results: Iterable[tuple[str, Result | Failure]], budget: float) -> None:
         """Append every clip, and log the number of clips in each state.
 
+        Failed clips are listed beside the first store if they are too many.
+
         Raises:
             ErrorBudgetError: a larger fraction of the clips than `budget` failed.
         """
@@ -65,7 +67,8 @@ class ResultWriter:
             states[state] += 1
             if state != "whole":
                 log_clip(clip_id, state, join_reasons(named, state))
-        check_budget(failed, states.total(), budget)
+        listing = self._stores[0].path.with_suffix(".failed.csv")
+        check_budget(failed, states.total(), budget, listing)
         for writer in self._writers:  # on a full disk none of the stores gets its name
             writer.finish()
         counts = (f"{states[state]} {state}" for state in STATES if states[state])
