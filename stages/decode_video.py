@@ -1,17 +1,15 @@
 """Decode the media files of a manifest into frames and waveforms, reading each file once."""
 
-import logging
 from pathlib import Path
 
 from ecmf.cli import stage
 from ecmf.data.manifest import read_manifest
 from ecmf.decoding.decode_recipe import build_recipe, clip_inputs, output_stores
 from ecmf.execution import engine
+from ecmf.execution.error_budget import log_kinds
 from ecmf.execution.result_writer import write_results
 from ecmf.execution.shard import Shard
 from ecmf.params import DecodeVideo
-
-log = logging.getLogger(__name__)
 
 
 def decode_video(
@@ -23,9 +21,8 @@ def decode_video(
     if results is None:
         return
     stores = output_stores(frames, audio, recipe)
-    for clip_id, reason in write_results(results, stores, params.error_budget).items():
-        log.warning("flagged: %s: %s", clip_id, reason)
+    log_kinds("flagged", write_results(results, stores, params.error_budget))
 
 
 if __name__ == "__main__":
-    stage.main(decode_video)
+    stage.main(decode_video, stage.check_corpus)

@@ -38,4 +38,4 @@ def train_fusion(
 
 
 if __name__ == "__main__":
-    stage.main(train_fusion)
+    stage.main(train_fusion, stage.check_corpus)

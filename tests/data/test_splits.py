@@ -71,13 +71,15 @@ def test_folds_follow_from_the_seed_alone():
 
 
 def test_more_folds_than_groups_are_refused_with_both_numbers():
-    with pytest.raises(ParamsError, match=r"train_fusion\.outer_folds is 13, but .* 12 groups"):
+    with pytest.raises(ParamsError, match=r"outer_folds is 13, but .* 12 groups.*outer_folds=12"):
         make_folds(WITHOUT_TEST, 4, 13, seed=0)
 
 
 def test_more_folds_than_clips_of_any_class_are_refused():
     rare = [Clip(f"c{i}", group=f"g{i}", label=("sad", "happy")[i % 2]) for i in range(8)]
-    with pytest.raises(ParamsError, match=r"train_fusion\.outer_folds is 5, but no class"):
+    with pytest.raises(
+        ParamsError, match=r"is 5, but .* class has 4: -S train_fusion\.outer_folds=4"
+    ):
         make_folds(rare, 2, 5, seed=0)
 
 
@@ -105,7 +107,10 @@ def test_a_test_split_is_not_replaced_and_an_impossible_fraction_is_refused():
         hold_out_test(clips, 0.2, 0)
     with pytest.raises(ParamsError, match=r"expected a fraction above 0 and up to 0\.5"):
         hold_out_test(clips[1:], 0.7, 0)
-    with pytest.raises(ParamsError, match="inverse of --hold-out is 5, but the clips belong to 1"):
+    with pytest.raises(
+        ParamsError,
+        match=r"of --hold-out is 5, but the 1 clips .* add clips of other",
+    ):
         hold_out_test(clips[1:], 0.2, 0)
 
 
@@ -129,3 +134,15 @@ def test_clips_that_are_each_their_own_group_are_cut_by_class_alone():
 def test_a_corpus_without_a_clip_to_train_on_is_told_to_label_some(split_of, folds):
     with pytest.raises(CorpusError, match=r"none of the 72 clips .* label clips in .*index`"):
         make_folds(corpus(split_of), folds, 3, seed=0)
+
+
+def test_too_few_groups_for_any_fold_are_told_what_works_without():
+    with pytest.raises(ParamsError, match=r"-S train_fusion\.folds=0 trains on all of them"):
+        make_folds([Clip("a", group="a", label="x"), Clip("b", split="test")], 2, 5, seed=0)
+
+
+def test_a_class_of_few_clips_gives_no_warning_of_a_library(recwarn):
+    rare = [*WITH_TEST, Clip("rare", group="s5", label="rare")]
+    alone = [Clip(f"{i}", group=f"{i}", label="ab"[i == 0]) for i in range(9)]
+    assert make_folds(rare, 4, 3, seed=0) and make_folds(alone, 2, 3, seed=0)
+    assert not recwarn.list

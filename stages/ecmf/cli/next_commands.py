@@ -8,7 +8,7 @@ import yaml
 
 from ecmf.cli import preset
 from ecmf.cli.language_warnings import language_warnings
-from ecmf.data.fold_limits import fitting_folds
+from ecmf.data.fold_limits import as_arguments, fitting_folds
 from ecmf.data.manifest import Clip
 from ecmf.errors import CorpusError
 from ecmf.params import Params, load_params
@@ -45,7 +45,7 @@ def next_commands(corpus: str, manifest: Path, clips: Sequence[Clip]) -> list[st
         lines.append(
             f"too small, with {groups} groups, for the folds in {PARAMS}: fewer are set below"
         )
-        arguments += [f"-S {name}={value}" for name, value in changes.items()]
+        arguments += as_arguments(changes)
     for warning in language_warnings(clips, params) if params else ():
         lines.append(warning.text)
         arguments += warning.changes

@@ -4,22 +4,27 @@ import argparse
 import inspect
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ecmf.cli.ending import exit_codes
 from ecmf.cli.stage_log import stage_log
+from ecmf.data.fold_limits import check_folds
+from ecmf.data.manifest import read_manifest
 from ecmf.execution.shard import Shard
 from ecmf.params import Params, load_params
 
+Check = Callable[[Mapping[str, Any], Params], None]
+"""Check the arguments of a stage against all parameters; raises a UserError."""
 
-def main(stage: Callable[..., None]) -> None:
+
+def main(stage: Callable[..., None], check: Check | None = None) -> None:
     """Call `stage` with the arguments of the command line and its section of `params.yaml`.
 
     The parameters of `stage` are strings and paths, in the order of the command line, then `params`
     (its own section) and, if it reads features, `sources` (names of encoders). A parameter `shard`
-    adds the option `--shard i/n`, which only fills the cache with that shard. Errors and signals
-    end the program as in `exit_codes`; `stage_log` writes the log.
+    adds the option `--shard i/n`, which only fills the cache with that shard. `check` is called
+    before it. Errors and signals end the program as in `exit_codes`; `stage_log` writes the log.
     """
     logging.basicConfig(
         level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
@@ -36,7 +41,15 @@ def main(stage: Callable[..., None]) -> None:
     with exit_codes(), stage_log(name):
         if arguments.get("shard"):
             arguments["shard"] = Shard.parse(arguments["shard"])
-        stage(**arguments, **_from_params(stage.__name__, signature, load_params()))
+        params = load_params()
+        if check is not None:
+            check(arguments, params)
+        stage(**arguments, **_from_params(stage.__name__, signature, params))
+
+
+def check_corpus(arguments: Mapping[str, Any], params: Params) -> None:
+    """Raise what the manifest alone decides, such as the folds, before hours of work."""
+    check_folds(read_manifest(arguments["manifest"]), params.train_fusion, params.refine_labels)
 
 
 def _from_params(name: str, signature: inspect.Signature, params: Params) -> dict[str, Any]:

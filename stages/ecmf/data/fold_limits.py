@@ -1,6 +1,5 @@
 """Find numbers of folds that a small corpus can be divided into."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 
 from ecmf.data.manifest import Clip
@@ -21,8 +20,8 @@ def fitting_folds(
     """Return the changes with which a corpus can be divided into folds; None if there are none.
 
     The folds are made as in the stages, with the same seeds, and as many as possible up to the
-    given numbers. The result is empty if these fit. Whether each fold has every class is not
-    checked.
+    given numbers, or else 0, which trains on all clips without early stopping. The result is empty
+    if the given numbers fit. Whether each fold has every class is not checked.
 
     Raises:
         CorpusError: the corpus has no labelled clip to train on.
@@ -30,19 +29,11 @@ def fitting_folds(
     require_training_clips(clips)
     if len({clip.group for clip in clips}) > MANY_GROUPS:
         return {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn's, about classes of few clips
-        return _fitting_folds(clips, training, refinement)
-
-
-def _fitting_folds(
-    clips: Sequence[Clip], training: TrainFusion, refinement: RefineLabels
-) -> Changes | None:
     has_test = any(clip.split == "test" for clip in clips)
     fitting: Iterator[Changes] = (
         {"train_fusion.folds": folds, "train_fusion.outer_folds": outer_folds}
         for outer_folds in _down_from(training.outer_folds)
-        for folds in _down_from(training.folds)
+        for folds in [*_down_from(training.folds), 0]
         if all(_fits(clips, folds, outer_folds, seed) for seed in training.seeds)
     )
     given: Changes = {
@@ -56,6 +47,38 @@ def _fitting_folds(
         given["refine_labels.folds"] = refinement.folds
         found |= _fitting_refinement(clips, refinement)
     return {name: value for name, value in found.items() if value != given.get(name)}
+
+
+def check_folds(clips: Sequence[Clip], training: TrainFusion, refinement: RefineLabels) -> None:
+    """Raise ParamsError, with settings that fit, if a labelled corpus cannot be divided as set.
+
+    A corpus without a label to learn from is not checked: its clips can still be encoded.
+    """
+    learned = {clip.label for clip in clips if clip.split == "train" and clip.label}
+    if not learned:
+        return
+    if len(learned) < 2:
+        raise ParamsError(
+            f"all training clips have the label {learned.pop()!r}: with fewer than two classes "
+            "there is nothing to learn. To decode and encode alone, leave the labels empty"
+        )
+    changes = fitting_folds(clips, training, refinement)
+    if changes is None:
+        raise ParamsError(
+            "the corpus is too small to be divided into folds, each with groups (speakers, "
+            "dialogues or films) of its own: add clips of others, or a test split. To decode and "
+            "encode alone, leave the labels empty"
+        )
+    if changes:
+        raise ParamsError(
+            "the corpus is too small for the folds in params.yaml. These fit:\n  "
+            f"dvc exp run {' '.join(as_arguments(changes))}"
+        )
+
+
+def as_arguments(changes: Changes) -> list[str]:
+    """Return the changes as arguments of `dvc exp run`."""
+    return [f"-S {name}={value}" for name, value in changes.items()]
 
 
 def _fitting_refinement(clips: Sequence[Clip], refinement: RefineLabels) -> Changes:

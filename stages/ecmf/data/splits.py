@@ -1,5 +1,6 @@
 """Split clips into training, validation and test folds by group, so that no speaker is in two."""
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,8 @@ Indices = NDArray[np.int64]
 """Positions of clips in the manifest."""
 
 EMPTY: Indices = np.array([], "int64")
+
+HOLD_OUT = "the inverse of --hold-out"
 
 REFIT = -1
 """Number of the fold whose model is trained on all clips that are not tested."""
@@ -108,7 +111,7 @@ def hold_out_test(clips: Sequence[Clip], fraction: float, seed: int) -> list[Cli
     if not 0 < fraction <= 0.5:
         raise ParamsError(f"--hold-out {fraction:g}: expected a fraction above 0 and up to 0.5")
     train = np.array([i for i, clip in enumerate(clips) if clip.split == "train"], "int64")
-    folds = _grouped_folds(clips, train, round(1 / fraction), seed, "the inverse of --hold-out")
+    folds = _grouped_folds(clips, train, round(1 / fraction), seed, HOLD_OUT)
     test = set(folds[0][1].tolist())
     return [replace(clip, split="test") if i in test else clip for i, clip in enumerate(clips)]
 
@@ -165,18 +168,29 @@ def _grouped_folds(
 ) -> list[tuple[Indices, Indices]]:
     """Divide `pool` into folds by group, stratified by label; return (rest, held out) per fold."""
     groups = [clips[i].group for i in pool]
-    if len(set(groups)) < folds:
-        raise ParamsError(
-            f"{key} is {folds}, but the clips belong to {len(set(groups))} groups "
-            "(speakers, dialogues or films): lower it"
-        )
     labels = [clips[i].label for i in pool]
-    if max(Counter(labels).values()) < folds:
-        raise ParamsError(f"{key} is {folds}, but no class has as many clips: lower it")
+    possible = min(len(set(groups)), max(Counter(labels).values(), default=0))
+    if possible < folds:
+        raise ParamsError(
+            f"{key} is {folds}, but the {len(pool)} clips to divide belong to {len(set(groups))} "
+            f"groups (speakers, dialogues or films), and the largest class has "
+            f"{max(Counter(labels).values(), default=0)}: {_remedy(key, possible)}"
+        )
     rows = np.zeros(len(pool))
     if len(set(groups)) == len(groups):  # the plain cut takes milliseconds, not seconds
         cuts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels)
     else:
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         cuts = splitter.split(rows, labels, groups)
-    return [(pool[rest], pool[held_out]) for rest, held_out in cuts]
+    with warnings.catch_warnings():
+        # Of classes with fewer clips than folds; `corpus_warnings` says it of the corpus.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        return [(pool[rest], pool[held_out]) for rest, held_out in cuts]
+
+
+def _remedy(key: str, possible: int) -> str:
+    if possible >= 2:
+        return f"use --hold-out {1 / possible:.2f}" if key == HOLD_OUT else f"-S {key}={possible}"
+    if key == "train_fusion.folds":
+        return "-S train_fusion.folds=0 trains on all of them, for all epochs"
+    return "add clips of other groups"
