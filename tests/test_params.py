@@ -176,3 +176,44 @@ def test_text_that_is_no_yaml_and_an_absent_file_are_named(tmp_path):
         load_params(tmp_path / "params.yaml")
     with pytest.raises(MissingFileError, match="run from the project's root"):
         load_params(tmp_path / "none.yaml")
+
+
+def bomb(levels):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"corpus: caf\xe9\n", "is not UTF-8"),
+        (b"corpus: a\0b\n", "is not YAML"),
+        (b"corpus: 2020-99-99\n", "is not YAML"),
+        (b"seed: 1" + b"0" * 5000 + b"\n", "is not YAML"),
+        (b"a: " + b"[" * 20_000, "is not YAML"),
+        (b"a: &a [*a]\n", "more than 100,000 values"),
+        (bomb(9).encode(), "more than 100,000 values"),
+        (bomb(4).encode(), "is not valid"),
+        (b"corpus: {x: '" + b"long" * 100_000 + b"'}", "is not valid"),
+        (b"- a\n", "is not valid"),
+        (b"", "is not valid"),
+    ],
+)
+def test_a_hostile_file_is_a_short_error(tmp_path, text, message):
+    (tmp_path / "params.yaml").write_bytes(text)
+    with pytest.raises(ParamsError, match=message) as error:
+        load_params(tmp_path / "params.yaml")
+    assert len(str(error.value)) < 30_000
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_infinity_and_nan_are_no_numbers(tmp_path, value):
+    def change(content):
+        content["train_fusion"]["weight_decay"] = value
+        content["train_fusion"]["options"] = {}
+
+    with pytest.raises(ParamsError, match=r"weight_decay: Input should be a finite number"):
+        load_params(changed(tmp_path, change))
+    with pytest.raises(ParamsError, match="finite number"):
+        registry.check_options("fusion", "ecmf", {"dropout": value})

@@ -4,6 +4,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A section of `params.yaml`: unknown keys are errors, and fields cannot be reassigned."""
+    """A section of `params.yaml`: unknown keys are errors, and fields cannot be reassigned.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Neither `.inf` nor `.nan` is a number of it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

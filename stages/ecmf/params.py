@@ -94,7 +94,7 @@ SourceName = Annotated[str, AfterValidator(_file_name)]
 class Choice(BaseModel):
     """Entry of a table of encoders: `encoder`, the thinning of rows, the encoder's own options."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     encoder: str
     row_seconds: float | None = Field(
@@ -523,17 +523,43 @@ class Sources(dict[Branch, tuple[str, ...]]):
         }
 
 
+MAX_MESSAGE = 1000
+"""Characters of a message of the YAML parser."""
+
+MAX_VALUES = 100_000
+"""Values of a whole file; nested aliases of YAML stand for billions with a few lines."""
+
+
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check `path`; raises ParamsError with every wrong key and the reason."""
     if not path.is_file():
         raise MissingFileError(f"no {path} in {Path.cwd()}: run from the project's root")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path} is not YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
+    # ValueError: a date or a number that Python has none of; RecursionError: nested too deeply.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ParamsError(f"{path} is not YAML: {str(error)[:MAX_MESSAGE]}") from error
+    _check_size(path, content)
     try:
         return Params.model_validate(content)
     except ValidationError as error:
         raise ParamsError(
             f"{path} is not valid: {registry.validation_errors(error, Params)}"
         ) from error
+
+
+def _check_size(path: Path, content: object) -> None:
+    """Raise ParamsError if the values, with every alias written out, are too many or endless."""
+    rest, values = [content], 0
+    while rest:
+        value = rest.pop()
+        values += 1
+        if values > MAX_VALUES:
+            raise ParamsError(
+                f"{path} has more than {MAX_VALUES:,} values, with its aliases written out: remove "
+                "the aliases"
+            )
+        rest.extend(value.values() if isinstance(value, dict) else ())
+        rest.extend(value if isinstance(value, list) else ())

@@ -8,6 +8,7 @@ one function with the name of the file (`encoding/feature.py`).
 import difflib
 import importlib
 import pkgutil
+import reprlib
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,9 @@ from pydantic import ValidationError
 
 from ecmf.config import Section
 from ecmf.errors import ParamsError, PluginError
+
+MAX_SHOWN = 1000
+"""Characters of a wrong value in a message."""
 
 EXAMPLE = "example"
 """Plugin to copy: it can be chosen and is tested like the others, but no list names it."""
@@ -113,8 +117,15 @@ def validation_errors(error: ValidationError, model: type[Section]) -> str:
         suggestion = ""
         if fault["type"] == "extra_forbidden":
             suggestion = did_you_mean(str(fault["loc"][-1]), _keys(model, fault["loc"][:-1]))
-        lines.append(f"{key}: {fault['msg']} (got {fault['input']!r}).{suggestion}")
+        lines.append(f"{key}: {fault['msg']} (got {_shown(fault['input'])}).{suggestion}")
     return "; ".join(lines)
+
+
+def _shown(value: object) -> str:
+    """Format a value of any size in one line."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 200
+    return short.repr(value)[:MAX_SHOWN]
 
 
 def _keys(model: type[Section], path: tuple[int | str, ...]) -> Iterable[str]:
