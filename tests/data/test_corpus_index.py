@@ -267,6 +267,21 @@ def test_a_speaker_on_both_sides_is_a_warning(leaking: Path) -> None:
     assert "groups of the split" not in text  # they are the speakers
 
 
+def test_a_clip_mended_in_place_is_noticed_when_asked(folder: Path) -> None:
+    index_lines(folder, "a,a.mp4,,happy", "b,,b.wav,sad")
+    index_corpus("folder", folder, "mine")
+    before = Path("data/manifests/mine.csv").read_bytes()
+    assert "all 2 clips are as" in index_corpus("folder", folder, "mine", check=True)
+    (folder / "a.mp4").write_bytes(b"mended")
+    index_lines(folder, "a,a.mp4,,happy", "b,,b.wav,happy", "c,,a.wav,sad")
+    with pytest.raises(CorpusError) as error:
+        index_corpus("folder", folder, "mine", check=True)
+    for text in ("'a': its files have changed", "'b': its row has changed", "'c' is new"):
+        assert text in str(error.value)
+    assert "index the corpus again without --check" in str(error.value)
+    assert Path("data/manifests/mine.csv").read_bytes() == before
+
+
 def test_the_real_ravdess_becomes_a_manifest(shared: Path, project: Path) -> None:
     done = run("ravdess", shared / "data" / "ravdess")
     assert done.returncode == 0, done.stderr

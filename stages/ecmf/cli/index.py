@@ -16,9 +16,9 @@ from ecmf.cli.command import Command
 from ecmf.cli.next_commands import next_commands
 from ecmf.data.corpus_index import collect_clips
 from ecmf.data.corpus_warnings import corpus_warnings, shared_contents
-from ecmf.data.manifest import SPLITS, Clip, classes_of, raise_errors, write_manifest
+from ecmf.data.manifest import SPLITS, Clip, classes_of, raise_errors, read_manifest, write_manifest
 from ecmf.data.splits import hold_out_test
-from ecmf.errors import ParamsError
+from ecmf.errors import CorpusError, ParamsError, summarise
 
 MANIFESTS = Path("data/manifests")
 RAW = Path("data/raw")
@@ -36,15 +36,17 @@ def index_corpus(
     *,
     follow_links: bool = False,
     allow_shared_content: bool = False,
+    check: bool = False,
 ) -> str:
     """Write data/manifests/<name>.csv of the clips in `folder`; return a summary.
 
-    `test_fraction` of the training clips become a test split, see `splits.hold_out_test`.
+    `test_fraction` of the training clips become a test split, see `splits.hold_out_test`. With
+    `check`, the manifest is only compared with the folder.
 
     Raises:
         ParamsError: `name` cannot be used, or git does not ignore the files of a gated corpus.
         CorpusError: as `collect_clips`, or the same content is trained on and tested and not
-            `allow_shared_content`.
+            `allow_shared_content`, or with `check` the manifest differs from the folder.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ParamsError(f"--name {name!r}: use letters, digits, - and _ only")
@@ -61,6 +63,8 @@ def index_corpus(
     if not allow_shared_content:
         _check_contents(folder, clips)
     manifest = MANIFESTS / f"{name}.csv"
+    if check:
+        return _compare(read_manifest(manifest), clips, manifest)
     write_manifest(clips, manifest)
     classes = classes_of(manifest, clips)
     lines = [f"{manifest}: {summary(clips, classes)}"]
@@ -87,6 +91,23 @@ def _check_git_ignores(corpus: str, folder: Path, name: str) -> None:
             f"{folder}: {corpus} is gated, and in this project git ignores only {RAW}/: move the "
             "folder there, or out of the project"
         )
+
+
+def _compare(old: Sequence[Clip], new: Sequence[Clip], manifest: Path) -> str:
+    """Say that a manifest is up to date; raises CorpusError with every difference."""
+    indexed, found = ({clip.clip_id: clip for clip in clips} for clips in (old, new))
+    errors = [f"clip {name!r} is no longer in the folder" for name in indexed if name not in found]
+    for name, clip in found.items():
+        if name not in indexed:
+            errors.append(f"clip {name!r} is new")
+        elif clip.sha256 != indexed[name].sha256:
+            errors.append(f"clip {name!r}: its files have changed since it was indexed")
+        elif clip != indexed[name]:
+            errors.append(f"clip {name!r}: its row has changed since it was indexed")
+    if errors:
+        remedy = "index the corpus again without --check, so that `dvc repro` works on the changes"
+        raise CorpusError(f"{summarise(manifest, errors)}\n{remedy}")
+    return f"{manifest}: all {len(new)} clips are as they were indexed"
 
 
 def _check_contents(folder: Path, clips: Sequence[Clip]) -> None:
@@ -133,13 +154,15 @@ def summary(clips: Sequence[Clip], classes: Sequence[str]) -> str:
     is_flag=True,
     help="Take files with the same content on both sides of a split, with a warning.",
 )
+@click.option(
+    "--check", is_flag=True, help="Write nothing; say which clips changed since they were indexed."
+)
 def command(
     corpus: str,
     folder: Path,
     name: str | None,
     hold_out: float | None,
-    follow_links: bool,
-    allow_shared_content: bool,
+    **flags: bool,
 ) -> str:
     """Write data/manifests/<name>.csv of the clips in FOLDER; no clip is copied.
 
@@ -149,11 +172,4 @@ def command(
     Example:
       ecmf index folder data/raw/mine --name mine --hold-out 0.2
     """  # noqa: D301
-    return index_corpus(
-        corpus,
-        folder,
-        name or corpus,
-        hold_out,
-        follow_links=follow_links,
-        allow_shared_content=allow_shared_content,
-    )
+    return index_corpus(corpus, folder, name or corpus, hold_out, **flags)
