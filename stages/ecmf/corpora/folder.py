@@ -14,7 +14,8 @@ from typing import ClassVar
 from ecmf import registry
 from ecmf.data.manifest import ANNOTATOR_PREFIX, COLUMNS, Clip, raise_errors
 from ecmf.errors import MissingFileError
-from ecmf.storage.csv_rows import is_number, read_csv
+from ecmf.storage.csv_cells import is_number
+from ecmf.storage.csv_rows import read_csv
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,8 @@ from typing import ClassVar
 from ecmf import registry
 from ecmf.data.manifest import Clip, Split, raise_errors
 from ecmf.errors import CorpusError, MissingFileError
-from ecmf.storage.csv_rows import is_number, read_csv_files
+from ecmf.storage.csv_cells import is_number
+from ecmf.storage.csv_rows import read_csv_files
 
 VIDEOS, AUDIO = "video", "audio"
 SUBTITLES = "subtitle_chieng.csv"

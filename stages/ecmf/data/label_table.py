@@ -1,11 +1,11 @@
 """Read and write the refined label of each clip and its reason: `data/labels.csv`."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ecmf.errors import CorpusError, MissingFileError
+from ecmf.storage.csv_rows import read_written
 from ecmf.storage.files import write_csv
 
 SOFT_PREFIX = "soft_"
@@ -57,29 +57,26 @@ def read_labels(path: Path, clip_ids: Sequence[str], classes: Sequence[str]) -> 
     """
     if not path.is_file():
         raise MissingFileError(f"no labels {path}: run `dvc repro refine_labels`")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        columns = tuple(
-            name.removeprefix(SOFT_PREFIX)
-            for name in reader.fieldnames or ()
-            if name.startswith(SOFT_PREFIX)
+    rows = read_written(path, COLUMNS)
+    columns = tuple(
+        name.removeprefix(SOFT_PREFIX) for name in (rows or [{}])[0] if name.startswith(SOFT_PREFIX)
+    )
+    if columns != tuple(classes):
+        raise CorpusError(
+            f"{path}: classes {', '.join(columns)}, not {', '.join(classes)}: run `dvc repro`"
         )
-        if columns != tuple(classes):
-            raise CorpusError(
-                f"{path}: classes {', '.join(columns)}, not {', '.join(classes)}: run `dvc repro`"
-            )
-        labels = [
-            Label(
-                row["clip_id"],
-                row["label"],
-                tuple(float(row[SOFT_PREFIX + name]) for name in classes),
-                float(row["weight"]),
-                row["decision"],
-                row["reason"],
-                row["sources"],
-            )
-            for row in reader
-        ]
+    labels = [
+        Label(
+            row["clip_id"],
+            row["label"],
+            tuple(float(row[SOFT_PREFIX + name]) for name in classes),
+            float(row["weight"]),
+            row["decision"],
+            row["reason"],
+            row["sources"],
+        )
+        for row in rows
+    ]
     if [label.clip_id for label in labels] != list(clip_ids):
         raise CorpusError(
             f"{path} does not have the {len(clip_ids)} clips of the manifest in its order: "

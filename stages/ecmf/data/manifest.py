@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from ecmf import registry
 from ecmf.errors import CorpusError, MissingFileError, summarise
-from ecmf.storage.csv_rows import read_rows
+from ecmf.storage.csv_rows import read_written
 from ecmf.storage.files import write_csv
 
 Split = Literal["train", "val", "test", "candidate", "unlabelled"]
@@ -82,8 +82,7 @@ def read_manifest(path: Path) -> list[Clip]:
             f"no manifest {path}: write it with `ecmf index <corpus> <folder>`; for a queued "
             f"experiment, also `git add {path}` (of a gated corpus `{path}.dvc`) before queueing it"
         )
-    columns, rows = read_rows(path, _header_errors)
-    clips = [_clip(dict(zip(columns, row.fields, strict=True))) for row in rows]
+    clips = [_clip(row) for row in read_written(path, COLUMNS)]
     raise_errors(path, find_errors(clips, classes_of(path, clips)))
     return clips
 
@@ -164,11 +163,6 @@ def raise_errors(where: Path, errors: Sequence[str]) -> None:
     """Raise a CorpusError that sums up the errors found in `where`, if there are any."""
     if errors:
         raise CorpusError(summarise(where, errors))
-
-
-def _header_errors(header: Sequence[str]) -> list[str]:
-    missing = sorted(set(COLUMNS) - set(header))
-    return [f"no column {', '.join(missing)}"] if missing else []
 
 
 def _clip(row: dict[str, str]) -> Clip:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ecmf.data.manifest import Clip, Split
 from ecmf.errors import CorpusError
-from ecmf.storage.csv_rows import is_number
+from ecmf.storage.csv_cells import is_number
 
 TRAINING_SPLITS: tuple[Split, ...] = ("train", "val")
 """Splits whose valence training may use."""

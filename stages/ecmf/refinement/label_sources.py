@@ -16,7 +16,8 @@ from ecmf.errors import CorpusError, summarise
 from ecmf.probabilities import normalise
 from ecmf.refinement.base import SourceVotes
 from ecmf.registry import did_you_mean
-from ecmf.storage.csv_rows import is_number, read_csv
+from ecmf.storage.csv_cells import is_number, restore
+from ecmf.storage.csv_rows import read_csv
 
 CLASS_POLARITY: Mapping[str, float] = {
     "neutral": 0.0,
@@ -96,7 +97,7 @@ def table_votes(
     errors = []
     probs: dict[str, list[float]] = {}
     for row in rows:
-        clip_id = row["clip_id"]
+        clip_id = restore(row["clip_id"])  # in metrics/predictions.csv it is neutralised
         if clip_id in probs:
             errors.append(f"clip {clip_id!r} is listed twice")
         if columns[0] in row:
@@ -106,7 +107,7 @@ def table_votes(
                 continue
             probs[clip_id] = [float(cell) for cell in cells]
         else:
-            label = row["label"]
+            label = restore(row["label"])
             if label and label not in classes:
                 errors.append(
                     f"clip {clip_id!r}: unknown label {label!r}, the classes are "

@@ -4,7 +4,6 @@ The csv has one line per clip and source with a vote, with a probability per cla
 describes the sources and the rounds of self-training.
 """
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 
 from ecmf.errors import MissingFileError
 from ecmf.refinement.base import SourceVotes
+from ecmf.storage.csv_rows import read_written
 from ecmf.storage.files import write_csv, write_json
 
 COLUMNS = ["clip_id", "source", "kind", "said"]
@@ -60,10 +60,9 @@ def read_votes(votes: Path, sources: Path) -> VoteTable:
     classes, clip_ids = content["classes"], content["clips"]
     row_of = {clip_id: row for row, clip_id in enumerate(clip_ids)}
     probs = {name: np.zeros((len(clip_ids), len(classes))) for name in content["sources"]}
-    with votes.open(newline="", encoding="utf-8") as file:
-        for line in csv.DictReader(file):
-            cells = [float(line[f"{PREFIX}{name}"]) for name in classes]
-            probs[line["source"]][row_of[line["clip_id"]]] = cells
+    for line in read_written(votes):
+        cells = [float(line[f"{PREFIX}{name}"]) for name in classes]
+        probs[line["source"]][row_of[line["clip_id"]]] = cells
     table = {
         name: SourceVotes(about.pop("kind"), probs[name], about)
         for name, about in content["sources"].items()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ecmf.errors import CorpusError, summarise
+from ecmf.storage.csv_cells import restore
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 """Separators that other programs write in place of the comma."""
@@ -53,19 +54,30 @@ def read_csv(
     return [dict(zip(header, (field.strip() for field in row.fields), strict=True)) for row in rows]
 
 
+def read_written(path: Path, required: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Read a csv file that `files.write_csv` wrote, with the texts as they were before.
+
+    Raises:
+        CorpusError: as `read_rows`, or a `required` column is missing.
+    """
+    header, rows = read_rows(path, partial(_missing, required), by_us=True)
+    return [dict(zip(header, map(restore, row.fields), strict=True)) for row in rows]
+
+
 def read_rows(
-    path: Path, header_errors: Callable[[Sequence[str]], Sequence[str]]
+    path: Path, header_errors: Callable[[Sequence[str]], Sequence[str]], *, by_us: bool = False
 ) -> tuple[list[str], list[Row]]:
     """Read the header and the rows of a csv file.
 
     Blank lines are skipped, and with a warning also rows of empty fields, which spreadsheets leave.
+    `by_us` tells that `files.write_csv` wrote the file, whose quotes are all meant.
 
     Raises:
         CorpusError: the file is not UTF-8 or holds NUL characters, its separator is no comma, a
             quote is not closed, a field contains what looks like further rows, a column appears
             twice, a row has too many or too few fields, or `header_errors` returns errors.
     """
-    header, *rows = list(_parse(path, _lines(path))) or [Row(1, [])]
+    header, *rows = list(_parse(path, _lines(path), by_us)) or [Row(1, [])]
     if blank := [str(row.line) for row in rows if not any(map(str.strip, row.fields))]:
         rows = [row for row in rows if any(map(str.strip, row.fields))]
         log.warning(
@@ -108,7 +120,7 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def _parse(path: Path, lines: Sequence[str]) -> Iterator[Row]:
+def _parse(path: Path, lines: Sequence[str], by_us: bool) -> Iterator[Row]:
     """Parse csv strictly: nothing may follow a closing quote but a comma or the end of the line."""
     reader = csv.reader(lines, strict=True)
     columns = first = 0
@@ -120,7 +132,7 @@ def _parse(path: Path, lines: Sequence[str]) -> Iterator[Row]:
         except csv.Error as error:
             raise CorpusError(_syntax_error(path, first + 1, reader.line_num, error)) from error
         columns = columns or len(fields)
-        for number in range(first + 1, reader.line_num):
+        for number in () if by_us else range(first + 1, reader.line_num):
             if len(BETWEEN_FIELDS.findall(lines[number])) + 1 >= columns:
                 raise CorpusError(
                     f"{path}: a quote that opens on line {first + 1} closes on line "
@@ -174,11 +186,3 @@ def read_csv_files(
 
 def _missing(required: Sequence[str], header: Sequence[str]) -> list[str]:
     return [f"no column {name}" for name in required if name not in header]
-
-
-def is_number(text: str) -> bool:
-    """Return whether `text` is a finite number."""
-    try:
-        return abs(float(text)) < float("inf")
-    except ValueError:
-        return False

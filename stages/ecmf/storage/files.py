@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ecmf.errors import MissingFileError
+from ecmf.storage.csv_cells import neutralise
 
 READ_BYTES = 1 << 20
 
@@ -55,9 +56,12 @@ def write_json(path: Path, content: object, indent: int = 2) -> None:
 
 
 def write_csv(path: Path, lines: Iterable[Iterable[object]]) -> None:
-    """Write the lines atomically as csv in UTF-8 with Unix line ends."""
+    """Write the lines atomically as csv in UTF-8 with Unix line ends.
+
+    Cells that a spreadsheet would run are neutralised; `csv_rows.read_written` restores them.
+    """
     with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(_UnixLines(file)).writerows(lines)
+        csv.writer(_UnixLines(file)).writerows(map(neutralise, line) for line in lines)
 
 
 class _UnixLines:
