@@ -5,12 +5,12 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from clip_reasons import failure, flag
 from filming import cut, film, number_of, remux, scribbled, tone
 
 from ecmf.data.manifest import Clip
 from ecmf.decoding.clip_content import content_key
 from ecmf.decoding.clip_decoder import ClipDecoder, DecodedClip
-from ecmf.execution.result_writer import join_reasons
 from ecmf.params import DecodeVideo
 from ecmf.storage.files import sha256
 from ecmf.storage.jpeg import decode_jpeg
@@ -30,14 +30,6 @@ def stereo(seconds: float, rate: int = 16_000) -> np.ndarray:
 
 def states(decoded: DecodedClip) -> tuple[str, str]:
     return decoded.frames.state, decoded.audio.state
-
-
-def failure(decoded: DecodedClip) -> str:
-    return join_reasons(decoded._asdict(), "failed")
-
-
-def flag(decoded: DecodedClip) -> str:
-    return join_reasons(decoded._asdict(), "flagged")
 
 
 @pytest.fixture(params=["decord", "pyav"])
@@ -231,8 +223,8 @@ def test_whatever_a_decoder_raises_is_the_failure_of_the_frames_alone(
     monkeypatch.setattr("ecmf.decoders.pyav._upright", crash)
     decoded = decode(clip)
     assert states(decoded) == ("failed", "whole")
-    assert decoded.failure.startswith("frames: RuntimeError: [19:46:09] no memory for a frame (")
-    assert "Stack" not in decoded.failure
+    assert failure(decoded).startswith("frames: RuntimeError: [19:46:09] no memory for a frame (")
+    assert "Stack" not in failure(decoded)
 
 
 def test_whatever_decoding_sound_raises_is_the_failure_of_the_sound_alone(
@@ -242,7 +234,7 @@ def test_whatever_decoding_sound_raises_is_the_failure_of_the_sound_alone(
     monkeypatch.setattr("ecmf.decoding.waveform._to_array", lambda frame: frame.unheard_of)
     decoded = decode(clip)
     assert states(decoded) == ("whole", "failed")
-    assert decoded.failure.startswith("audio: AttributeError: ")
+    assert failure(decoded).startswith("audio: AttributeError: ")
 
 
 def test_a_clip_that_changed_since_it_was_indexed_fails(tmp_path: Path) -> None:

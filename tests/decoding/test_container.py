@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from clip_reasons import failure
 from filming import film, number_of, numbered
 from PIL import Image
 
@@ -55,7 +56,7 @@ def test_a_list_of_other_files_is_refused_and_none_of_them_is_read(
         decoded = decode(listing, decoder)
         assert (decoded.frames.state, decoded.audio.state) == ("failed", "failed")
         refused = "is not read, because such a file may name other files"
-        assert refused in decoded.failure or "not a media file, or cut off" in decoded.failure
+        assert refused in failure(decoded) or "not a media file, or cut off" in failure(decoded)
 
 
 def test_an_address_in_a_playlist_is_not_asked(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_an_address_in_a_playlist_is_not_asked(tmp_path: Path) -> None:
         server.settimeout(0.2)
         address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
         (tmp_path / "a.m3u8").write_text(HLS.format(address))
-        assert decode(tmp_path / "a.m3u8").failure
+        assert failure(decode(tmp_path / "a.m3u8"))
         with pytest.raises(TimeoutError):
             server.accept()
 

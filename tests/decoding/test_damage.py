@@ -7,6 +7,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from clip_reasons import failure, flag
 from filming import FRAMES_PER_SECOND, cut, film, number_of, tone
 
 from ecmf.data.manifest import Clip
@@ -94,7 +95,7 @@ def test_damaged_frames_are_counted_and_intact_ones_taken_in_their_place(tmp_pat
     assert decoded.frames.state == "flagged"
     damaged = decoded.frames.facts["damaged_frames"]
     assert 1 <= damaged <= 18  # up to the next key frame
-    assert f"{damaged:.0f} frames are damaged, or may be, as FFmpeg reports" in decoded.flag
+    assert f"{damaged:.0f} frames are damaged, or may be, as FFmpeg reports" in flag(decoded)
     assert_frames_match_times(decoded)
     taken = decoded.frames.times * FRAMES_PER_SECOND
     assert not set(taken.round()) & {31, 32, 33, 34}
@@ -126,7 +127,7 @@ def test_sound_of_which_no_packet_can_be_decoded_fails(tmp_path: Path) -> None:
     clip.write_bytes(content)
     decoded = decode(clip)
     assert (decoded.frames.state, decoded.audio.state) == ("whole", "failed")
-    assert "packets of sound can be decoded" in decoded.failure
+    assert "packets of sound can be decoded" in failure(decoded)
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])

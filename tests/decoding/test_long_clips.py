@@ -6,6 +6,7 @@ import wave
 from pathlib import Path
 
 import pytest
+from clip_reasons import failure
 
 from ecmf.data.manifest import Clip
 from ecmf.decoding import waveform
@@ -71,4 +72,4 @@ def test_sound_beyond_the_limit_fails_before_it_fills_the_memory(
     path = long_wav(tmp_path / "a.wav", 2)
     decoded = ClipDecoder(DecodeVideo())(Clip("a", audio=str(path)))
     assert decoded.audio.state == "failed"
-    assert "its sound is longer than 0.0005 hours: cut it" in decoded.failure
+    assert "its sound is longer than 0.0005 hours: cut it" in failure(decoded)

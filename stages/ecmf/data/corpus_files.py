@@ -10,9 +10,6 @@ from pathlib import Path
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """Start of the text that git-lfs leaves in place of a file that was not fetched."""
 
-LARGEST_POINTER = 1024
-"""Bytes of the longest pointer, by the specification of git-lfs."""
-
 
 class CorpusFiles:
     """The files of a corpus folder; links out of it are allowed with `follow_links`."""
@@ -81,10 +78,8 @@ class CorpusFiles:
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Return whether git-lfs left its pointer in place of the file."""
-    if path.stat().st_size > LARGEST_POINTER:
-        return False
-    with path.open("rb") as file:
+    """Return whether git-lfs left its pointer in place of the regular file."""
+    with path.open("rb", buffering=0) as file:
         return file.read(len(LFS_POINTER)) == LFS_POINTER
 
 

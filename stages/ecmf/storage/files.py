@@ -122,7 +122,10 @@ def sha256(*paths: Path) -> str:
     """
     digest = hashlib.sha256()
     for path in paths:
-        if not path.is_dir():
+        mode = path.stat().st_mode
+        if not stat.S_ISDIR(mode):
+            if not stat.S_ISREG(mode):  # a device has no end, a pipe waits for a writer
+                raise OSError(errno.EINVAL, "not a regular file", str(path))
             _update(digest, path)
             continue
         names = {file.relative_to(path).as_posix(): file for file in path.rglob("*")}
@@ -134,8 +137,6 @@ def sha256(*paths: Path) -> str:
 
 
 def _update(digest: "hashlib._Hash", path: Path) -> None:
-    if not stat.S_ISREG(path.stat().st_mode):  # a device has no end, a pipe waits for a writer
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
     with path.open("rb", buffering=0) as file:
         while block := file.read(READ_BYTES):
             digest.update(block)
