@@ -80,7 +80,7 @@ def no_locks(patch):
         ("locks", use("HDF5_USE_FILE_LOCKING", "TRUE"), "unset HDF5_USE_FILE_LOCKING"),
         ("manifest", lambda _: Path("a.wav").unlink(), "put them there, or"),
         ("manifest", lambda _: shutil.rmtree("data"), "write it with `ecmf index"),
-        ("manifest", write("data/manifests/mine.csv", "clip_id\na\n"), "has no column"),
+        ("manifest", write("data/manifests/mine.csv", "clip_id\na\n"), "no column"),
         ("dvc", lambda _: None, "from the project's root"),
         ("dvc", lambda _: Path(".dvc").mkdir(), "mend what `dvc status` says"),
     ],

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from filming import cut, film, number_of, tone
+from tables import read_table
 
 from decode_video import decode_video
 from ecmf.data.manifest import Clip, write_manifest
@@ -132,9 +133,12 @@ def test_too_many_failed_clips_stop_the_stage_after_all_were_tried(
     bad = [clip(tmp_path / "e.mp4"), *clips, clip(tmp_path / "f.mp4")]
     with pytest.raises(ErrorBudgetError, match="2 of 6 clips failed") as caught:
         run(tmp_path, bad, DecodeVideo())
-    for name in "ef":
-        assert f"{name}: {tmp_path}/{name}.mp4: the file is empty (0 bytes)" in str(caught.value)
-    assert list((tmp_path / "data").iterdir()) == []
+    reason = f"e: {tmp_path}/e.mp4: the file is empty (0 bytes) (2 clips of this kind, also f)"
+    assert reason in str(caught.value)
+    (listing,) = (tmp_path / "data").iterdir()
+    assert str(listing) in str(caught.value)
+    failed = {row["clip_id"]: row["reason"] for row in read_table(listing)}
+    assert failed == {n: f"{tmp_path}/{n}.mp4: the file is empty (0 bytes)" for n in "ef"}
 
 
 def test_a_clip_that_changed_since_it_was_indexed_fails(tmp_path: Path, clips: list[Clip]) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+import click
+
 from ecmf.errors import DiskError, ErrorBudgetError, UserError
 from ecmf.storage.disk import disk_error
 
@@ -51,6 +53,8 @@ def exit_codes() -> Iterator[None]:
         sys.exit(TERMINATED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except (click.exceptions.Exit, click.Abort, click.ClickException):
+        raise  # click ends the program with a code of its own
     except Exception as error:  # noqa: BLE001 (shown in full)
         _exit(error)
     finally:

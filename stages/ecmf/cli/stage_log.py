@@ -4,9 +4,8 @@
     pid        process of the run: several runs and shards of a stage append to one file
     stage      e.g. "encode_frames@motion"
     clip       id of the clip, or ""
-    kind       start, end; computed; empty, flagged, failed (the state of a clip); or info, warning,
-
-Error:
+    kind       start or end; computed; the state of a clip (empty, flagged, failed); or the level of
+               a message (info, warning, error)
     reason     why, or the message
     seconds    since the start of the run
 
@@ -81,7 +80,9 @@ def stage_log(stage: str) -> Iterator[None]:
         return
     root, clips = logging.getLogger(), logging.getLogger(CLIPS)
     root.addHandler(handler)
+    clips.addHandler(handler)
     clips.setLevel(logging.DEBUG)
+    clips.propagate = False  # a line for each clip is for the file, not for the screen
     clips.debug("", extra={"kind": "start"})
     outcome = "done"
     try:
@@ -95,5 +96,7 @@ def stage_log(stage: str) -> Iterator[None]:
     finally:
         clips.debug(outcome, extra={"kind": "end"})
         clips.setLevel(logging.NOTSET)
-        root.removeHandler(handler)
+        clips.propagate = True
+        for logger in (root, clips):
+            logger.removeHandler(handler)
         handler.close()
