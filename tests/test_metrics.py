@@ -8,6 +8,7 @@ from ecmf.metrics import (
     bootstrap_waf,
     compute_metrics,
     group_numbers,
+    scores_of_confusion,
     waf_of_confusion,
     weighted_f1,
 )
@@ -15,6 +16,7 @@ from ecmf.metrics import (
 pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_waf_equals_that_of_scikit_learn_to_the_last_bit(clips):
     truth, predicted = np.array(clips).T
@@ -30,6 +32,17 @@ def test_waf_of_a_confusion_matrix_equals_that_of_its_clips(clips):
     cells = np.zeros((4, 4), int)
     np.add.at(cells, (truth, predicted), 1)
     assert waf_of_confusion(cells) == pytest.approx(weighted_f1(truth, predicted))
+
+
+@settings(deadline=None)
+@given(pairs)
+def test_scores_of_a_confusion_matrix_equal_those_of_its_clips(clips):
+    truth, predicted = np.array(clips).T
+    cells = np.zeros((4, 4), int)
+    np.add.at(cells, (truth, predicted), 1)
+    report = compute_metrics(truth, predicted, [""] * len(truth), "abcd", 1, 0)
+    for name, score in scores_of_confusion(cells).items():
+        assert score == pytest.approx(report[name]), name
 
 
 def test_the_interval_equals_that_of_resampled_clips():

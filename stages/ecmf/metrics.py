@@ -1,6 +1,6 @@
 """Metrics of predicted classes, with bootstrap intervals, and of predicted valence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,17 +72,31 @@ def bootstrap_waf(
     Clips of one speaker or dialogue are alike, so drawing clips would give too narrow an interval.
     Drawing groups equals adding up their confusion matrices.
     """
+    cells = count_by_group(truth, predicted, groups, classes)
+    blocks = resample_groups(cells, resamplings, seed)
+    return np.concatenate([waf_of_confusion(drawn) for drawn in blocks])
+
+
+def count_by_group(
+    truth: Labels, predicted: Labels, groups: Sequence[str], classes: int
+) -> NDArray[np.float64]:
+    """Count the clips of each group, by true and predicted class, (groups, classes, classes)."""
     number = group_numbers(groups)
     cells = np.zeros((number.max() + 1, classes, classes))
     np.add.at(cells, (number, truth, predicted), 1)
+    return cells
+
+
+def resample_groups(
+    cells: NDArray[np.float64], resamplings: int, seed: int
+) -> Iterator[NDArray[np.float64]]:
+    """Draw groups of counts (groups, …) with replacement; yield blocks of sums (draws, …)."""
     rng = np.random.default_rng(seed)
     shares = np.full(len(cells), 1 / len(cells))
-    scores = []
     for first in range(0, resamplings, DRAWS_PER_BLOCK):
         count = min(DRAWS_PER_BLOCK, resamplings - first)
         draws = rng.multinomial(len(cells), shares, size=count).astype("float64")
-        scores.append(waf_of_confusion(np.tensordot(draws, cells, axes=1)))
-    return np.concatenate(scores)
+        yield np.tensordot(draws, cells, axes=1)
 
 
 def group_numbers(groups: Sequence[str]) -> Labels:
@@ -95,10 +109,32 @@ def group_numbers(groups: Sequence[str]) -> Labels:
 
 def waf_of_confusion(cells: NDArray[Any]) -> NDArray[np.float64]:
     """Compute the WAF (…) of confusion matrices (…, truth, predicted)."""
+    support = cells.sum(axis=-1)
+    return np.asarray((f1_of_confusion(cells) * support).sum(axis=-1) / support.sum(axis=-1))
+
+
+def f1_of_confusion(cells: NDArray[Any]) -> NDArray[np.float64]:
+    """Compute the F1 of each class (…, classes) of confusion matrices (…, truth, predicted)."""
     hits = np.diagonal(cells, axis1=-2, axis2=-1).astype("float64")
     support, predicted = cells.sum(axis=-1), cells.sum(axis=-2)
-    f1 = 2 * hits / np.maximum(support + predicted, 1)
-    return np.asarray((f1 * support).sum(axis=-1) / support.sum(axis=-1))
+    return np.asarray(2 * hits / np.maximum(support + predicted, 1))
+
+
+def scores_of_confusion(cells: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+    """Compute the scores (…) of confusion matrices (…, truth, predicted).
+
+    They are those of `compute_metrics`, by the same names: averages leave out classes without a
+    clip.
+    """
+    support = cells.sum(axis=-1)
+    hits = np.diagonal(cells, axis1=-2, axis2=-1)
+    present = support > 0
+    return {
+        "waf": waf_of_confusion(cells),
+        "macro_f1": f1_of_confusion(cells).mean(axis=-1, where=present),
+        "uar": (hits / np.maximum(support, 1)).mean(axis=-1, where=present),
+        "accuracy": np.asarray(hits.sum(axis=-1) / support.sum(axis=-1)),
+    }
 
 
 def valence_scores(
