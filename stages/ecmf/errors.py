@@ -45,6 +45,10 @@ class CorpusError(UserError):
     """A corpus folder or a manifest that contradicts itself or the files on disk."""
 
 
+class ComparisonError(UserError):
+    """Revisions that were not tested on the same clips."""
+
+
 class StoreError(UserError):
     """A feature store that is broken, or rows that do not fit into it."""
 

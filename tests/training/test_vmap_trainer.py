@@ -29,7 +29,7 @@ from ecmf.training.targets import class_targets
 from ecmf.training.trainer import fit
 
 MODELS = registry.names("fusion")
-SLOW = ("aimdit", "dualkanba", "jmt", "mult")
+SLOW = ("aimdit", "dualkanba", "egmf", "jmt", "mdat", "misa", "mult", "semmim")
 """Models whose steps take several times those of the others."""
 WHERE = torch.device(device.torch_device())
 """With ECMF_DEVICE=cuda, all tests of this file run on a GPU."""

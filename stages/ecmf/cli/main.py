@@ -17,6 +17,7 @@ COMMANDS = {
     "preset": ("preset", "Print a set of parameters as arguments of `dvc exp run`."),
     "sweep": ("sweep", "Search parameters of train_fusion."),
     "experiments": ("experiments", "List experiments with their changes and scores."),
+    "compare": ("compare", "Compare revisions on the same test clips, with intervals."),
     "submit": ("submit", "Write or check a MER2025 submission."),
     "scores": ("scores", "Show the scores of the last evaluation."),
     "doctor": ("doctor", "Check what a run needs on this machine, and name the remedies."),

@@ -33,7 +33,7 @@ def table(evaluation: Report, details: Report) -> str:
     test = evaluation["test"]
     main = next(iter(test))
     others = [name for name, v in test.items() if isinstance(v, float) and not _bounds(name, test)]
-    lines = [_row("", [_heading(name) for name in others], "95 % interval", "clips")]
+    lines = [_row("", [heading(name) for name in others], "95 % interval", "clips")]
     for split in ("test", "val"):
         if split in evaluation:  # with folds: 0 no clip is held out for `val`
             scores = evaluation[split] | details[split]
@@ -43,13 +43,13 @@ def table(evaluation: Report, details: Report) -> str:
     for name, by_class in test.items():
         if isinstance(by_class, dict):
             listed = ", ".join(f"{label} {value:.2f}" for label, value in by_class.items())
-            lines.append(f"test {_heading(name).upper()}: {listed}")
+            lines.append(f"test {heading(name).upper()}: {listed}")
     seeds = " ".join(f"{score:.3f}" for score in details["test"][f"{main}_by_seed"].values())
-    lines.append(f"test {_heading(main)} by seed: {seeds} ({details['protocol']})")
+    lines.append(f"test {heading(main)} by seed: {seeds} ({details['protocol']})")
     if members := details.get("members"):
         alone = ", ".join(f"{name} {scores[main]:.3f}" for name, scores in members.items())
-        lines.append(f"test {_heading(main)} of each member alone: {alone}")
-    lines.append(_about_groups(details["test"]["groups"], test["clips"]))
+        lines.append(f"test {heading(main)} of each member alone: {alone}")
+    lines.append(about_groups(details["test"]["groups"], test["clips"]))
     lines += _doubts(test, details["corpus"])
     for member, left_out in details.get("left_out", {}).items():
         if left_out:
@@ -73,7 +73,7 @@ def table(evaluation: Report, details: Report) -> str:
     return "\n".join(lines)
 
 
-def _about_groups(groups: int, clips: int) -> str:
+def about_groups(groups: int, clips: int) -> str:
     """State the groups that the interval was drawn over, and what few of them mean."""
     if groups == clips:
         return f"the interval is drawn over {clips} clips, each a group of its own"
@@ -105,7 +105,8 @@ def _bounds(name: str, scores: Report) -> bool:
     return name.removesuffix("_low").removesuffix("_high") in scores.keys() - {name}
 
 
-def _heading(name: str) -> str:
+def heading(name: str) -> str:
+    """Return the heading of a score."""
     return HEADINGS.get(name, name)
 
 

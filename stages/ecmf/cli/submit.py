@@ -12,15 +12,10 @@ import click
 
 from ecmf.cli.command import Command
 from ecmf.data.manifest import Clip, classes_of, read_manifest
+from ecmf.data.prediction_table import PREDICTED, SOURCES, Row, read_predictions
 from ecmf.errors import CorpusError, MissingFileError
 from ecmf.evaluation import mer2025_submission
-from ecmf.evaluation.tables import PREDICTED, SOURCES
-from ecmf.storage.csv_rows import read_written
 from ecmf.storage.files import atomic_write
-
-COLUMNS = ("clip_id", "split", PREDICTED, SOURCES)
-
-Row = dict[str, str]
 
 
 def write_submission(manifest: Path, predictions: Path, submission: Path) -> str:
@@ -33,7 +28,7 @@ def write_submission(manifest: Path, predictions: Path, submission: Path) -> str
     """
     clips = read_manifest(manifest)
     candidates = _candidates(clips, manifest)
-    rows = _read_predictions(predictions)
+    rows = read_predictions(predictions)
     _check_same_manifest(clips, rows, manifest, predictions)
     predicted = [row for row in rows if row["split"] == "candidate"]
     if missing := [row["clip_id"] for row in predicted if not row[PREDICTED]]:
@@ -81,17 +76,6 @@ def _candidates(clips: Sequence[Clip], manifest: Path) -> list[str]:
             "candidates, such as mer2025, can be submitted"
         )
     return candidates
-
-
-def _read_predictions(path: Path) -> list[Row]:
-    if not path.is_file():
-        raise MissingFileError(f"no predictions {path}: run `dvc repro evaluate_fusion`")
-    try:
-        return read_written(path, COLUMNS)
-    except CorpusError as error:
-        raise CorpusError(
-            f"{error}\nuse metrics/predictions.csv as written by `dvc repro evaluate_fusion`"
-        ) from error
 
 
 def _check_same_manifest(

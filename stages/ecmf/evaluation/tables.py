@@ -8,12 +8,10 @@ from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
 from ecmf.data.manifest import Clip
+from ecmf.data.prediction_table import PREDICTED, SOURCES
 from ecmf.evaluation.prediction import Predictor
 from ecmf.storage.files import atomic_write, write_csv
 from ecmf.training.task import Prediction, Values
-
-PREDICTED, SOURCES = "predicted", "sources"
-"""Columns of `metrics/predictions.csv` that `ecmf submit` reads."""
 
 DARK = 0.5
 """Fraction of a row above which a cell is dark enough for white text."""

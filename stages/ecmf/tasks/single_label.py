@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ecmf.data.label_table import read_labels
 from ecmf.data.manifest import Clip, classes_of
+from ecmf.data.prediction_table import PROBABILITY
 from ecmf.data.splits import Indices
 from ecmf.data.valence import manifest_valence, training_valence
 from ecmf.metrics import Labels, compute_metrics, group_numbers, valence_scores, weighted_f1
@@ -85,7 +86,7 @@ class Task:
     @property
     def columns(self) -> list[str]:
         """Names of the columns of probabilities."""
-        return [f"probability_{name}" for name in self.outputs]
+        return [f"{PROBABILITY}{name}" for name in self.outputs]
 
     def truth(self, clips: Sequence[Clip]) -> Labels:
         """Return the class of each clip by the manifest; all clips must have a label."""
