@@ -38,7 +38,7 @@ class JsonLines(logging.Handler):
 
     def __init__(self, path: Path, stage: str) -> None:
         super().__init__()
-        self._stage, self._since = stage, time.monotonic()
+        self._stage, self._since, self._ended = stage, time.monotonic(), False
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file() and path.stat().st_size > MAX_BYTES:
             path.replace(path.with_suffix(".old"))
@@ -46,6 +46,8 @@ class JsonLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
+        if self._ended:
+            return
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "pid": record.process,
@@ -58,7 +60,7 @@ class JsonLines(logging.Handler):
         try:
             os.write(self._file, (json.dumps(line, ensure_ascii=False) + "\n").encode())
         except OSError as error:
-            logging.getLogger().removeHandler(self)
+            self._ended = True
             log.warning("the log ends here: %s", error)
 
     def close(self) -> None:
