@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 
 from ecmf.data.enriched_text import EnrichedText, write_texts
 from ecmf.data.manifest import Clip, write_manifest
-from ecmf.params import RefineLabels, Sources, TrainFusion
+from ecmf.params import RefineLabels, Sources, TrainFusion, load_params
 from ecmf.refinement import out_of_fold
 from ecmf.storage.store import Layout, Rows
 from ecmf.storage.store_writer import StoreWriter
@@ -87,7 +87,11 @@ def work(stage: str, folder: Path) -> None:
     else:
         train = TrainFusion(model="concat", folds=2, seeds=(0, 1), epochs=2)
         summary, curves = folder / "training.json", folder / "curves.csv"
-        train_fusion(manifest, labels, features, folder / "model", summary, curves, train, SOURCES)
+        preparation = load_params().preparation
+        train_fusion(
+            manifest, labels, folder / "text.jsonl", features, folder / "model", summary, curves,
+            train, SOURCES, preparation,
+        )  # fmt: skip
 
 
 def processes(root: int) -> Iterator[int]:

@@ -16,7 +16,7 @@ from ecmf.evaluation.tables import write_decisions, write_predictions
 from ecmf.params import EvaluateFusion, Sources
 from ecmf.storage.files import write_json
 from ecmf.training.cross_validation import read_sources
-from ecmf.training.model_metadata import read_metadata
+from ecmf.training.model_metadata import metadata_digest, read_metadata
 
 
 def evaluate_fusion(
@@ -41,6 +41,7 @@ def evaluate_fusion(
     more = {"corpus": describe_corpus(manifest, clips), **more}
     more["sources"] = source_values(predictor, clips, scorer.validation(predicted), params)
     more["left_out"] = predictor.metadata.left_out()
+    more["model_sha256"] = metadata_digest(model)
     write_json(evaluation, headline)
     write_json(details, more)
     write_predictions(clips, predictor, test_or_validation(predicted.ensemble), predictions)

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from ecmf.cli import stage
+from ecmf.data.enriched_text import read_texts
 from ecmf.data.manifest import read_manifest
-from ecmf.params import Sources, TrainFusion
+from ecmf.enrichment.clip_cues import training_thresholds
+from ecmf.params import Preparation, Sources, TrainFusion
 from ecmf.storage.files import write_json
 from ecmf.training.cross_validation import paths_of_branches, train_all
 from ecmf.training.learning_curves import write_curves
-from ecmf.training.model_folder import write_models
+from ecmf.training.model_folder import Origin, write_models
 from ecmf.training.task import task_of_corpus
 from ecmf.training.training_summary import summarise
 
@@ -16,23 +18,28 @@ from ecmf.training.training_summary import summarise
 def train_fusion(
     manifest: Path,
     labels: Path,
+    text: Path,
     features: Path,
     model: Path,
     summary: Path,
     curves: Path,
     params: TrainFusion,
     sources: Sources,
+    preparation: Preparation,
 ) -> None:
     """Train every ensemble member on every fold with every seed; test labels are not read.
 
-    All members share folds, seeds and labels. The curves are those of the first member.
+    All members share folds, seeds and labels. The curves are those of the first member. With the
+    models stands all that leads from a new clip to its prediction.
     """
     clips = read_manifest(manifest)
     task = task_of_corpus(params.task, manifest, clips)
     targets = task.read_targets(labels, clips)
     paths = paths_of_branches(sources.paths(features), params)
     trained = train_all(paths, clips, targets, params)
-    metadata, histories = write_models(trained, clips, targets, paths, params, model)
+    voices = {record.clip_id: record.measured for record in read_texts(text)}
+    origin = Origin(manifest.stem, preparation, training_thresholds(clips, voices))
+    metadata, histories = write_models(trained, clips, targets, paths, params, origin, model)
     write_json(summary, summarise(metadata, task.monitor))
     write_curves(histories, curves)
 

@@ -459,6 +459,18 @@ class EvaluateFusion(Section):
     seed: int = Field(0, description="Seed of the resampling.")
 
 
+class Preparation(Section):
+    """Parameters of the stages from the files of a clip to its features."""
+
+    decode_video: DecodeVideo
+    crop_faces: CropFaces
+    encode_frames: EncodeFrames
+    encode_faces: EncodeFaces
+    encode_audio: EncodeAudio
+    encode_text: EncodeText
+    enrich_text: EnrichText
+
+
 class ReportCoverage(Section):
     """No parameters."""
 
@@ -499,6 +511,17 @@ class Params(Section):
                 "enrich_text.context_lines is 0: set it to the number of lines to read, e.g. 4"
             )
         return self
+
+    @property
+    def preparation(self) -> Preparation:
+        """Parameters of the stages from the files of a clip to its features.
+
+        Their error budget is 1: of new clips that fail, none stops the others.
+        """
+        sections = {name: getattr(self, name) for name in Preparation.model_fields}
+        return Preparation(
+            **{name: s.model_copy(update={"error_budget": 1.0}) for name, s in sections.items()}
+        )
 
     @property
     def sources(self) -> "Sources":

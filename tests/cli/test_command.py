@@ -19,3 +19,9 @@ def test_ctrl_c_ends_a_command_with_the_exit_code_of_an_interrupted_program():
 
     command = Command("sweep", callback=interrupted)
     assert CliRunner().invoke(command).exit_code == INTERRUPTED
+
+
+def test_an_exit_code_that_a_command_chooses_is_its_exit_code_without_a_traceback():
+    command = Command("verify", callback=lambda: click.get_current_context().exit(65))
+    done = CliRunner().invoke(command)
+    assert (done.exit_code, done.output) == (65, "")

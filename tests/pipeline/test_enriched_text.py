@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from corpus import CLASSES, CorpusPaths, make_corpus
 from dvc.utils.hydra import apply_overrides
+from trainings import PREPARATION
 
 from ecmf.data.enriched_text import EnrichedText, compose, write_texts
 from ecmf.params import (
@@ -85,8 +86,8 @@ def test_other_cues_change_the_prediction_if_and_only_if_the_enriched_text_is_a_
         tmp_path / "sources.json", RefineLabels.model_validate({"refiner": "keep"}), sources,
     )  # fmt: skip
     train_fusion(
-        corpus.manifest, labels, corpus.features, tmp_path / "fusion", tmp_path / "training.json",
-        tmp_path / "curves.csv", TRAINING, sources,
+        corpus.manifest, labels, corpus.text, corpus.features, tmp_path / "fusion",
+        tmp_path / "training.json", tmp_path / "curves.csv", TRAINING, sources, PREPARATION,
     )  # fmt: skip
     before = predict(corpus, tmp_path, sources)
     encode(corpus, OTHER_CUES, table)

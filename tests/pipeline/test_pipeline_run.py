@@ -13,6 +13,7 @@ import soundfile
 import yaml
 from checkout import copy_project
 from llm_double import answer, completion, fake_server
+from tables import read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -127,6 +128,29 @@ def test_two_runs_from_scratch_are_identical_whatever_the_number_of_workers(
     assert list(ours) == list(theirs)
     assert [name for name in ours if ours[name] != theirs[name]] == []
     assert {"data/frames.h5", "data/labels.csv", "metrics/evaluation.json"} <= set(ours)
+
+
+def test_predict_gives_the_clips_of_the_corpus_the_numbers_of_the_pipeline(clean):
+    """Of those not trained on, in another order, and one of them as a file alone."""
+    manifest = clean.folder / "data/manifests/sample.csv"
+    predicted = read_table(clean.folder / "metrics/predictions.csv")
+    expected = {row["clip_id"]: row for row in predicted if row["split"] != "train"}
+    header, *lines = manifest.read_text().splitlines(keepends=True)
+    rows = {row["clip_id"]: row for row in read_table(manifest)}
+    (clean.folder / "mine.csv").write_text(header + "".join(reversed(lines)))
+    clean.run("python", "-m", "ecmf", "predict", "mine.csv", "--csv", "new.csv")
+    new = {row["clip_id"]: row for row in read_table(clean.folder / "new.csv")}
+    assert new.keys() == rows.keys()
+    columns = [name for name in predicted[0] if name.startswith(("predicted", "proba", "weight"))]
+    for clip_id, row in expected.items():
+        assert [new[clip_id][name] for name in columns] == [row[name] for name in columns]
+    (alone,) = [row for row in rows.values() if row["split"] == "test" and row["video"]][:1]
+    text = ("--transcript", alone["transcript"], "--language", alone["language"])
+    output = clean.run("python", "-m", "ecmf", "predict", alone["video"], *text, "--json", "-")
+    (record,) = json.loads(output[output.index("[") : output.rindex("]") + 1])
+    assert record["predicted"] == new[alone["clip_id"]]["predicted"]
+    for name, value in record["outputs"].items():
+        assert f"{value:.6f}" == new[alone["clip_id"]][f"probability_{name}"]
 
 
 def test_another_fusion_trains_and_scores_only_and_the_difference_is_shown(clean):

@@ -3,12 +3,15 @@
 import json
 
 import pytest
+from checkout import ROOT
 from corpus import SOURCES, make_corpus
 
-from ecmf.params import EvaluateFusion, RefineLabels, TrainFusion
+from ecmf.params import EvaluateFusion, RefineLabels, TrainFusion, load_params
 from evaluate_fusion import evaluate_fusion
 from refine_labels import refine_labels
 from train_fusion import train_fusion
+
+PREPARATION = load_params(ROOT / "params.yaml").preparation
 
 PARAMS = TrainFusion(
     model="ecmf",
@@ -34,8 +37,8 @@ def train(corpus, folder, params=PARAMS, **refinement):
         labels, folder / "votes.csv", folder / "sources.json", chosen, SOURCES,
     )  # fmt: skip
     train_fusion(
-        corpus.manifest, labels, corpus.features,
-        folder / "fusion", folder / "training.json", folder / "curves.csv", params, SOURCES,
+        corpus.manifest, labels, corpus.text, corpus.features, folder / "fusion",
+        folder / "training.json", folder / "curves.csv", params, SOURCES, PREPARATION,
     )  # fmt: skip
     return folder / "fusion"
 

@@ -10,7 +10,7 @@ import yaml
 from corpus import make_corpus
 from made_clips import untrained
 from safetensors.torch import load_file
-from trainings import PARAMS, train
+from trainings import PARAMS, PREPARATION, train
 
 from ecmf.data.features import Source, load_sources
 from ecmf.errors import ParamsError
@@ -94,8 +94,8 @@ def trained(noisy, tmp_path):
         train(noisy, tmp_path, REFIT.model_copy(update={"epochs": 1}))  # writes the labels
         params = REFIT.model_copy(update=changes)
         train_fusion(
-            noisy.manifest, tmp_path / "labels.csv", noisy.features, tmp_path / "noisy",
-            tmp_path / "training.json", tmp_path / "curves.csv", params, NOISY,
+            noisy.manifest, tmp_path / "labels.csv", noisy.text, noisy.features, tmp_path / "noisy",
+            tmp_path / "training.json", tmp_path / "curves.csv", params, NOISY, PREPARATION,
         )  # fmt: skip
         card = yaml.safe_load((tmp_path / "noisy/card.yaml").read_text())
         return params, tmp_path / "noisy", {r["name"]: r for r in card["members"][0]["runs"]}

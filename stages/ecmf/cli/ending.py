@@ -20,7 +20,7 @@ EXIT_CODES = {
     0: "done",
     1: "a parameter, a setting or an input has to be changed: the message says which and how",
     2: "the command line is wrong",
-    os.EX_DATAERR: "more clips failed than error_budget allows: the message lists them",
+    os.EX_DATAERR: "more clips failed than error_budget allows (`predict`: any): they are listed",
     os.EX_SOFTWARE: "a bug: please report the traceback",
     os.EX_IOERR: "the disk is full, forbids access or does not answer: run again once it is mended",
     INTERRUPTED: "ended by Ctrl-C; what is done is kept, and the next run continues",
@@ -45,6 +45,8 @@ def exit_codes() -> Iterator[None]:
             signal.signal(number, _interrupt)
     try:
         yield
+    except (click.exceptions.Exit, click.ClickException):  # with an exit code of their own
+        raise
     except UserError as error:
         _exit(error)
     except OSError as error:

@@ -17,14 +17,19 @@ from ecmf.params import Params, load_params
 Check = Callable[[Mapping[str, Any], Params], None]
 """Check the arguments of a stage against all parameters; raises a UserError."""
 
+OF_PARAMS = ("sources", "preparation")
+"""Properties of `Params` that a stage may have as a parameter of the same name."""
+
+
 
 def main(stage: Callable[..., None], check: Check | None = None) -> None:
     """Call `stage` with the arguments of the command line and its section of `params.yaml`.
 
     The parameters of `stage` are strings and paths, in the order of the command line, then `params`
-    (its own section) and, if it reads features, `sources` (names of encoders). A parameter `shard`
-    adds the option `--shard i/n`, which only fills the cache with that shard. `check` is called
-    before it. Errors and signals end the program as in `exit_codes`; `stage_log` writes the log.
+    (its own section) and, if it reads features, `sources` (names of encoders) and `preparation`
+    (sections of the stages that made them). A parameter `shard` adds the option `--shard i/n`,
+    which only fills the cache with that shard. `check` is called before it. Errors and signals end
+    the program as in `exit_codes`; `stage_log` writes the log.
     """
     logging.basicConfig(
         level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
@@ -34,7 +39,7 @@ def main(stage: Callable[..., None], check: Check | None = None) -> None:
     for name, parameter in signature.parameters.items():
         if name == "shard":
             parser.add_argument("--shard", metavar="i/n", help="only fill the cache with a shard")
-        elif name not in ("params", "sources"):
+        elif name not in ("params", *OF_PARAMS):
             parser.add_argument(name, type=parameter.annotation)
     arguments = vars(parser.parse_args())
     name = "@".join([stage.__name__, *([arguments["encoder"]] if "encoder" in arguments else [])])
@@ -56,6 +61,5 @@ def _from_params(name: str, signature: inspect.Signature, params: Params) -> dic
     arguments: dict[str, Any] = {}
     if "params" in signature.parameters:
         arguments["params"] = getattr(params, name)
-    if "sources" in signature.parameters:
-        arguments["sources"] = params.sources
-    return arguments
+    parts = [part for part in OF_PARAMS if part in signature.parameters]
+    return arguments | {part: getattr(params, part) for part in parts}

@@ -1,4 +1,4 @@
-"""Build the recipe that crops the faces of the clips of a manifest, and its inputs."""
+"""Crop the faces of clips into a store: the recipe for one clip, its inputs, and the run on all."""
 
 import functools
 from collections.abc import Sequence
@@ -13,11 +13,26 @@ from ecmf.data.manifest import Clip
 from ecmf.decoding.clip_content import content_key
 from ecmf.decoding.second_reading import SecondReading, StoredClip
 from ecmf.errors import StoreError
-from ecmf.execution import code_fingerprint, device
+from ecmf.execution import code_fingerprint, device, engine
 from ecmf.execution.recipe import ClipInput, PoolRecipe
-from ecmf.execution.result_writer import OutputStore
+from ecmf.execution.result_writer import OutputStore, write_results
+from ecmf.execution.shard import Shard
 from ecmf.params import CropFaces
 from ecmf.storage.store import Result, State, Store, no_rows
+
+
+def crop_clips(
+    clips: Sequence[Clip], frames: Path, faces: Path, params: CropFaces, shard: Shard | None = None
+) -> None:
+    """Crop the face of every clip's main person into a store, at the times of its stored frames.
+
+    With a `shard`, only the cache is filled.
+    """
+    with Store(frames) as store:
+        recipe, output = build_recipe(params, store, faces)
+        results = engine.run(recipe, clip_inputs(clips, store), shard)
+        if results is not None:
+            write_results(results, [output], params.error_budget)
 
 
 def build_recipe(params: CropFaces, frames: Store, faces: Path) -> tuple[PoolRecipe, OutputStore]:

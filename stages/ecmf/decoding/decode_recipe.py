@@ -1,7 +1,7 @@
-"""Build the recipe that decodes the clips of a manifest, and its inputs."""
+"""Decode clips into two stores: the recipe for one clip, its inputs, and the run on all clips."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ecmf.data.manifest import Clip
@@ -12,10 +12,29 @@ from ecmf.decoding.clip_decoder import (
     FRAMES,
     ClipDecoder,
 )
-from ecmf.execution import code_fingerprint
+from ecmf.execution import code_fingerprint, engine
 from ecmf.execution.recipe import ClipInput, PoolRecipe
-from ecmf.execution.result_writer import OutputStore
+from ecmf.execution.result_writer import OutputStore, write_results
+from ecmf.execution.shard import Shard
 from ecmf.params import DecodeVideo
+
+
+def decode_clips(
+    clips: Sequence[Clip],
+    frames: Path,
+    audio: Path,
+    params: DecodeVideo,
+    shard: Shard | None = None,
+) -> Mapping[str, str]:
+    """Decode clips into a store of frames and one of audio; return the reason of each flagged clip.
+
+    With a `shard`, only the cache is filled.
+    """
+    recipe = build_recipe(params)
+    results = engine.run(recipe, clip_inputs(clips), shard)
+    if results is None:
+        return {}
+    return write_results(results, output_stores(frames, audio, recipe), params.error_budget)
 
 
 def build_recipe(params: DecodeVideo) -> PoolRecipe:

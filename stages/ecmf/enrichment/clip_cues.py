@@ -14,6 +14,8 @@ from ecmf.data.manifest import Clip
 from ecmf.enrichment.nonverbal_cues import (
     NO_FACE,
     VOICE,
+    Thresholds,
+    VoiceMeasures,
     describe_face,
     describe_voice,
     fit_thresholds,
@@ -42,12 +44,17 @@ class ClipCues:
 
 
 def measure_cues(
-    clips: Sequence[Clip], audio: Path, faces: Path, action_units: Path | None, budget: float
+    clips: Sequence[Clip],
+    audio: Path,
+    faces: Path,
+    action_units: Path | None,
+    budget: float,
+    thresholds: Thresholds | None = None,
 ) -> ClipCues:
     """Measure the voice and describe the face of every clip.
 
-    The thresholds of the phrases are fitted to the voices of the training split. `action_units` is
-    a store of facial action units, if there is one.
+    The thresholds of the phrases are fitted to the voices of the training split if they are None.
+    `action_units` is a store of facial action units, if there is one.
 
     Raises:
         ErrorBudgetError: a larger fraction of the voices than `budget` could not be measured.
@@ -56,12 +63,20 @@ def measure_cues(
     of_faces = describe_faces(clips, faces, action_units)
     voices, failures = measure_voices(clips, audio)
     check_budget(failures, len(clips), budget)
-    thresholds = fit_thresholds(voices[clip.clip_id] for clip in clips if clip.split == "train")
+    if thresholds is None:
+        thresholds = training_thresholds(clips, voices)
     phrases = {
         clip_id: [*describe_voice(voice, thresholds), *of_faces[clip_id]]
         for clip_id, voice in voices.items()
     }
     return ClipCues(phrases, voices, failures)
+
+
+def training_thresholds(
+    clips: Sequence[Clip], voices: Mapping[str, VoiceMeasures]
+) -> dict[str, tuple[float, float]]:
+    """Fit the thresholds of the phrases to the voices of the training split, by clip id."""
+    return fit_thresholds(voices[clip.clip_id] for clip in clips if clip.split == "train")
 
 
 def measure_voices(

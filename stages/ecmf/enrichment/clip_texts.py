@@ -1,6 +1,7 @@
 """Enrich the transcripts of the clips of a corpus with one provider."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ecmf import registry
 from ecmf.data.enriched_text import EnrichedText
@@ -12,12 +13,35 @@ from ecmf.data.languages import (
 )
 from ecmf.data.manifest import Clip
 from ecmf.enrichment.base import EnrichmentInput, Provider
-from ecmf.enrichment.clip_cues import ClipCues
+from ecmf.enrichment.clip_cues import ClipCues, measure_cues
 from ecmf.enrichment.dialogue_context import preceding_utterances
+from ecmf.enrichment.nonverbal_cues import Thresholds
 from ecmf.execution.error_budget import check_budget
 from ecmf.params import EnrichText
 
 FAMILY = "llms"
+
+
+def enrich_stores(
+    clips: Sequence[Clip],
+    classes: Sequence[str],
+    audio: Path,
+    faces: Path,
+    face_features: Path,
+    params: EnrichText,
+    thresholds: Thresholds | None = None,
+) -> list[EnrichedText]:
+    """Measure the nonverbal cues of clips in their stores, and enrich their transcripts.
+
+    `face_features` is the folder of the stores of encoded faces; `thresholds` as in `measure_cues`.
+    """
+    provider = build_provider(params)  # wrong options stop the stage before it measures
+    check_transcripts(params.provider, clips)
+    cues = ClipCues()
+    if params.facts:
+        units = face_features / f"{params.action_units}.h5" if params.action_units else None
+        cues = measure_cues(clips, audio, faces, units, params.error_budget, thresholds)
+    return enrich_clips(provider, clips, classes, cues, params)
 
 
 def build_provider(params: EnrichText) -> Provider:

@@ -1,7 +1,8 @@
 """Fit the weights of ensemble members, and a class prior, on validation clips."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,17 @@ class EnsembleWeights:
         known = ~np.isnan(joint).any(axis=-1)
         joint[known] = apply_prior(joint[known], self.factors)
         return joint
+
+
+def reported_weights(
+    details: Mapping[str, Any], name: str, members: Sequence[str], outputs: Sequence[str]
+) -> EnsembleWeights:
+    """Read the weights and factors of a seed and outer fold from `evaluation_details.json`."""
+    votes, factors = details.get("votes"), details.get("class_factors")
+    weights = [votes[name][member] for member in members] if votes else [1.0]
+    return EnsembleWeights(
+        np.array(weights), np.array([factors[name][key] for key in outputs]) if factors else None
+    )
 
 
 def check_validation_clips(params: EvaluateFusion, training: TrainFusion) -> None:

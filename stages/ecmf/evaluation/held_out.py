@@ -84,16 +84,16 @@ def predict_held_out(
         truth = predictor.task.truth([clips[i] for i in validation])
         on_validation = [member.outputs[VALIDATION][validation] for member in own.values()]
         weights = fit_weights(on_validation, truth, params)
-        ensemble_weights[f"seed{seed}-round{outer_fold}"] = weights
-        by_seed[seed].add(_combine(list(own.values()), weights))
+        ensemble_weights[weights_name(seed, outer_fold)] = weights
+        by_seed[seed].add(combine(list(own.values()), weights))
         for name, member in own.items():
             members[name][seed].add(member)
     seeds = {seed: mean.value() for seed, mean in by_seed.items()}
     return HeldOutPredictions(
-        ensemble=_mean(list(seeds.values())),
+        ensemble=mean_of(list(seeds.values())),
         by_seed=seeds,
         members={
-            name: _mean([mean.value() for mean in of_seeds.values()])
+            name: mean_of([mean.value() for mean in of_seeds.values()])
             for name, of_seeds in members.items()
         },
         ensemble_weights=ensemble_weights,
@@ -106,6 +106,11 @@ def test_or_validation(prediction: Prediction) -> Prediction:
     return prediction.map(
         lambda values: np.where(np.isnan(values[TEST]), values[VALIDATION], values[TEST])
     )
+
+
+def weights_name(seed: int, outer_fold: int) -> str:
+    """Name the ensemble weights of a seed and outer fold in `evaluation_details.json`."""
+    return f"seed{seed}-round{outer_fold}"
 
 
 def _mean_of_runs(
@@ -145,14 +150,16 @@ def _spread(prediction: Prediction, unseen: Indices, validation: Indices, clips:
     return prediction.map(place)
 
 
-def _combine(members: Sequence[Prediction], weights: EnsembleWeights) -> Prediction:
-    mean = _mean(members)
+def combine(members: Sequence[Prediction], weights: EnsembleWeights) -> Prediction:
+    """Combine the predictions of the members; the sources of several have no weights."""
+    mean = mean_of(members)
     outputs = weights([member.outputs for member in members])
     sources = mean.weights if len(members) == 1 else np.full_like(mean.weights, np.nan)
     return Prediction(outputs, sources, mean.dimensions)
 
 
-def _mean(predictions: Sequence[Prediction]) -> Prediction:
+def mean_of(predictions: Sequence[Prediction]) -> Prediction:
+    """Average predictions, without NaN."""
     mean = MeanPrediction()
     for prediction in predictions:
         mean.add(prediction)

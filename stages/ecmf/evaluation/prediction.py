@@ -52,10 +52,11 @@ class Predictor:
         return Predictor(self._folder, others)
 
     def predict(self, member: str, run: str, clips: Indices) -> Prediction:
-        """Predict the clips at these positions with one trained model.
+        """Predict the clips at these positions with one trained model, in float64.
 
-        Without a training clip whose value of a dimension was known, the model's prediction of it
-        is meaningless and left out.
+        In float32 the last bits of a clip's prediction depend on the number of clips in its batch
+        and on the longest of them; here they are rounded away. Without a training clip whose value
+        of a dimension was known, the model's prediction of it is meaningless and left out.
         """
         trained = self._runs[member, run]
         path = weights_path(self._folder, member, run)
@@ -63,11 +64,15 @@ class Predictor:
         training = self.metadata.training.of_member(member)
         model = load_model(weights, training, self.sources, self.task, self._device)
         self.input_sources.update(source.name for source in model.fusion.input_sources)
-        predicted = predict(model, self._dataset, clips)
+        predicted = predict(model.double(), self._dataset, clips).map(_as_float32)
         dimensions = {
             name: v for name, v in predicted.dimensions.items() if trained.targets.get(name)
         }
         return predicted._replace(dimensions=dimensions)
+
+
+def _as_float32(values: Values) -> Values:
+    return values.astype("float32")
 
 
 def hide(source: Source) -> Source:

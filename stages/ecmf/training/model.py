@@ -52,9 +52,10 @@ class Model(nn.Module):
         rows, masks = {}, {}
         for name, values in batch.rows.items():
             number = self._names[name]
+            mean = self.get_buffer(f"mean_{number}")
             masks[name] = batch.masks[name] & (self.fusion.source_weights[number] > 0)
             rows[name] = (
-                (values - self.get_buffer(f"mean_{number}"))
+                (values.to(mean.dtype) - mean)
                 .div_(self.get_buffer(f"deviation_{number}"))
                 .mul_(masks[name].unsqueeze(-1))
             )

@@ -4,10 +4,11 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from ecmf.data.manifest import Clip
 from ecmf.data.splits import REFIT
-from ecmf.params import TrainFusion
+from ecmf.params import Preparation, TrainFusion
 from ecmf.storage.store import Store
 from ecmf.training.early_stopping import Epoch
 from ecmf.training.fold_runs import TrainedRun
@@ -23,17 +24,26 @@ from ecmf.training.task import Targets
 from ecmf.training.weight_files import read_weights, write_weights
 
 
+class Origin(NamedTuple):
+    """What the metadata state about the features: see `ModelMetadata`."""
+
+    corpus: str
+    preparation: Preparation
+    voice_thresholds: dict[str, tuple[float, float]]
+
+
 def write_models(
     trained: Iterable[TrainedRun],
     clips: Sequence[Clip],
     targets: Targets,
     paths: Mapping[str, Path],
     params: TrainFusion,
+    origin: Origin,
     folder: Path,
 ) -> tuple[ModelMetadata, list[Sequence[Epoch]]]:
     """Write the trained runs, member by member, into `folder`, which appears when it is complete.
 
-    `paths` are the stores that the models read, by source.
+    `paths` are the stores that the models read, by source, and `origin` is where they come from.
 
     Returns:
         The metadata, and the epochs of each run of the first member that has validation clips, or
@@ -49,6 +59,7 @@ def write_models(
         members.append(_member_metadata(name, runs, clips, targets, list(paths)))
         histories = histories or [run.history for run in runs if run.run.fold.fold != REFIT]
     metadata = ModelMetadata(
+        **origin._asdict(),
         outputs=list(targets.task.outputs),
         training=params,
         sources=[_source_metadata(*source) for source in paths.items()],

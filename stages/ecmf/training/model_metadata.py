@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError
 from ecmf.config import Section
 from ecmf.data.features import Source
 from ecmf.errors import MissingFileError, StoreError
-from ecmf.params import TrainFusion
-from ecmf.storage.files import write_text
+from ecmf.params import Preparation, TrainFusion
+from ecmf.storage.files import sha256, write_text
 
 FILE_NAME = "card.yaml"
 
@@ -56,10 +56,16 @@ class MemberMetadata(Section):
 class ModelMetadata(Section):
     """Everything needed to rebuild the models and to identify their training clips.
 
-    `outputs` are the names of the outputs of the task, e.g. the classes.
+    `corpus` is the name of the manifest, and `outputs` are the names of the outputs of the task,
+    e.g. the classes. `preparation` leads from the files of a clip to its features;
+    `voice_thresholds` are the values of a voice, by measure, that the training split makes low and
+    high in enriched text.
     """
 
+    corpus: str
     outputs: list[str]
+    preparation: Preparation
+    voice_thresholds: dict[str, tuple[float, float]]
     training: TrainFusion
     sources: list[SourceMetadata]
     members: list[MemberMetadata]
@@ -99,6 +105,11 @@ class ModelMetadata(Section):
                         f"the model was trained on features {ours.name} with {key} {expected!r}, "
                         f"these have {value!r}: encode with the same parameters, or train again"
                     )
+
+
+def metadata_digest(folder: Path) -> str:
+    """Return the SHA-256 of the metadata, which has that of all weights: it identifies a model."""
+    return sha256(folder / FILE_NAME)
 
 
 def weights_path(folder: Path, member: str, run: str) -> Path:

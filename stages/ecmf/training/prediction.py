@@ -20,7 +20,7 @@ sum. Each core runs one training (`cross_validation`)."""
 @device.exact_convolutions()
 @torch.inference_mode()
 def predict(model: Model, dataset: Dataset, clips: Indices) -> Prediction:
-    """Predict the clips at these positions."""
+    """Predict the clips at these positions, in the precision of the model."""
     torch.set_num_threads(THREADS)
     model.eval()
     parts = [
