@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -146,11 +147,42 @@ def test_predict_gives_the_clips_of_the_corpus_the_numbers_of_the_pipeline(clean
         assert [new[clip_id][name] for name in columns] == [row[name] for name in columns]
     (alone,) = [row for row in rows.values() if row["split"] == "test" and row["video"]][:1]
     text = ("--transcript", alone["transcript"], "--language", alone["language"])
-    output = clean.run("python", "-m", "ecmf", "predict", alone["video"], *text, "--json", "-")
-    (record,) = json.loads(output[output.index("[") : output.rindex("]") + 1])
+    clean.run("python", "-m", "ecmf", "predict", alone["video"], *text, "--json", "new.json")
+    (record,) = json.loads((clean.folder / "new.json").read_text())
     assert record["predicted"] == new[alone["clip_id"]]["predicted"]
     for name, value in record["outputs"].items():
         assert f"{value:.6f}" == new[alone["clip_id"]][f"probability_{name}"]
+
+
+def test_a_packed_model_predicts_far_from_the_project_and_a_bad_file_stops_no_other(
+    clean, tmp_path
+):
+    packed = tmp_path / "emotions"
+    clean.run("python", "-m", "ecmf", "model", "pack", "models/fusion", str(packed))
+    rows = read_table(clean.folder / "data/manifests/sample.csv")
+    videos = [row["video"] for row in rows if row["split"] == "unlabelled"]
+    away = tmp_path / "away"
+    (away / "clips").mkdir(parents=True)
+    shutil.copy(clean.folder / videos[0], away / "clips/good.mp4")
+    (away / "clips/bad.mp4").write_text("no video")
+    code = (
+        "import ecmf, sys; assert 'torch' not in sys.modules; model = ecmf.load(sys.argv[1]); "
+        "print(model.predict('clips/good.mp4').predicted)"
+    )
+    here = subprocess.run(
+        [sys.executable, "-c", code, str(packed)],
+        cwd=away, env=clean.environment, capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    command = [sys.executable, "-m", "ecmf", "predict", "-", "--model", str(packed), "--json", "-"]
+    done = subprocess.run(
+        command, cwd=away, env=clean.environment, input="clips\n", capture_output=True, text=True
+    )
+    assert done.returncode == os.EX_DATAERR, done.stderr
+    bad, good = json.loads(done.stdout)
+    assert "not a media file" in bad["error"]
+    assert not bad["predicted"]
+    assert good["predicted"] == here
+    assert good["absent"]["text/raw"]
 
 
 def test_another_fusion_trains_and_scores_only_and_the_difference_is_shown(clean):

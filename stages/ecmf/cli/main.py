@@ -16,6 +16,7 @@ COMMANDS = {
     "members": ("members", "List the plugins to choose from, their options, needs and licences."),
     "preset": ("preset", "Print a set of parameters as arguments of `dvc exp run`."),
     "predict": ("predict", "Predict new clips with a trained model."),
+    "model": ("model", "Pack trained models to take them elsewhere, or check a packed folder."),
     "sweep": ("sweep", "Search parameters of train_fusion."),
     "experiments": ("experiments", "List experiments with their changes and scores."),
     "compare": ("compare", "Compare revisions on the same test clips, with intervals."),
