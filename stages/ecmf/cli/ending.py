@@ -45,7 +45,7 @@ def exit_codes() -> Iterator[None]:
             signal.signal(number, _interrupt)
     try:
         yield
-    except (click.exceptions.Exit, click.ClickException):  # with an exit code of their own
+    except (click.exceptions.Exit, click.Abort, click.ClickException):  # with codes of their own
         raise
     except UserError as error:
         _exit(error)
@@ -55,8 +55,6 @@ def exit_codes() -> Iterator[None]:
         sys.exit(TERMINATED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except (click.exceptions.Exit, click.Abort, click.ClickException):
-        raise  # click ends the program with a code of its own
     except Exception as error:  # noqa: BLE001 (shown in full)
         _exit(error)
     finally:

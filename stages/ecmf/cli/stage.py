@@ -21,7 +21,6 @@ OF_PARAMS = ("sources", "preparation")
 """Properties of `Params` that a stage may have as a parameter of the same name."""
 
 
-
 def main(stage: Callable[..., None], check: Check | None = None) -> None:
     """Call `stage` with the arguments of the command line and its section of `params.yaml`.
 
