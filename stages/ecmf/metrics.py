@@ -13,6 +13,12 @@ Labels = NDArray[np.int64]
 INTERVAL = (2.5, 97.5)
 """Percentiles that bound a 95 % interval."""
 
+SCORE_NAMES = {"waf": "WAF", "uar": "UAR", "macro_f1": "macro F1"}
+"""Names of scores that are abbreviations; others are shown as they are named here."""
+
+FEW_GROUPS = 8
+"""Groups below which a percentile bootstrap over groups is a rough guide."""
+
 DRAWS_PER_BLOCK = 100
 """Resamples held in memory at once."""
 

@@ -105,12 +105,14 @@ def clean(checkout):
 
 
 def test_one_command_makes_scores_from_nothing_without_a_git_identity(checkout):
-    assert len(stages_run(checkout.first_run)) == 14
+    assert len(stages_run(checkout.first_run)) == 15
     assert SAMPLE in stages_run(checkout.first_run)
     test = checkout.evaluation()["test"]
     assert test["clips"] == 12
     assert 0 <= test["waf_low"] <= test["waf"] <= test["waf_high"] <= 1
     assert "waf" in checkout.dvc("metrics", "show")
+    page = (checkout.folder / "metrics/report.html").read_text()
+    assert f'id="score">{test["waf"]:.3f}<' in page and "12 clips" in page
 
 
 def test_a_second_repro_does_nothing(checkout):
@@ -187,7 +189,7 @@ def test_a_packed_model_predicts_far_from_the_project_and_a_bad_file_stops_no_ot
 
 def test_another_fusion_trains_and_scores_only_and_the_difference_is_shown(clean):
     output = clean.dvc("exp", "run", "-S", "train_fusion.model=baseline")
-    assert stages_run(output) == {"train_fusion", "evaluate_fusion"}
+    assert stages_run(output) == {"train_fusion", "evaluate_fusion", "write_report"}
     difference = clean.dvc("metrics", "diff")
     assert re.search(r"evaluation\.json\s+test\.waf\s+[\d.]+\s+[\d.]+", difference)
 
@@ -199,7 +201,7 @@ def test_one_encoder_more_encodes_only_that_one(clean):
     output = clean.dvc("exp", "run", "-S", new)
     assert stages_run(output) == {
         "encode_audio@windows", "refine_labels", "audit_labels", "train_fusion",
-        "evaluate_fusion", "report_coverage",
+        "evaluate_fusion", "report_coverage", "write_report",
     }  # fmt: skip
     card = yaml.safe_load((clean.folder / "models/fusion/card.yaml").read_text())
     assert "audio/windows" in [source["name"] for source in card["sources"]]
@@ -211,7 +213,7 @@ def test_another_view_of_the_text_is_one_experiment_and_is_scored(clean):
     output = clean.dvc("exp", "run", "-S", f"{enriched}.view=both", "-S", f"{enriched}.rows=text")
     assert stages_run(output) == {
         "encode_text@enriched", "refine_labels", "audit_labels", "train_fusion",
-        "evaluate_fusion", "report_coverage",
+        "evaluate_fusion", "report_coverage", "write_report",
     }  # fmt: skip
     card = yaml.safe_load((clean.folder / "models/fusion/card.yaml").read_text())
     (text,) = (source for source in card["sources"] if source["name"] == "text/enriched")
@@ -275,7 +277,7 @@ def test_a_changed_encoder_file_reruns_that_encoder_and_what_follows(clean):
     file.write_text(file.read_text() + doubled)
     assert stages_run(clean.dvc("repro")) == {
         "encode_frames@motion", "refine_labels", "audit_labels", "train_fusion",
-        "evaluate_fusion", "report_coverage",
+        "evaluate_fusion", "report_coverage", "write_report",
     }  # fmt: skip
 
 

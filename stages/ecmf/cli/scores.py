@@ -8,6 +8,7 @@ import click
 
 from ecmf.cli.command import Command
 from ecmf.errors import MissingFileError
+from ecmf.metrics import FEW_GROUPS, SCORE_NAMES
 from ecmf.params import load_params
 from ecmf.storage.files import sha256
 
@@ -15,12 +16,6 @@ EVALUATION = Path("metrics/evaluation.json")
 DETAILS = Path("metrics/evaluation_details.json")
 LABELS = Path("metrics/labels.json")
 MANIFESTS = Path("data/manifests")
-
-HEADINGS = {"waf": "WAF", "uar": "UAR", "macro_f1": "macro F1"}
-"""Headings of scores that are abbreviations; others are shown as they are named."""
-
-FEW_GROUPS = 8
-"""Groups below which a percentile bootstrap over groups is a rough guide."""
 
 FEW_CLIPS = 50
 """Test clips below which a single clip moves the accuracy by more than 0.02."""
@@ -107,7 +102,7 @@ def _bounds(name: str, scores: Report) -> bool:
 
 def heading(name: str) -> str:
     """Return the heading of a score."""
-    return HEADINGS.get(name, name)
+    return SCORE_NAMES.get(name, name)
 
 
 def _row(split: str, numbers: list[str], interval: str, clips: str) -> str:

@@ -45,6 +45,18 @@ class Fold:
         return f"round{self.outer_fold}-{'refit' if self.fold == REFIT else f'fold{self.fold}'}"
 
 
+def test_positions(clips: Sequence[Clip], decisions: Sequence[str]) -> Indices:
+    """Return the positions of the clips that a score is of.
+
+    They are the clips of the test split, or of train, val and test in a corpus without one, because
+    each is tested once. A clip whose true decision is empty cannot be scored and is left out.
+    """
+    has_test = any(clip.split == "test" for clip in clips)
+    splits = {"test"} if has_test else {"train", "val", "test"}
+    tested = [i for i, clip in enumerate(clips) if decisions[i] and clip.split in splits]
+    return np.array(tested, "int64")
+
+
 def make_folds(clips: Sequence[Clip], folds: int, outer_folds: int, seed: int) -> list[Fold]:
     """Return the folds of one seed, the same for every model.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ecmf.data.manifest import Clip
-from ecmf.data.splits import Indices
+from ecmf.data.splits import Indices, test_positions
 from ecmf.evaluation.held_out import TEST, VALIDATION, HeldOutPredictions, test_or_validation
 from ecmf.params import EvaluateFusion, TrainFusion
 from ecmf.training.task import Prediction, Scores, Task
@@ -28,8 +28,7 @@ class Scorer:
     @property
     def test(self) -> Indices:
         """Positions of the test clips."""
-        splits = {"test"} if self._has_test else {"train", "val", "test"}
-        return self._labelled(splits)
+        return test_positions(self.clips, self.task.true_decisions(self.clips))
 
     def scores(self, predicted: HeldOutPredictions) -> Scores:
         """Compute all scores of `test` and the monitored score of `val` as headline, and the rest.

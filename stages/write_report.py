@@ -1,0 +1,60 @@
+"""Write the report of the run: one page with scores, figures and a browser of the clips."""
+
+from pathlib import Path
+
+from ecmf.cli import stage
+from ecmf.data.enriched_text import read_texts
+from ecmf.data.label_table import read_labels
+from ecmf.data.manifest import classes_of, read_manifest
+from ecmf.refinement.audit_page import most_uncertain_clips
+from ecmf.refinement.vote_table import read_votes
+from ecmf.reporting.clip_rows import ClipSources, browser
+from ecmf.reporting.page import render_page
+from ecmf.reporting.report import Reports, missing_parts, read_report, report_content
+from ecmf.reporting.results import read_results
+from ecmf.storage.files import write_text
+from ecmf.storage.store import Store
+from ecmf.training.model_metadata import read_metadata
+
+
+def write_report(
+    manifest: Path,
+    frames: Path,
+    audio: Path,
+    faces: Path,
+    text: Path,
+    labels: Path,
+    votes: Path,
+    sources_json: Path,
+    audit: Path,
+    model: Path,
+    curves: Path,
+    evaluation: Path,
+    details: Path,
+    predictions: Path,
+    coverage: Path,
+    page: Path,
+) -> None:
+    """Render the outputs of all stages as one HTML page."""
+    clips = read_manifest(manifest)
+    classes = classes_of(manifest, clips)
+    results = read_results(predictions, clips, classes)
+    refined = read_labels(labels, [clip.clip_id for clip in clips], classes)
+    table = read_votes(votes, sources_json)
+    uncertain = most_uncertain_clips(clips, refined, table.clip_ids, table.sources, len(clips))
+    voters = list(table.sources)
+    reports = Reports(*map(read_report, (evaluation, details, audit, coverage)))
+    with Store(frames) as images, Store(faces) as crops, Store(audio) as waveforms:
+        missing = missing_parts(clips, images, crops, waveforms)
+        media = images, crops, waveforms
+        shown = browser(
+            results, ClipSources(refined, read_texts(text), voters, uncertain, missing, *media)
+        )
+    content = report_content(
+        manifest.stem, results, read_metadata(model), reports, curves, missing, voters, shown
+    )
+    write_text(page, render_page(content))
+
+
+if __name__ == "__main__":
+    stage.main(write_report)
