@@ -7,10 +7,10 @@ from ecmf.reporting.calibration import calibration_error, reliability
 
 
 def test_each_bin_has_its_clips_their_mean_confidence_and_accuracy():
-    bins = reliability(np.array([0.55, 0.6, 1.0, 0.05]), np.array([True, False, True, False]))
+    bins = reliability(np.array([0.45, 0.5, 1.0, 0.05]), np.array([True, False, True, False]))
     assert [(each.clips, each.accuracy) for each in bins] == [(1, 0.0), (2, 0.5), (1, 1.0)]
-    assert [each.confidence for each in bins] == pytest.approx([0.05, 0.575, 1.0])
-    assert (bins[1].low, bins[1].high) == pytest.approx((0.5, 0.6))
+    assert [each.confidence for each in bins] == pytest.approx([0.05, 0.475, 1.0])
+    assert (bins[1].low, bins[1].high) == pytest.approx((0.4, 0.5))
 
 
 def test_the_error_is_the_gap_weighted_by_the_clips_of_each_bin():

@@ -14,18 +14,17 @@ def render_page(content: Mapping[str, Any]) -> str:
     The Content-Security-Policy forbids every request, and every script and style but those of the
     page, which it names by their SHA-256. Values are escaped.
     """
+    loader = PackageLoader("ecmf.reporting")
     environment = Environment(
-        loader=PackageLoader("ecmf.reporting"),
+        loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
-    assert environment.loader is not None  # noqa: S101 (for the type checker)
     style, script = (
-        environment.loader.get_source(environment, name)[0].strip()
-        for name in ("report.css", "report.js")
+        loader.get_source(environment, name)[0].strip() for name in ("report.css", "report.js")
     )
     page = environment.get_template("report.html").render(
         content,
