@@ -130,6 +130,16 @@ def test_a_missing_group_is_the_speaker_or_else_the_clip(tmp_path: Path) -> None
     assert [clip.group for clip in clips("folder", tmp_path)] == ["g1", "ann", "c"]
 
 
+def test_pieces_of_a_file_are_one_group_where_none_is_named(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "clip_id,video,speaker,start,end\na,f.mp4,,0,2\nb,f.mp4,,2.5,4\nc,f.mp4,ann,5,\nd,f.mp4,,,\n",
+    )
+    pieces = list(clips("folder", tmp_path))
+    assert [clip.group for clip in pieces] == ["f.mp4", "f.mp4", "ann", "d"]
+    assert [(clip.start, clip.end) for clip in pieces[1:]] == [("2.5", "4"), ("5", ""), ("", "")]
+
+
 def test_a_missing_split_is_train_where_there_is_a_label(tmp_path: Path) -> None:
     write(tmp_path, "clip_id,audio,split,label\na,a,,x\nb,b,,\nc,c,test,x\n")
     assert [clip.split for clip in clips("folder", tmp_path)] == ["train", "unlabelled", "test"]
@@ -173,10 +183,10 @@ def test_a_malformed_list_is_refused(tmp_path: Path, text: str, error: str) -> N
 def test_columns_that_are_not_read_are_listed_in_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write(tmp_path, "clip_id,audio,lable,start,sha256\na,a,x,0.5,0\n")
+    write(tmp_path, "clip_id,audio,lable,begin,sha256\na,a,x,0.5,0\n")
     with caplog.at_level(logging.WARNING):
         (clip,) = clips("folder", tmp_path)
-    assert "not read: 'lable' Did you mean 'label'?; 'start'; 'sha256'" in caplog.text
+    assert "not read: 'lable' Did you mean 'label'?; 'begin'; 'sha256'" in caplog.text
     assert (clip.label, clip.split, clip.sha256) == ("", "unlabelled", "")
 
 

@@ -45,6 +45,17 @@ def test_clips_get_paths_from_the_project_and_the_hash_of_their_files(folder: Pa
     assert sound.sha256 == hashlib.sha256(b"second sound").hexdigest()
 
 
+def test_pieces_of_a_file_share_its_hash_and_keep_their_borders(folder: Path) -> None:
+    (folder / "clips.csv").write_text(
+        "clip_id,audio,label,start,end\na,a.wav,sad,0,1.5\nb,a.wav,happy,1.5,\nc,b.wav,sad,,\n"
+    )
+    clips = collect_clips("folder", folder)
+    assert [(clip.start, clip.end) for clip in clips] == [("0", "1.5"), ("1.5", ""), ("", "")]
+    first, second = (hashlib.sha256(f"{n} sound".encode()).hexdigest() for n in ("first", "second"))
+    assert [clip.sha256 for clip in clips] == [first, first, second]
+    assert [Path(clip.audio).name for clip in clips] == ["a.wav", "a.wav", "b.wav"]
+
+
 def test_a_clip_of_text_alone_has_neither_paths_nor_a_hash(folder: Path) -> None:
     (folder / "clips.csv").write_text(
         "clip_id,audio,transcript,label\na,,Well.,sad\nb,b.wav,,sad\n"

@@ -80,3 +80,24 @@ def test_the_corpus_of_scores_is_identified_without_naming_a_clip(tmp_path: Path
     before = about["manifest_sha256"]
     write_manifest(clips[:1], tmp_path / "mine.csv")
     assert describe_corpus(tmp_path / "mine.csv", clips[:1])["manifest_sha256"] != before
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shared"),
+    [
+        (("0", "5"), ("4.5", "9"), 1),
+        (("0", "5"), ("5", "9"), 0),
+        (("", ""), ("3", "4"), 1),
+        (("6", ""), ("3", "6"), 0),
+        (("6", ""), ("3", ""), 1),
+    ],
+)
+def test_overlapping_pieces_of_a_file_leak_as_equal_files_do(
+    first: tuple[str, str], second: tuple[str, str], shared: int
+) -> None:
+    clips = [
+        Clip("a", split="train", sha256="0", start=first[0], end=first[1]),
+        Clip("b", split="train", sha256="0", start="1", end="2"),
+        Clip("c", split="test", sha256="0", start=second[0], end=second[1]),
+    ]
+    assert len(shared_contents(clips)) == len(shared_contents(clips[::-1])) == shared

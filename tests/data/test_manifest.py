@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from ecmf.data.manifest import Clip, classes_of, read_manifest, write_manifest
@@ -89,3 +91,27 @@ def test_a_text_with_any_line_end_survives_the_manifest(tmp_path):
     clips = [Clip(str(i), transcript=f"a{end}b", label="x") for i, end in enumerate(("\r", "\r\n"))]
     write_manifest(clips, tmp_path / "mine.csv")
     assert read_manifest(tmp_path / "mine.csv") == clips
+
+
+def test_a_manifest_has_the_columns_of_pieces_only_if_a_clip_is_one(tmp_path):
+    write_manifest(CLIPS, tmp_path / "mine.csv")
+    assert "start" not in (tmp_path / "mine.csv").read_text().splitlines()[0]
+    pieces = [*CLIPS, Clip("e", "e.mp4", split="unlabelled", start="1.5", end="2")]
+    write_manifest(pieces, tmp_path / "mine.csv")
+    assert read_manifest(tmp_path / "mine.csv")[-1].start == "1.5"
+    assert [clip.end for clip in read_manifest(tmp_path / "mine.csv")] == ["", "", "", "", "2"]
+
+
+@pytest.mark.parametrize(
+    ("clip", "message"),
+    [
+        (Clip("e", "e.mp4", start="1:30"), "'e': start '1:30' is no number of seconds"),
+        (Clip("e", "e.mp4", start="2", end="2"), "'e': start 2 and end 2 are no piece"),
+        (Clip("e", "e.mp4", start="-1"), "start -1 and end inf are no piece"),
+        (Clip("e", transcript="Well.", end="2"), "of a clip without video and audio"),
+    ],
+)
+def test_a_piece_that_cannot_be_is_refused(tmp_path, clip, message):
+    write_manifest([replace(clip, split="unlabelled")], tmp_path / "mine.csv")
+    with pytest.raises(CorpusError, match=message):
+        read_manifest(tmp_path / "mine.csv")

@@ -1,8 +1,10 @@
 """Read any folder with a `clips.csv`: one row per clip, with paths relative to the folder.
 
 Columns: clip_id, one or more of video, audio and transcript, and optionally language, speaker,
-group, dialogue, split, label, valence and one `annotator_<name>` per annotator. The default group
-is the speaker, or else the clip itself; the default split is train, or unlabelled without a label.
+group, dialogue, split, label, valence, start, end and one `annotator_<name>` per annotator. A clip
+with `start` or `end` (seconds) is that piece of its files. The default group is the speaker, or
+else the file of a piece, or else the clip itself; the default split is train, or unlabelled without
+a label.
 Other columns are not read, with a warning.
 """
 
@@ -87,6 +89,8 @@ def _row_errors(rows: list[dict[str, str]]) -> list[str]:
 def _clip(row: dict[str, str]) -> Clip:
     annotators = {name: label for name, label in row.items() if name.startswith(ANNOTATOR_PREFIX)}
     fields = {name: value for name, value in row.items() if name in KNOWN_COLUMNS}
-    fields["group"] = fields.get("group") or fields.get("speaker") or fields["clip_id"]
+    is_piece = fields.get("start") or fields.get("end")
+    file = (fields.get("video") or fields.get("audio")) if is_piece else ""
+    fields["group"] = fields.get("group") or fields.get("speaker") or file or fields["clip_id"]
     fields["split"] = fields.get("split") or ("train" if fields.get("label") else "unlabelled")
     return Clip(**fields, annotators=annotators)  # type: ignore[arg-type]

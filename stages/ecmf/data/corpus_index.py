@@ -1,7 +1,7 @@
 """Collect, check and hash the clips of a corpus folder for its manifest.
 
 Media files are not decoded: `decode_video` checks whether they can be. Every byte is read once, for
-its hash, so indexing takes as long as reading the corpus from disk.
+its hash, however many clips are pieces of a file: indexing takes as long as reading the corpus.
 """
 
 import os
@@ -66,7 +66,11 @@ def _clip_errors(clip: Clip, files: CorpusFiles) -> Iterator[str]:
 
 
 def _with_hashes(clips: Sequence[Clip], files: CorpusFiles) -> tuple[list[Clip], list[str]]:
-    """Fill in the hashes and the manifest's paths; threads suffice, as hashlib frees the GIL."""
+    """Fill in the hashes and the manifest's paths; threads suffice, as hashlib frees the GIL.
+
+    Files of which several clips are pieces are hashed once, and an error names the first of them.
+    """
+    unique = list({(clip.video, clip.audio): clip for clip in reversed(clips)}.values())[::-1]
     project = f"{Path.cwd().as_posix().rstrip('/')}/"
     errors: list[str] = []
 
@@ -89,9 +93,16 @@ def _with_hashes(clips: Sequence[Clip], files: CorpusFiles) -> tuple[list[Clip],
         return replace(clip, video=names[0], audio=names[1], sha256=digest)
 
     def hash_task(first: int) -> list[Clip]:
-        return [with_hash(clip) for clip in clips[first : first + CLIPS_PER_TASK]]
+        return [with_hash(clip) for clip in unique[first : first + CLIPS_PER_TASK]]
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
-        hashed = chain.from_iterable(threads.map(hash_task, range(0, len(clips), CLIPS_PER_TASK)))
-        progress = tqdm(hashed, "hashing", total=len(clips), unit="clip", disable=None)
-        return list(progress), sorted(errors)
+        hashed = chain.from_iterable(threads.map(hash_task, range(0, len(unique), CLIPS_PER_TASK)))
+        progress = tqdm(hashed, "hashing", total=len(unique), unit="clip", disable=None)
+        by_files = {
+            (clip.video, clip.audio): done for clip, done in zip(unique, progress, strict=True)
+        }
+    found = [by_files[clip.video, clip.audio] for clip in clips]
+    return [
+        replace(clip, video=done.video, audio=done.audio, sha256=done.sha256)
+        for clip, done in zip(clips, found, strict=True)
+    ], sorted(errors)

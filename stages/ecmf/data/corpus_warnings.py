@@ -43,19 +43,34 @@ def corpus_warnings(clips: Sequence[Clip], classes: Sequence[str]) -> list[str]:
 def shared_contents(clips: Sequence[Clip]) -> list[tuple[Clip, Clip]]:
     """Return pairs of clips with the same files, of which one is trained on and one is tested.
 
-    The sides are the splits train, val and test, or the groups of a corpus without a test split,
-    which is divided into folds by group. Each content is listed once.
+    Pieces of the same files share the content of their overlap. The sides are the splits train,
+    val and test, or the groups of a corpus without a test split, which is divided into folds by
+    group. Each content is listed once.
     """
-    has_test = _has_test(clips)
-    first: dict[str, Clip] = {}
-    shared: dict[str, tuple[Clip, Clip]] = {}
+    side = "split" if _has_test(clips) else "group"
+    by_content: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
-        if not clip.sha256 or clip.split not in ("train", "val", "test"):
-            continue
-        other = first.setdefault(clip.sha256, clip)
-        if (clip.split != other.split) if has_test else (clip.group != other.group):
-            shared.setdefault(clip.sha256, (other, clip))
-    return list(shared.values())
+        if clip.sha256 and clip.split in ("train", "val", "test"):
+            by_content[clip.sha256].append(clip)
+    pairs = (_overlap(same, side) for same in by_content.values())
+    return [pair for pair in pairs if pair]
+
+
+def _overlap(clips: Sequence[Clip], side: str) -> tuple[Clip, Clip] | None:
+    """Return the first two pieces of a file that overlap and are on different sides."""
+    latest: dict[str, Clip] = {}  # the piece of each side that ends last, of those begun so far
+    for clip in sorted(clips, key=lambda clip: float(clip.start or 0)):
+        own = getattr(clip, side)
+        for name, other in latest.items():
+            if name != own and _end(other) > float(clip.start or 0):
+                return other, clip
+        if own not in latest or _end(clip) > _end(latest[own]):
+            latest[own] = clip
+    return None
+
+
+def _end(clip: Clip) -> float:
+    return float(clip.end or "inf")
 
 
 def _has_test(clips: Sequence[Clip]) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from ecmf import registry
 from ecmf.errors import CorpusError, MissingFileError, summarise
-from ecmf.storage.csv_rows import read_written
+from ecmf.storage.csv_rows import is_number, read_written
 from ecmf.storage.files import write_csv
 
 Split = Literal["train", "val", "test", "candidate", "unlabelled"]
@@ -42,6 +42,7 @@ class Clip:
     `group` is the unit that no split may divide: the speaker, the dialogue or the film.
     `dialogue` names a conversation; its clips are listed in the order of speech.
     `sha256` is the hash of the video, of the audio, or of both concatenated; empty for neither.
+    `start` and `end` are seconds from the beginning of the files, of which the clip is that piece.
     `annotators` maps the column of each annotator to the label.
     """
 
@@ -57,6 +58,8 @@ class Clip:
     label: str = ""
     valence: str = ""
     sha256: str = ""
+    start: str = ""
+    end: str = ""
     annotators: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -66,6 +69,8 @@ class Clip:
 
 
 COLUMNS = [column.name for column in fields(Clip) if column.name != "annotators"]
+OPTIONAL_COLUMNS = ("start", "end")
+"""Columns that a manifest has only if a clip has a value: older manifests stay as they are."""
 
 
 def read_manifest(path: Path) -> list[Clip]:
@@ -82,7 +87,8 @@ def read_manifest(path: Path) -> list[Clip]:
             f"no manifest {path}: write it with `ecmf index <corpus> <folder>`; for a queued "
             f"experiment, also `git add {path}` (of a gated corpus `{path}.dvc`) before queueing it"
         )
-    clips = [_clip(row) for row in read_written(path, COLUMNS)]
+    required = [name for name in COLUMNS if name not in OPTIONAL_COLUMNS]
+    clips = [_clip(row) for row in read_written(path, required)]
     raise_errors(path, find_errors(clips, classes_of(path, clips)))
     return clips
 
@@ -90,14 +96,16 @@ def read_manifest(path: Path) -> list[Clip]:
 def write_manifest(clips: Sequence[Clip], path: Path) -> None:
     """Write the clips as csv, with one column per annotator after the fixed ones."""
     annotators = sorted({name for clip in clips for name in clip.annotators})
+    empty = {name for name in OPTIONAL_COLUMNS if not any(getattr(clip, name) for clip in clips)}
+    columns = [column for column in COLUMNS if column not in empty]
     lines = [
         [
-            *(getattr(clip, column) for column in COLUMNS),
+            *(getattr(clip, column) for column in columns),
             *(clip.annotators.get(name, "") for name in annotators),
         ]
         for clip in clips
     ]
-    write_csv(path, [[*COLUMNS, *annotators], *lines])
+    write_csv(path, [[*columns, *annotators], *lines])
 
 
 def classes_of(path: Path, clips: Iterable[Clip]) -> tuple[str, ...]:
@@ -113,7 +121,7 @@ def classes_of(path: Path, clips: Iterable[Clip]) -> tuple[str, ...]:
 
 
 def find_errors(clips: Sequence[Clip], classes: Sequence[str]) -> list[str]:
-    """Check ids, splits and labels; return a message for every error."""
+    """Check ids, pieces, splits and labels; return a message for every error."""
     errors = []
     seen: set[str] = set()
     for clip in clips:
@@ -127,6 +135,8 @@ def find_errors(clips: Sequence[Clip], classes: Sequence[str]) -> list[str]:
         if clip.clip_id in seen:
             errors.append(f"clip id {clip.clip_id!r} appears twice")
         seen.add(clip.clip_id)
+        if error := _piece_error(clip):
+            errors.append(f"clip {clip.clip_id!r}: {error}")
         if clip.split not in SPLITS:
             errors.append(
                 f"clip {clip.clip_id!r}: split {clip.split!r} is none of {', '.join(SPLITS)}."
@@ -154,6 +164,18 @@ def _is_safe(clip_id: str) -> bool:
     )
 
 
+def _piece_error(clip: Clip) -> str:
+    for name, cell in (("start", clip.start), ("end", clip.end)):
+        if cell and not is_number(cell):
+            return f"{name} {cell!r} is no number of seconds"
+    if (clip.start or clip.end) and not clip.sources:
+        return "start or end of a clip without video and audio: name the file, or empty both"
+    start, end = float(clip.start or 0), float(clip.end or "inf")
+    if not 0 <= start < end:
+        return f"start {start:g} and end {end:g} are no piece of a file: 0 <= start < end is needed"
+    return ""
+
+
 def _did_you_mean_split(name: str) -> str:
     known = OTHER_NAMES.get(name.lower())
     return f" Did you mean {known!r}?" if known else registry.did_you_mean(name, SPLITS)
@@ -167,4 +189,5 @@ def raise_errors(where: Path, errors: Sequence[str]) -> None:
 
 def _clip(row: dict[str, str]) -> Clip:
     annotators = {name: label for name, label in row.items() if name.startswith(ANNOTATOR_PREFIX)}
-    return Clip(**{column: row[column] for column in COLUMNS}, annotators=annotators)  # type: ignore[arg-type]
+    cells = {column: row[column] for column in COLUMNS if column in row}
+    return Clip(**cells, annotators=annotators)  # type: ignore[arg-type]

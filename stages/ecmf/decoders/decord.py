@@ -4,7 +4,8 @@ decord does not report which frame it returns: it repeats another frame for a lo
 seek in a transport stream all frames are a group of pictures late. Therefore this decoder never
 seeks, decord's timestamps must be those of the file, and every frame must be decoded, first to
 last, without a repetition or an error in FFmpeg's log; then the n-th frame is frame n. `pyav` may
-decode a rejected video. Frames that are not sampled are decoded, but not converted to RGB.
+decode a rejected video. It also decodes a piece of a file, to which this decoder would have to
+seek. Frames that are not sampled are decoded, but not converted to RGB.
 """
 
 import tempfile
@@ -20,7 +21,7 @@ from ecmf.config import Section
 from ecmf.decoding import ffmpeg_log
 from ecmf.decoding.base import Converted, DecodedFrames
 from ecmf.decoding.container import local_url
-from ecmf.decoding.demuxer import VideoStream
+from ecmf.decoding.demuxer import ALL_PTS, VideoStream
 from ecmf.errors import ClipError
 from ecmf.execution.clip_errors import failing_one_clip
 from ecmf.media import RGB
@@ -53,6 +54,8 @@ class Decoder:
         self, video: VideoStream, frames: int, convert: Callable[[RGB], Converted]
     ) -> DecodedFrames[Converted]:
         """Decode the video; a truncated file is decoded up to its last intact packet."""
+        if video.span != ALL_PTS:
+            raise ClipError(f"decord reads whole files, and the clip is a piece of one: {REMEDY}")
         timeline = video.timeline
         chosen = timeline.sample_uniformly(frames)
         wanted = set(chosen.tolist())

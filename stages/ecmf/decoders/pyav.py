@@ -89,7 +89,7 @@ def _decode(
 
 
 def _frames(video: VideoStream) -> Iterator[tuple[av.VideoFrame, bool]]:
-    """Yield every frame that can be decoded, and whether it is damaged.
+    """Yield every frame of the piece that can be decoded, and whether it is damaged.
 
     FFmpeg reports damage by an error, which loses the frame, by its log, or by `is_corrupt`. The
     packets after a damaged one up to the next key frame depend on it.
@@ -114,7 +114,7 @@ def _frames(video: VideoStream) -> Iterator[tuple[av.VideoFrame, bool]]:
             if concealed and packet is not None:
                 damaged.add(packet.pts)
             for frame in decoded:
-                if frame.pts is not None:
+                if frame.pts is not None and frame.pts in video.span:
                     yield frame, frame.is_corrupt or frame.pts in damaged
     decoder.flush_buffers()
 

@@ -23,6 +23,7 @@ from ecmf.decoding import integrity
 from ecmf.decoding.base import Decoder, decode_frames
 from ecmf.decoding.clip_content import check_content
 from ecmf.decoding.demuxer import MediaFile, open_media
+from ecmf.decoding.piece import Piece
 from ecmf.decoding.waveform import RESAMPLER_QUALITY
 from ecmf.errors import ClipError
 from ecmf.media import SAMPLE_RATE, Seconds
@@ -87,18 +88,21 @@ class ClipDecoder:
         except ClipError as error:
             return _failed_clip(str(error))
         if clip.video and not clip.audio:
-            return self._decode(clip.video)
+            return self._decode(clip, clip.video)
         frames = no_rows(FRAMES, "empty", "the manifest names no video")
         audio = no_rows(AUDIO, "empty", "the manifest names no audio")
         if clip.video:
-            frames = self._decode(clip.video, audio=False).frames
+            frames = self._decode(clip, clip.video, audio=False).frames
         if clip.audio:
-            audio = self._decode(clip.audio, video=False).audio
+            audio = self._decode(clip, clip.audio, video=False).audio
         return DecodedClip(frames, audio)
 
-    def _decode(self, path: str, *, video: bool = True, audio: bool = True) -> DecodedClip:
+    def _decode(
+        self, clip: Clip, path: str, *, video: bool = True, audio: bool = True
+    ) -> DecodedClip:
+        file, piece = files.locate(Path(path)), Piece.of(clip)
         try:
-            with open_media(files.locate(Path(path)), video=video, audio=audio) as media:
+            with open_media(file, video=video, audio=audio, piece=piece) as media:
                 return DecodedClip(self._frames(media), _audio(media))
         except ClipError as error:
             return _failed_clip(f"{path}: {error}")

@@ -1,10 +1,10 @@
-"""Read a media file in one pass: collect the packets of its video and decode its audio.
+"""Read a media file, or a piece of it, in one pass: collect packets of video, decode audio.
 
 Video is decoded by `decoders/`, from its packets.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +14,24 @@ from av.container import InputContainer
 from av.stream import Disposition, Stream
 
 from ecmf.decoding import ffmpeg_log
-from ecmf.decoding.audio_decoder import AudioDecoder, AudioTrack
+from ecmf.decoding.audio_decoder import PREROLL, AudioDecoder, AudioTrack
 from ecmf.decoding.container import open_container
 from ecmf.decoding.frame_times import Timeline
+from ecmf.decoding.piece import ROUNDING, WHOLE, Piece
 from ecmf.decoding.wav_header import is_streamed
 from ecmf.errors import ClipError
 
 TOLERANCE = 0.25
 """Seconds by which a file may be shorter than declared: headers round and include padding."""
+
+EXACT_SEEK = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "wav", "w64", "flac", "ogg")
+"""Formats in which the packets after a seek have their true times. Others are read from the start:
+after a seek in MP3, times are guessed from the bit rate."""
+
+INTERLEAVING = 10.0
+"""Seconds by which the streams of a file may lag behind one another."""
+
+ALL_PTS = range(-(1 << 63), 1 << 63)
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,8 @@ class VideoStream:
     `truncated_at` is the byte at which the last packet of a truncated file begins. Declared values
     are those of the header (NaN if absent), without frames that are never shown. `size` is the
     declared width and height in pixels, before a rotation. `counted` is whether the header declares
-    the number of frames, so that none of them can be lost unnoticed.
+    the number of frames, so that none of them can be lost unnoticed. `span` are the timestamps of
+    the piece to decode; the frames before it are only decoded because others depend on them.
     """
 
     path: Path
@@ -44,6 +55,7 @@ class VideoStream:
     declared_seconds: float
     size: tuple[int, int]
     counted: bool
+    span: range = ALL_PTS
 
     @property
     def starts_at(self) -> float:
@@ -52,14 +64,18 @@ class VideoStream:
 
 
 @contextmanager
-def open_media(path: Path, *, video: bool, audio: bool) -> Iterator["MediaFile"]:
+def open_media(
+    path: Path, *, video: bool, audio: bool, piece: Piece = WHOLE
+) -> Iterator["MediaFile"]:
     """Read a file once, from first to last byte; its video can be decoded within the block.
+
+    Of a piece, only the bytes around it are read, if the format is one of EXACT_SEEK.
 
     Raises:
         ClipError: the file cannot be opened, or has neither video nor audio.
     """
     with open_container(path) as container:
-        yield MediaFile(path, container, video=video, audio=audio)
+        yield MediaFile(path, container, video=video, audio=audio, piece=piece)
 
 
 class MediaFile:
@@ -68,7 +84,9 @@ class MediaFile:
     `fault` is the damage of its container, not of a stream in it, or "".
     """
 
-    def __init__(self, path: Path, container: InputContainer, *, video: bool, audio: bool) -> None:
+    def __init__(
+        self, path: Path, container: InputContainer, *, video: bool, audio: bool, piece: Piece
+    ) -> None:
         self.fault = ""
         self._path = path
         self._container = container
@@ -80,11 +98,13 @@ class MediaFile:
         self._video = best_video if video and isinstance(best_video, av.VideoStream) else None
         self._audio = best_audio if audio else None
         self._packets: list[av.Packet] = []
-        self._audio_decoder = AudioDecoder(open_ended=is_streamed(path))
+        self._starts_at = (container.start_time or 0) / av.time_base
+        self._piece = piece.shifted(self._starts_at)
+        self._audio_decoder = AudioDecoder(self._piece, open_ended=is_streamed(path))
         self._end = 0.0  # of the last packet, in seconds
         with ffmpeg_log.collect_errors() as messages:
             try:
-                for packet in container.demux([s for s in (best_video, best_audio) if s]):
+                for packet in self._demux([s for s in (best_video, best_audio) if s]):
                     self._hear(messages)
                     self._take(packet)
             except av.FFmpegError as error:
@@ -100,14 +120,39 @@ class MediaFile:
                 self.fault = f"its container is damaged (FFmpeg: {message.strip()})"
         messages.clear()
 
+    def _demux(self, streams: list[Stream]) -> Iterator[av.Packet]:
+        """Yield the packets of the piece, and some before and after it."""
+        begin = self._piece.start - PREROLL
+        if begin > self._starts_at and self._container.format.name in EXACT_SEEK:
+            with suppress(av.FFmpegError):  # without an index it is read from the beginning
+                self._container.seek(int(begin * av.time_base))
+        passed = set()
+        for packet in self._container.demux(streams):
+            yield packet
+            if packet.dts is not None:
+                late = float(packet.dts * packet.time_base) - self._piece.end
+                if late > PREROLL:
+                    passed.add(packet.stream_index)
+                if len(passed) == len(streams) or late > INTERLEAVING:
+                    return
+
     def _take(self, packet: av.Packet) -> None:
         if packet.pts is not None:
             end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
             self._end = max(self._end, end)
         if packet.stream is self._video and packet.size:
-            self._packets.append(packet)
+            self._take_video(packet)
         elif packet.stream is self._audio:
             self._audio_decoder.feed(packet)
+
+    def _take_video(self, packet: av.Packet) -> None:
+        """Collect a packet, from the last key frame on that is not after the start of the piece."""
+        if not self._piece.is_whole and packet.pts is not None:
+            if packet.is_keyframe and packet.pts * packet.time_base <= self._piece.start + ROUNDING:
+                self._packets.clear()
+            elif self._packets and packet.pts < (self._packets[0].pts or 0):
+                return  # shown before that key frame, and decoded with frames before it
+        self._packets.append(packet)
 
     def video_stream(self) -> VideoStream | None:
         """Return the video, or None if there is none; raises ClipError if it has no timestamps."""
@@ -122,17 +167,24 @@ class MediaFile:
                 f"none of its {len(self._packets)} frames has a timestamp: convert it to mp4 or mkv"
             )
         pts = np.sort(np.array([packet.pts for packet in shown], "int64"))
-        declared = self._video.frames or len(self._packets)
+        timeline = Timeline(pts, float(shown[0].time_base), _last_duration(shown))
+        declared, span = self._video.frames or len(self._packets), ALL_PTS
+        declared -= sum(packet.is_discard for packet in self._packets)
+        if not self._piece.is_whole:
+            timeline = self._piece.frames(timeline)
+            span = range(int(timeline.pts[0]), int(timeline.pts[-1]) + 1)
+            declared = sum(packet.pts in span and not packet.is_discard for packet in self._packets)
         return VideoStream(
             self._path,
             self._video,
             self._packets,
-            Timeline(pts, float(shown[0].time_base), _last_duration(shown)),
+            timeline,
             self._packets[-1].pos if self._packets[-1].is_corrupt else None,
-            declared - sum(packet.is_discard for packet in self._packets),
+            declared,
             self._declared_seconds(self._video),
             (self._video.width, self._video.height),
             bool(self._video.frames),
+            span,
         )
 
     def audio_track(self) -> AudioTrack | None:
@@ -148,10 +200,13 @@ class MediaFile:
         evidence of damage if another stream has that duration.
         """
         if stream.duration:
-            return float(stream.duration * (stream.time_base or 0))
-        whole = (self._container.duration or 0) / av.time_base
-        start = (self._container.start_time or 0) / av.time_base
-        return whole if self._end - start < whole - TOLERANCE else np.nan
+            declared = float(stream.duration * (stream.time_base or 0))
+        else:
+            whole = (self._container.duration or 0) / av.time_base
+            declared = whole if self._end - self._starts_at < whole - TOLERANCE else np.nan
+        if self._piece.is_whole:
+            return declared
+        return self._piece.length(self._starts_at, self._starts_at + declared)
 
 
 def _last_duration(shown: list[av.Packet]) -> float:

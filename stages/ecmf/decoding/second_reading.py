@@ -15,6 +15,7 @@ from ecmf.data.manifest import Clip
 from ecmf.decoding.base import Converted, Decoder, decode_frames
 from ecmf.decoding.clip_content import check_content
 from ecmf.decoding.demuxer import open_media
+from ecmf.decoding.piece import Piece
 from ecmf.errors import ClipError, StoreError
 from ecmf.media import Seconds
 from ecmf.storage import files
@@ -73,8 +74,9 @@ class SecondReading:
         """
         clip, times = stored
         check_content(clip)
+        file, piece = files.locate(Path(clip.video)), Piece.of(clip)
         try:
-            with open_media(files.locate(Path(clip.video)), video=True, audio=False) as media:
+            with open_media(file, video=True, audio=False, piece=piece) as media:
                 video = media.video_stream()
                 if video is None:
                     raise ClipError("it holds no video any more: run decode_video again")

@@ -33,8 +33,8 @@ class WaveformBuilder:
         self._rate = 0
         self._resampler: soxr.ResampleStream | None = None
 
-    def add(self, frame: av.AudioFrame) -> None:
-        """Append a frame of any sample format.
+    def add(self, frame: av.AudioFrame, kept: slice = slice(None)) -> None:
+        """Append the `kept` samples of a frame of any sample format.
 
         Raises:
             ClipError: its rate is not that of the frames before, it holds NaN or infinity, or the
@@ -52,7 +52,8 @@ class WaveformBuilder:
                 frame.sample_rate, SAMPLE_RATE, 1, dtype="float32", quality=RESAMPLER_QUALITY
             )
         self._rate = frame.sample_rate
-        self._append(_normalise(_to_array(frame)).mean(axis=0, dtype="float64").astype("float32"))
+        values = _normalise(_to_array(frame)[:, kept])
+        self._append(values.mean(axis=0, dtype="float64").astype("float32"))
 
     def samples(self) -> Samples:
         """Return the waveform, (samples,), clipped to 16 bits; no frame can be added after this."""
