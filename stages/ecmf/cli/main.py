@@ -12,6 +12,7 @@ from ecmf.cli.ending import EXIT_CODES
 
 COMMANDS = {
     "index": ("index", "Write the manifest of a corpus."),
+    "cut": ("cut", "Cut long recordings into utterances, and index them."),
     "import": ("import_features", "Convert external features for the encoder `imported`."),
     "members": ("members", "List the plugins to choose from, their options, needs and licences."),
     "preset": ("preset", "Print a set of parameters as arguments of `dvc exp run`."),

@@ -61,6 +61,12 @@ class WaveformBuilder:
             self._append(np.empty(0, "float32"), last=True)
         return np.frombuffer(self._quantised, "int16")
 
+    def drain(self) -> Samples:
+        """Return the samples that were not yet returned, and forget them."""
+        samples = np.frombuffer(self._quantised, "int16")
+        self._quantised = bytearray()
+        return samples
+
     def _append(self, mono: NDArray[np.float32], *, last: bool = False) -> None:
         """Resample and quantise a block; so the memory is that of 16-bit samples at 16 kHz."""
         if not np.isfinite(mono).all():
