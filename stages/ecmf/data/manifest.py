@@ -7,7 +7,8 @@ from typing import Literal, get_args
 
 from ecmf import registry
 from ecmf.errors import CorpusError, MissingFileError, summarise
-from ecmf.storage.csv_rows import is_number, read_written
+from ecmf.storage.csv_cells import is_number
+from ecmf.storage.csv_rows import read_written
 from ecmf.storage.files import write_csv
 
 Split = Literal["train", "val", "test", "candidate", "unlabelled"]
