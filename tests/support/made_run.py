@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from trainings import PREPARATION
 
 from ecmf.data.coverage import count_faces, count_states, read_states
 from ecmf.data.enriched_text import EnrichedText, write_texts
@@ -57,7 +58,10 @@ def make_run(folder, clips, *, wrong_every=7, members=None):
     faces = {**counts["faces"], **count_faces(stores["faces"])}
     write_json(folder / "coverage.json", {**counts, "faces": faces})
     training = TrainFusion(ensemble=tuple(members or {})[1:])
-    metadata = ModelMetadata(outputs=classes, training=training, sources=[], members=[])
+    metadata = ModelMetadata(
+        corpus="manifest", outputs=classes, preparation=PREPARATION, voice_thresholds={},
+        training=training, sources=[], members=[],
+    )  # fmt: skip
     write_metadata(metadata, folder / "fusion")
     write_curves([[Epoch(1, 2.0, 0.3), Epoch(2, 1.0, 0.6)]], folder / "curves.csv")
     return folder

@@ -15,6 +15,7 @@ from dvc.scm import RevError
 
 from ecmf.data.manifest import Clip, read_manifest
 from ecmf.data.prediction_table import PREDICTED, PROBABILITY, Row, read_predictions
+from ecmf.data.splits import test_positions
 from ecmf.errors import ComparisonError, MissingFileError
 
 WORKSPACE = "workspace"
@@ -43,8 +44,8 @@ class Revision:
     @cached_property
     def test(self) -> list[Clip]:
         """The test split, or all labelled clips of a corpus without one (its test folds)."""
-        split = [clip for clip in self.clips if clip.split == "test"]
-        return split or [c for c in self.clips if c.label and c.split in ("train", "val")]
+        labels = [clip.label for clip in self.clips]
+        return [self.clips[i] for i in test_positions(self.clips, labels)]
 
     @property
     def classes(self) -> list[str]:

@@ -9,6 +9,9 @@ PREDICTED, SOURCES = "predicted", "sources"
 PROBABILITY = "probability_"
 """Prefix of the column with the probability of a class."""
 
+WEIGHT = "weight_"
+"""Prefix of the column with the weight of a source."""
+
 COLUMNS = ("clip_id", "split", PREDICTED, SOURCES)
 """Columns that every task writes; `evaluation.tables` has all."""
 

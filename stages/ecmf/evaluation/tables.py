@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
 from ecmf.data.manifest import Clip
-from ecmf.data.prediction_table import PREDICTED, SOURCES
+from ecmf.data.prediction_table import PREDICTED, SOURCES, WEIGHT
 from ecmf.evaluation.prediction import Predictor
 from ecmf.storage.files import atomic_write, write_csv
 from ecmf.training.task import Prediction, Values
@@ -40,7 +40,7 @@ def write_predictions(
             "label",
             PREDICTED,
             *task.columns,
-            *(f"weight_{sources[number].name}" for number in columns),
+            *(f"{WEIGHT}{sources[number].name}" for number in columns),
             SOURCES,
             *dimensions,
         ]

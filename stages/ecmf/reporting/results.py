@@ -1,6 +1,5 @@
 """Read the predictions of an evaluation, and select its test clips."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecmf.data.manifest import Clip
+from ecmf.data.prediction_table import PREDICTED, PROBABILITY, WEIGHT, Row, read_predictions
 from ecmf.data.splits import Indices, test_positions
-from ecmf.errors import CorpusError, MissingFileError
+from ecmf.errors import CorpusError
 from ecmf.metrics import Labels
-
-PROBABILITY, WEIGHT = "probability_", "weight_"
-"""Prefixes of the columns of `metrics/predictions.csv`."""
 
 REMEDY = "run `dvc repro evaluate_fusion`"
 
@@ -57,13 +54,10 @@ def read_results(path: Path, clips: Sequence[Clip], classes: Sequence[str]) -> R
 
     Raises:
         MissingFileError: there is no such file.
-        CorpusError: it has other clips or other classes than the manifest.
+        CorpusError: it lacks a column, or has other clips or other classes than the manifest.
     """
-    if not path.is_file():
-        raise MissingFileError(f"no predictions {path}: {REMEDY}")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        rows, columns = list(reader), list(reader.fieldnames or ())
+    rows = read_predictions(path)
+    columns = list(rows[0]) if rows else []
     if [row["clip_id"] for row in rows] != [clip.clip_id for clip in clips]:
         raise CorpusError(f"{path} does not have the {len(clips)} clips of the manifest: {REMEDY}")
     found = [name.removeprefix(PROBABILITY) for name in columns if name.startswith(PROBABILITY)]
@@ -74,7 +68,7 @@ def read_results(path: Path, clips: Sequence[Clip], classes: Sequence[str]) -> R
     return Results(
         clips,
         classes,
-        np.array([number.get(row["predicted"], -1) for row in rows], "int64"),
+        np.array([number.get(row[PREDICTED], -1) for row in rows], "int64"),
         _numbers(rows, [f"{PROBABILITY}{name}" for name in classes]),
         _numbers(rows, [f"{WEIGHT}{name}" for name in sources]),
         sources,
@@ -82,6 +76,6 @@ def read_results(path: Path, clips: Sequence[Clip], classes: Sequence[str]) -> R
     )
 
 
-def _numbers(rows: Sequence[dict[str, str]], columns: Sequence[str]) -> NDArray[np.float64]:
+def _numbers(rows: Sequence[Row], columns: Sequence[str]) -> NDArray[np.float64]:
     cells = [[float(row[name] or "nan") for name in columns] for row in rows]
     return np.array(cells, "float64").reshape(len(rows), len(columns))

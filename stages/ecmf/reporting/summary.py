@@ -100,8 +100,14 @@ def _facts(
         ("speakers", f"{len(speakers):,}" if speakers else "unknown"),
         ("tested on", f"{clips:,} clips ({protocol})"),
         ("of", f"{len(tested):,} speakers" if tested else f"{groups:,} groups"),
-        ("models", f"{len(metadata.training.seeds)} seeds × {metadata.training.folds} folds"),
+        ("trained", _trainings(metadata)),
     ]
+
+
+def _trainings(metadata: ModelMetadata) -> str:
+    seeds, folds = len(metadata.training.seeds), metadata.training.folds
+    text = f"{seeds} seed" if seeds == 1 else f"{seeds} seeds"
+    return f"{text} × {folds} folds" if folds > 1 else text
 
 
 def _majority(results: Results) -> tuple[Line, tuple[float, float]]:
