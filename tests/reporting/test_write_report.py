@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 from made_run import make_clips, make_run, render
 
+from ecmf.data.manifest import read_manifest
 from ecmf.errors import CorpusError
 from ecmf.reporting import clip_rows
+from ecmf.reporting.clip_choice import choose_clips
 from ecmf.reporting.clip_pictures import LEVELS
+from ecmf.reporting.results import read_results
 
 MOST_BYTES = 5_000_000
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>'\"&amp;\u2028"
@@ -122,6 +125,15 @@ def test_pictures_stop_at_their_budget_and_keep_the_mixture(run, monkeypatch):
     assert any("doubt" in row for row in pictured)
     assert any(row.get("tested") and row["label"] != row["predicted"] for row in pictured)
     assert any(row.get("tested") and row["label"] == row["predicted"] for row in pictured)
+
+
+def test_clips_have_pictures_as_far_as_there_is_room_though_no_label_is_in_doubt(run):
+    clips = read_manifest(run / "manifest.csv")
+    results = read_results(run / "predictions.csv", clips, ["angry", "happy", "sad"])
+    chosen, others = choose_clips(results, {})
+    assert sorted(chosen) == list(range(60)) and others == []
+    assert {clips[i].split for i in chosen[:18]} == {"test"}
+    assert {0, 21, 42} <= set(chosen[:6])  # those predicted wrong
 
 
 def test_rows_stop_at_their_budget_and_the_page_says_how_many_are_left_out(run, monkeypatch):

@@ -18,8 +18,8 @@ def choose_clips(results: Results, doubt: Mapping[str, float]) -> tuple[list[int
     """Return the positions of the clips with pictures, and of all others, each in order.
 
     Those with pictures are in turn the next clip in doubt, the next one predicted wrong and the
-    next one of a sample of each class, so that a shorter list keeps the mixture. `doubt` is the
-    uncertainty of the label of a clip by its id.
+    next one of a sample of each class, so that a shorter list keeps the mixture; then others, as
+    far as there is room. `doubt` is the uncertainty of the label of a clip by its id.
     """
     doubtful = sorted(
         (i for i, clip in enumerate(results.clips) if clip.clip_id in doubt),
@@ -27,11 +27,13 @@ def choose_clips(results: Results, doubt: Mapping[str, float]) -> tuple[list[int
     )
     kinds = (doubtful, wrong_clips(results), _sample_of_classes(results))
     mixed = chain.from_iterable(zip_longest(*kinds, fillvalue=-1))
-    chosen = list(dict.fromkeys(i for i in mixed if i >= 0))[:MOST_PICTURED]
+    by_split = sorted(
+        range(len(results.clips)), key=lambda i: (SPLIT_ORDER.index(results.clips[i].split), i)
+    )
+    mixture = list(dict.fromkeys(i for i in mixed if i >= 0))[:MOST_PICTURED]
+    chosen = list(dict.fromkeys([*mixture, *by_split]))[:MOST_PICTURED]
     pictured = set(chosen)
-    others = [i for i in range(len(results.clips)) if i not in pictured]
-    others.sort(key=lambda i: (SPLIT_ORDER.index(results.clips[i].split), i))
-    return chosen, others
+    return chosen, [i for i in by_split if i not in pictured]
 
 
 def wrong_clips(results: Results) -> list[int]:
