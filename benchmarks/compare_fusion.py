@@ -45,9 +45,9 @@ from support.late_fusion import PRODUCT, predict_late_fusions
 
 from ecmf import registry
 from ecmf.params import TrainFusion
-from ecmf.training.cross_validation import read_sources
 from ecmf.training.dataset import Dataset
 from ecmf.training.fold_runs import plan_runs
+from ecmf.training.source_reading import read_sources
 from ecmf.training.trainer import fit
 
 BASELINE, ALL = "baseline", "mean of all fusions"

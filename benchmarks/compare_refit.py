@@ -32,9 +32,11 @@ from support.corpora import Corpus, load_corpora
 
 from ecmf.data.splits import REFIT
 from ecmf.params import load_params
-from ecmf.training.cross_validation import load_model, read_sources, train_all
+from ecmf.training.cross_validation import train_all
 from ecmf.training.dataset import Dataset
+from ecmf.training.model import load_model
 from ecmf.training.prediction import predict
+from ecmf.training.source_reading import read_sources
 
 CORPORA = ("sample", "ravdess", "ravdess_by_speaker")
 AVERAGED, REFITTED, WHOLE = "models of the inner folds", "refit (default)", "no inner folds"

@@ -102,8 +102,8 @@ WRAPPED = {
     "ecmf/encoding/batching": (
         '_BatchQueue._merge = record("item", _BatchQueue._merge, lambda self, clip: clip.key)'
     ),
-    "ecmf/training/cross_validation": (
-        'fit = record("training", fit, lambda data, target, fold, seed, params: (seed, fold))'
+    "ecmf/training/run_trainer": (
+        'fit = record("training", fit, lambda data, target, fold, seed, *others: (seed, fold))'
     ),
     "sample_corpus/rendering": (
         '_render_clip = record("rendering", _render_clip, lambda clip, *others: clip.clip_id)'

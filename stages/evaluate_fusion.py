@@ -15,8 +15,8 @@ from ecmf.evaluation.source_value import source_values
 from ecmf.evaluation.tables import write_decisions, write_predictions
 from ecmf.params import EvaluateFusion, Sources
 from ecmf.storage.files import write_json
-from ecmf.training.cross_validation import read_sources
 from ecmf.training.model_metadata import metadata_digest, read_metadata
+from ecmf.training.source_reading import read_sources
 
 
 def evaluate_fusion(

@@ -8,9 +8,10 @@ from ecmf.data.manifest import read_manifest
 from ecmf.enrichment.clip_cues import training_thresholds
 from ecmf.params import Preparation, Sources, TrainFusion
 from ecmf.storage.files import write_json
-from ecmf.training.cross_validation import paths_of_branches, train_all
+from ecmf.training.cross_validation import train_all
 from ecmf.training.learning_curves import write_curves
 from ecmf.training.model_folder import Origin, write_models
+from ecmf.training.source_reading import paths_of_branches
 from ecmf.training.task import task_of_corpus
 from ecmf.training.training_summary import summarise
 

@@ -25,9 +25,11 @@ from ecmf.data.splits import REFIT
 from ecmf.evaluation.prediction import hide
 from ecmf.metrics import INTERVAL, waf_of_confusion
 from ecmf.params import TrainFusion
-from ecmf.training.cross_validation import load_model, read_sources, train_all
+from ecmf.training.cross_validation import train_all
 from ecmf.training.dataset import Dataset
+from ecmf.training.model import load_model
 from ecmf.training.prediction import predict
+from ecmf.training.source_reading import read_sources
 from ecmf.training.task import Targets
 from ecmf.training.weight_files import read_weights
 

@@ -15,8 +15,8 @@ from support.corpora import Corpus
 
 from ecmf.data.features import Source
 from ecmf.data.splits import Fold
-from ecmf.training.cross_validation import read_sources
 from ecmf.training.fold_runs import plan_runs
+from ecmf.training.source_reading import read_sources
 
 MEAN, PRODUCT = "mean of the sources' classifiers", "product of the sources' classifiers"
 

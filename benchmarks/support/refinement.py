@@ -28,9 +28,9 @@ from ecmf.execution.device import requested
 from ecmf.metrics import INTERVAL
 from ecmf.params import RefineLabels, TrainFusion
 from ecmf.refinement.label_refinement import LabelRefinement
-from ecmf.training.cross_validation import read_sources
 from ecmf.training.dataset import Dataset
 from ecmf.training.prediction import predict
+from ecmf.training.source_reading import read_sources
 from ecmf.training.targets import class_targets
 from ecmf.training.trainer import fit
 

@@ -32,7 +32,7 @@ from ecmf.fusion.base import Output
 from ecmf.metrics import valence_scores
 from ecmf.params import EvaluateFusion, TrainFusion, load_params
 from ecmf.probabilities import apply_prior
-from ecmf.training import cross_validation
+from ecmf.training import run_trainer, source_reading, training_cache
 from ecmf.training.fold_runs import plan_runs
 from ecmf.training.model_metadata import read_metadata
 from ecmf.training.targets import class_targets
@@ -151,8 +151,8 @@ def test_an_ensemble_reads_the_features_once(tmp_path, monkeypatch):
     def counted(function):
         return lambda *args: read.append(function.__name__) or function(*args)
 
-    for name in ("load_sources", "sha256"):
-        monkeypatch.setattr(cross_validation, name, counted(getattr(cross_validation, name)))
+    for module, name in ((source_reading, "load_sources"), (training_cache, "sha256")):
+        monkeypatch.setattr(module, name, counted(getattr(module, name)))
     train(make_corpus(tmp_path), tmp_path, JOINED.model_copy(update={"seeds": (0,), "epochs": 1}))
     assert sorted(read) == ["load_sources", "sha256"]
 
@@ -234,7 +234,7 @@ def test_weights_are_fitted_on_no_clip_of_the_test_fold(tmp_path, monkeypatch):
     corpus = make_corpus(tmp_path, test_split=False)
     params = JOINED.model_copy(update={"seeds": (0,), "folds": 2})
     train(corpus, tmp_path, params)
-    sources = cross_validation.read_sources(SOURCES.paths(corpus.features), corpus.clips, params)
+    sources = source_reading.read_sources(SOURCES.paths(corpus.features), corpus.clips, params)
     planned = plan_runs(corpus.clips, params)
     # Folds are stratified by label: wrong labels would change them.
     monkeypatch.setattr(held_out, "plan_runs", lambda *args: planned)
@@ -399,15 +399,15 @@ def test_another_valence_is_another_key_in_the_cache(tmp_path):
     paths, count = SOURCES.paths(corpus.features), len(corpus.clips)
     soft, weight = np.ones((count, 3), "float32"), np.ones(count, "float32")
     keys = {
-        cross_validation.inputs_hash(paths, corpus.clips, class_targets(soft, weight, valence))
+        training_cache.inputs_hash(paths, corpus.clips, class_targets(soft, weight, valence))
         for valence in (None, np.zeros(count, "float32"), np.ones(count, "float32"))
     }
     assert len(keys) == 3
 
 
 def test_models_are_trained_on_the_valence_of_the_train_and_val_splits_alone(tmp_path, monkeypatch):
-    fit, calls = cross_validation.fit, []
-    monkeypatch.setattr(cross_validation, "fit", lambda *args: calls.append(args[1]) or fit(*args))
+    fit, calls = run_trainer.fit, []
+    monkeypatch.setattr(run_trainer, "fit", lambda *args: calls.append(args[1]) or fit(*args))
     corpus = make_corpus(
         tmp_path, change=lambda clip: type(clip)(**{**vars(clip), "valence": "0.5"})
     )

@@ -16,9 +16,9 @@ from ecmf.evaluation.new_clips import predict_new
 from ecmf.evaluation.prediction import Predictor
 from ecmf.fusion.base import SourceShape
 from ecmf.params import EvaluateFusion
-from ecmf.training.cross_validation import read_sources
 from ecmf.training.dataset import Dataset
 from ecmf.training.prediction import predict
+from ecmf.training.source_reading import read_sources
 
 pytestmark = pytest.mark.usefixtures("one_worker")
 

@@ -17,8 +17,8 @@ from ecmf.params import Sources, TrainFusion
 from ecmf.storage.store import Layout, Rows, no_rows
 from ecmf.storage.store_writer import StoreWriter
 from ecmf.training.augmentation import modality_dropout
-from ecmf.training.cross_validation import read_sources
 from ecmf.training.dataset import Dataset
+from ecmf.training.source_reading import read_sources
 from ecmf.training.targets import class_targets
 from ecmf.training.trainer import fit
 from ecmf.training.vmap_trainer import fit_vmap

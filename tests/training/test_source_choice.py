@@ -17,9 +17,9 @@ from ecmf.errors import ParamsError
 from ecmf.params import Sources
 from ecmf.storage.store import Layout, Rows
 from ecmf.storage.store_writer import StoreWriter
-from ecmf.training.cross_validation import load_model
 from ecmf.training.dataset import Dataset
 from ecmf.training.decision_weights import Decisions, fit_decision_weights
+from ecmf.training.model import load_model
 from ecmf.training.source_choice import MAX_NO_SAY
 from ecmf.training.targets import class_targets
 from train_fusion import train_fusion

@@ -18,7 +18,7 @@ from ecmf.errors import ParamsError, StoreError
 from ecmf.evaluation import prediction
 from ecmf.storage.store import Layout, Rows
 from ecmf.storage.store_writer import StoreWriter
-from ecmf.training import cross_validation
+from ecmf.training import run_trainer, source_reading, training_cache
 from ecmf.training.fold_runs import plan_runs
 from ecmf.training.model_metadata import read_metadata
 from ecmf.training.targets import class_targets
@@ -66,7 +66,7 @@ def test_the_same_inputs_make_the_same_files_whatever_the_number_of_workers(
 
 def test_a_killed_training_resumes_where_it_stopped(trained, tmp_path, monkeypatch):
     corpus, folder, _ = trained
-    fit, fitted = cross_validation.fit, []
+    fit, fitted = run_trainer.fit, []
 
     def fail_at_the_third(*arguments):
         if len(fitted) == 2:
@@ -74,12 +74,12 @@ def test_a_killed_training_resumes_where_it_stopped(trained, tmp_path, monkeypat
         fitted.append(arguments)
         return fit(*arguments)
 
-    monkeypatch.setattr(cross_validation, "fit", fail_at_the_third)
+    monkeypatch.setattr(run_trainer, "fit", fail_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         train(corpus, tmp_path)
     assert not (tmp_path / "fusion").exists()
     monkeypatch.setattr(
-        cross_validation, "fit", lambda *arguments: fitted.append(arguments) or fit(*arguments)
+        run_trainer, "fit", lambda *arguments: fitted.append(arguments) or fit(*arguments)
     )
     train(corpus, tmp_path)
     assert len(fitted) == 6
@@ -112,15 +112,15 @@ def test_every_input_of_a_training_changes_its_key_in_the_cache(trained, tmp_pat
     assert (
         len(
             {
-                cross_validation.training_hash(cross_validation.inputs_hash(*arguments), PARAMS)
+                training_cache.training_hash(training_cache.inputs_hash(*arguments), PARAMS)
                 for arguments in changed
             }
         )
         == 3
     )
     keys = {
-        cross_validation.training_hash(
-            cross_validation.inputs_hash(paths, corpus.clips, targets),
+        training_cache.training_hash(
+            training_cache.inputs_hash(paths, corpus.clips, targets),
             PARAMS.model_copy(update=change),
         )
         for change in (
@@ -143,7 +143,7 @@ def test_an_option_of_a_model_that_is_not_chosen_trains_nothing_again(trained, t
     for changed in (options, {"ecmf": defaults}):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("ECMF_CACHE", str(folder / "cache"))
-            patch.setattr(cross_validation, "fit", None)
+            patch.setattr(run_trainer, "fit", None)
             train(corpus, tmp_path, PARAMS.model_copy(update={"options": changed}))
     assert {p: p.stat().st_mtime_ns for p in folder.glob("cache/train_fusion/*/*")} == before
     assert files_of(tmp_path / "fusion/ecmf") == files_of(folder / "fusion/ecmf")
@@ -264,7 +264,7 @@ def test_inputs_are_standardised_as_chosen(standardise, tmp_path):
     train(corpus, tmp_path, params)
     weights = load_file(tmp_path / "fusion/ecmf/seed0-round0-fold0.safetensors")
     assert torch.equal(weights["mean_0"], torch.zeros(4))
-    (face, _) = cross_validation.read_sources(SOURCES.paths(corpus.features), corpus.clips, params)
+    (face, _) = source_reading.read_sources(SOURCES.paths(corpus.features), corpus.clips, params)
     own = [i for i, clip in enumerate(corpus.clips) if clip.speaker == "s5"]
     rows = np.concatenate([face.values[face.starts[i] : face.starts[i + 1]] for i in own])
     centred = np.abs(rows.mean(axis=0)).max() < 1e-5

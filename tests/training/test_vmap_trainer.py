@@ -21,7 +21,7 @@ from ecmf.execution import device
 from ecmf.fusion import base, concat
 from ecmf.fusion.layers import dropout
 from ecmf.params import TrainFusion
-from ecmf.training import cross_validation, shared_memory, vmap_trainer
+from ecmf.training import cross_validation, run_trainer, shared_memory, vmap_trainer
 from ecmf.training.dataset import Dataset
 from ecmf.training.fold_runs import plan_runs
 from ecmf.training.prediction import predict
@@ -418,9 +418,9 @@ def train_all(corpus, monkeypatch, folder, *, workers=1, vmap="1"):
 def test_a_group_with_a_missing_run_is_trained_again_to_the_same_bytes(tmp_path, monkeypatch):
     corpus = make_corpus(tmp_path)
     monkeypatch.setattr(vmap_trainer, "BYTES_PER_GROUP", 3 * 16 * (3 * 4 + 3 * 4) * 4)
-    trained, fit_vmap = [], cross_validation.fit_vmap
+    trained, fit_vmap = [], run_trainer.fit_vmap
     monkeypatch.setattr(
-        cross_validation, "fit_vmap", lambda *args: trained.append(args[3]) or fit_vmap(*args)
+        run_trainer, "fit_vmap", lambda *args: trained.append(args[3]) or fit_vmap(*args)
     )
     first = train_all(corpus, monkeypatch, tmp_path / "cache")
     planned = [run.name for run in plan_runs(corpus.clips, OF_A_CORPUS)]

@@ -7,7 +7,7 @@ from corpus import make_corpus
 from trainings import PARAMS, evaluate, model_of, train
 
 from ecmf.errors import StoreError
-from ecmf.training import cross_validation
+from ecmf.training import run_trainer
 
 pytestmark = pytest.mark.usefixtures("one_worker")
 
@@ -45,9 +45,9 @@ def test_a_damaged_training_in_the_cache_is_trained_again(
     shutil.copytree(folder / "cache", tmp_path / "cache")
     damaged = sorted(tmp_path.glob(f"cache/train_fusion/*/*.{suffix}"))[0]
     damage(damaged)
-    fit, fitted = cross_validation.fit, []
+    fit, fitted = run_trainer.fit, []
     monkeypatch.setattr(
-        cross_validation, "fit", lambda *arguments: fitted.append(arguments) or fit(*arguments)
+        run_trainer, "fit", lambda *arguments: fitted.append(arguments) or fit(*arguments)
     )
     train(corpus, tmp_path, SMALL)
     assert len(fitted) == 1

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ecmf.data.features import Source
 from ecmf.data.splits import Indices
 from ecmf.execution import device
-from ecmf.training.cross_validation import load_model
 from ecmf.training.dataset import Dataset
+from ecmf.training.model import load_model
 from ecmf.training.model_metadata import ModelMetadata, read_metadata, weights_path
 from ecmf.training.prediction import predict
 from ecmf.training.task import Prediction, Values, load_task

@@ -1,6 +1,6 @@
 """On-disk cache of per-clip results and finished trainings, so that an interrupted run can resume.
 
-    train_fusion/<key>/                     finished trainings (see `cross_validation.py`)
+    train_fusion/<key>/                     finished trainings (see `training_cache.py`)
     clips/<recipe>/recipe.json              name, layouts and identity of the recipe
     clips/<recipe>/<pack>.safetensors       the results of some clips, never changed once written
 

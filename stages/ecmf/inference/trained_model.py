@@ -15,8 +15,8 @@ from ecmf.evaluation.prediction import Predictor
 from ecmf.inference.clip_prediction import CLOSE, ClipPrediction, entropy_and_margin
 from ecmf.inference.feature_extraction import ExtractedFeatures, FeatureExtractor
 from ecmf.inference.new_files import clip_of
-from ecmf.training.cross_validation import read_sources
 from ecmf.training.model_metadata import metadata_digest, read_metadata
+from ecmf.training.source_reading import read_sources
 from ecmf.training.task import Prediction, load_task
 
 MODEL, METRICS = Path("models/fusion"), Path("metrics")

@@ -29,11 +29,11 @@ from ecmf.probabilities import Probabilities
 from ecmf.refinement.base import FUSION, SourceVotes
 from ecmf.storage.files import sha256
 from ecmf.storage.store import Layout, Result, Rows
-from ecmf.training.cross_validation import read_sources
 from ecmf.training.dataset import Dataset
 from ecmf.training.prediction import predict
 from ecmf.training.shared_memory import SharedMemory, mean_rows, share_memory
 from ecmf.training.source_classifier import REGULARISATION, classify_by_source
+from ecmf.training.source_reading import read_sources
 from ecmf.training.task import Targets
 from ecmf.training.trainer import fit
 

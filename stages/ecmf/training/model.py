@@ -1,13 +1,15 @@
 """Wrap a fusion model, the standardisation of its inputs and its task in one module."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ecmf import registry
+from ecmf.data.features import Source
 from ecmf.fusion.base import Batch, Fusion, Output, SourceShape, Target
 from ecmf.params import TrainFusion
+from ecmf.training.dataset import Dataset
 from ecmf.training.task import Task
 
 
@@ -78,3 +80,16 @@ def target_sources(params: TrainFusion) -> frozenset[str]:
         options = registry.check_options("fusion", name, params.of_member(name).chosen_options)
         names |= registry.load("fusion", name).Fusion.target_sources(options)
     return names
+
+
+def load_model(
+    weights: Mapping[str, Tensor],
+    params: TrainFusion,
+    sources: Sequence[Source],
+    task: Task,
+    device: torch.device,
+) -> Model:
+    """Build the model, and load its weights."""
+    model = build(task, params, Dataset(sources, torch.device("cpu")).shapes, seed=0)
+    model.load_state_dict(weights)
+    return model.to(device).eval()

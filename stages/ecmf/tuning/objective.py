@@ -23,12 +23,13 @@ from ecmf.errors import ParamsError
 from ecmf.execution import device, result_cache
 from ecmf.params import TrainFusion
 from ecmf.storage.files import write_text
-from ecmf.training.cross_validation import inputs_hash, read_sources, training_hash
 from ecmf.training.dataset import Dataset
 from ecmf.training.model import build
 from ecmf.training.prediction import predict
+from ecmf.training.source_reading import read_sources
 from ecmf.training.task import Targets
 from ecmf.training.trainer import fit
+from ecmf.training.training_cache import inputs_hash, training_hash
 from ecmf.tuning.dotted_params import Values, with_values
 
 
