@@ -468,9 +468,13 @@ def test_a_model_refuses_the_features_of_another_imported_encoder_by_its_name(
     hubert, wavlm = (
         in_store(archive.with_suffix(".h5"), archive, "ab") for archive in archives.values()
     )
+    params = load_params(ROOT / "params.yaml")
     card = ModelMetadata(
+        corpus="mine",
         outputs=["neutral"],
-        training=load_params(ROOT / "params.yaml").train_fusion,
+        preparation=params.preparation,
+        voice_thresholds={},
+        training=params.train_fusion,
         sources=[SourceMetadata(name=hubert.name, dim=2, provenance=dict(hubert.provenance))],
         members=[],
     )
