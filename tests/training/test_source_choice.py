@@ -17,6 +17,7 @@ from ecmf.errors import ParamsError
 from ecmf.params import Sources
 from ecmf.storage.store import Layout, Rows
 from ecmf.storage.store_writer import StoreWriter
+from ecmf.training import source_choice
 from ecmf.training.dataset import Dataset
 from ecmf.training.decision_weights import Decisions, fit_decision_weights
 from ecmf.training.model import load_model
@@ -74,6 +75,14 @@ def test_equally_good_sources_are_all_kept_however_few_the_clips(seed):
 def test_one_group_gives_equal_weights():
     given = decisions(np.random.default_rng(3), clips=30, groups=1)
     assert np.ptp(fit_decision_weights(given).weights) < 0.1
+
+
+def test_one_source_is_kept_even_if_none_has_a_sure_weight(noisy, trained, monkeypatch):
+    monkeypatch.setattr(source_choice, "MAX_NO_SAY", 0.0)  # no share of resamples is below
+    _, _, runs = trained()
+    values = runs["seed0-round0-refit"]["sources"]
+    kept = [name for name, value in values.items() if value["weight"] == 1]
+    assert kept == [max(values, key=lambda name: values[name]["fitted"])]
 
 
 @pytest.fixture(scope="module")

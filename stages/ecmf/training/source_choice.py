@@ -4,7 +4,8 @@ A source of noise costs a small corpus more than it gives, and no training sets 
 by itself. In each fold a classifier per source predicts the validation clips, and the weights of
 these decisions in late fusion are fitted to the clips of all folds and seeds together. A source is
 left out if its weight is negligible in a tenth or more of the resamples of the groups (speakers or
-dialogues); weights of few clips are shrunk towards equal ones, which leave out none.
+dialogues); weights of few clips are shrunk towards equal ones, which leave out none. One source is
+always kept.
 
 A model that itself combines decisions by weights (`late`) gets the weights that fit the decisions
 of its own classifiers.
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecmf.data.features import Source
 from ecmf.data.manifest import Clip
@@ -24,7 +26,7 @@ from ecmf.metrics import group_numbers
 from ecmf.params import TrainFusion
 from ecmf.probabilities import EPS, Probabilities
 from ecmf.training.dataset import Dataset
-from ecmf.training.decision_weights import Decisions, fit_decision_weights
+from ecmf.training.decision_weights import Decisions, FittedWeights, fit_decision_weights
 from ecmf.training.fold_runs import FoldRun, SourceValue, TrainedRun
 from ecmf.training.model import Model, build
 from ecmf.training.prediction import predict
@@ -108,11 +110,10 @@ class SourceChooser:
         read = [n for n, source in enumerate(fusion.sources) if source in fusion.input_sources]
         decisions = self._decisions(np.concatenate(probs)[:, read], clips)
         fitted = fit_decision_weights(decisions)
+        chosen = _kept(fitted) * (fitted.weights if fusion.weighs_sources else 1.0)
         values: list[SourceValue | None] = [None] * len(fusion.sources)
-        for source, weight, *evidence in zip(read, *fitted, strict=True):
-            kept = evidence[-1] < MAX_NO_SAY
-            chosen = float(kept) * (weight if fusion.weighs_sources else 1.0)
-            values[source] = SourceValue(*(float(v) for v in (chosen, weight, *evidence)))
+        for source, *numbers in zip(read, chosen, *fitted, strict=True):
+            values[source] = SourceValue(*map(float, numbers))
         return tuple(values)
 
     def _decisions(self, probs: Probabilities, clips: Indices) -> Decisions:
@@ -147,3 +148,10 @@ class SourceChooser:
                     "trained on had no weight in %.0f %% of the resamples of their groups",
                     model, outer_fold, shape.name, 100 * value.no_say,
                 )  # fmt: skip
+
+
+def _kept(fitted: FittedWeights) -> NDArray[np.bool_]:
+    """Return whether each source is kept; if none has a sure weight, the one of the largest is."""
+    kept = fitted.no_say < MAX_NO_SAY
+    kept[fitted.weights.argmax()] |= not kept.any()
+    return kept
