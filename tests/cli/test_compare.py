@@ -1,15 +1,14 @@
 """`ecmf compare` in a small git and DVC repository with a real stage and experiments."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from repository import run
 
 from ecmf.cli.compare import command, compare_revisions
 from ecmf.comparison.revision import read_revision
@@ -45,18 +44,6 @@ PIPELINE = {
         }
     }
 }
-IDENTITY = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER")
-            for what in ("NAME", "EMAIL")}  # fmt: skip
-
-
-def run(folder: Path, *arguments: str) -> str:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, **IDENTITY, "PATH": path, "GIT_CONFIG_GLOBAL": os.devnull}
-    done = subprocess.run(
-        arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

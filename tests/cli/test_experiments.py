@@ -1,13 +1,12 @@
 """The table of experiments, of a small DVC repository with real runs."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from repository import run
 
 from ecmf.cli.experiments import HEADER, WIDTH, _layout, command, experiments
 from ecmf.errors import MissingFileError
@@ -40,18 +39,6 @@ PIPELINE = {
         }
     }
 }
-IDENTITY = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER")
-            for what in ("NAME", "EMAIL")}  # fmt: skip
-
-
-def run(folder: Path, *arguments: str) -> str:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, **IDENTITY, "PATH": path, "GIT_CONFIG_GLOBAL": os.devnull}
-    done = subprocess.run(
-        arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
