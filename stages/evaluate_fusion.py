@@ -8,7 +8,7 @@ from pathlib import Path
 from ecmf.cli import stage
 from ecmf.data.corpus_warnings import describe_corpus
 from ecmf.data.manifest import read_manifest
-from ecmf.evaluation.held_out import predict_held_out, test_or_validation
+from ecmf.evaluation.held_out import predict_held_out, tested_or_validated
 from ecmf.evaluation.prediction import Predictor
 from ecmf.evaluation.scoring import Scorer
 from ecmf.evaluation.source_value import source_values
@@ -44,8 +44,8 @@ def evaluate_fusion(
     more["model_sha256"] = metadata_digest(model)
     write_json(evaluation, headline)
     write_json(details, more)
-    write_predictions(clips, predictor, test_or_validation(predicted.ensemble), predictions)
-    write_decisions(*scorer.test_decisions(predicted), confusion, picture)
+    write_predictions(clips, predictor, tested_or_validated(predicted.ensemble), predictions)
+    write_decisions(*scorer.decisions_on_test(predicted), confusion, picture)
 
 
 if __name__ == "__main__":

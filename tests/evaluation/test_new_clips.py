@@ -44,7 +44,7 @@ def test_new_clips_have_the_predictions_of_unlabelled_clips_to_the_bit(
     predictor = Predictor(tmp_path / "fusion", sources)
     params = EvaluateFusion(**evaluation)
     predicted = held_out.predict_held_out(predictor, corpus.clips, params)
-    expected = held_out.test_or_validation(predicted.ensemble)
+    expected = held_out.tested_or_validated(predicted.ensemble)
     wild = np.array([i for i, c in enumerate(corpus.clips) if c.split == "unlabelled"])
     together = predict_new(predictor, details, wild)
     assert np.array_equal(together.outputs, expected.outputs[wild])

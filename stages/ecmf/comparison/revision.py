@@ -15,7 +15,7 @@ from dvc.scm import RevError
 
 from ecmf.data.manifest import Clip, read_manifest
 from ecmf.data.prediction_table import PREDICTED, PROBABILITY, Row, read_predictions
-from ecmf.data.splits import test_positions
+from ecmf.data.splits import positions_tested
 from ecmf.errors import ComparisonError, MissingFileError
 
 WORKSPACE = "workspace"
@@ -29,7 +29,7 @@ PREDICTIONS = Path("metrics/predictions.csv")
 
 @dataclass(frozen=True)
 class Revision:
-    """What was evaluated: the clips of the manifest, and the prediction of each.
+    """Evaluated clips of the manifest, and the prediction of each.
 
     `params` are the sections of `params.yaml`, `stages` those of `dvc.lock`: the parameters and the
     hashes of the files that each stage was last run with.
@@ -45,7 +45,7 @@ class Revision:
     def test(self) -> list[Clip]:
         """The test split, or all labelled clips of a corpus without one (its test folds)."""
         labels = [clip.label for clip in self.clips]
-        return [self.clips[i] for i in test_positions(self.clips, labels)]
+        return [self.clips[i] for i in positions_tested(self.clips, labels)]
 
     @property
     def classes(self) -> list[str]:

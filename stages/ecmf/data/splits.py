@@ -45,7 +45,7 @@ class Fold:
         return f"round{self.outer_fold}-{'refit' if self.fold == REFIT else f'fold{self.fold}'}"
 
 
-def test_positions(clips: Sequence[Clip], decisions: Sequence[str]) -> Indices:
+def positions_tested(clips: Sequence[Clip], decisions: Sequence[str]) -> Indices:
     """Return the positions of the clips that a score is of.
 
     They are the clips of the test split, or of train, val and test in a corpus without one, because

@@ -101,7 +101,7 @@ def predict_held_out(
     )
 
 
-def test_or_validation(prediction: Prediction) -> Prediction:
+def tested_or_validated(prediction: Prediction) -> Prediction:
     """Return the predictions of all clips: TEST, or VALIDATION where TEST is NaN."""
     return prediction.map(
         lambda values: np.where(np.isnan(values[TEST]), values[VALIDATION], values[TEST])

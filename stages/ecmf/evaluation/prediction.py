@@ -1,8 +1,8 @@
 """Predict clips with the trained models of a folder, and average predictions."""
 
+import copy
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,7 @@ class Predictor:
         self.task = load_task(self.metadata.training.task, self.metadata.outputs)
         self.sources = sources
         self.input_sources: set[str] = set()
-        self._folder = folder
+        self._folder, self._hidden = folder, ""
         self._device = torch.device(device.requested())
         log.info("predicting on %s", self._device)
         self._dataset = Dataset(sources, self._device)
@@ -48,8 +48,9 @@ class Predictor:
 
     def without(self, source: str) -> "Predictor":
         """Return a predictor from which one source is hidden, as if no clip had it."""
-        others = [hide(each) if each.name == source else each for each in self.sources]
-        return Predictor(self._folder, others)
+        predictor = copy.copy(self)
+        predictor._hidden = source
+        return predictor
 
     def predict(self, member: str, run: str, clips: Indices) -> Prediction:
         """Predict the clips at these positions with one trained model, in float64.
@@ -64,6 +65,8 @@ class Predictor:
         training = self.metadata.training.of_member(member)
         model = load_model(weights, training, self.sources, self.task, self._device)
         self.input_sources.update(source.name for source in model.fusion.input_sources)
+        if self._hidden:
+            model.hide(self._hidden)
         predicted = predict(model.double(), self._dataset, clips).map(_as_float32)
         dimensions = {
             name: v for name, v in predicted.dimensions.items() if trained.targets.get(name)
@@ -73,11 +76,6 @@ class Predictor:
 
 def _as_float32(values: Values) -> Values:
     return values.astype("float32")
-
-
-def hide(source: Source) -> Source:
-    """Return the source without any row, as if no clip had it."""
-    return replace(source, values=source.values[:0], starts=np.zeros_like(source.starts))
 
 
 class MeanPrediction:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ecmf.data.manifest import Clip
-from ecmf.data.splits import Indices, test_positions
-from ecmf.evaluation.held_out import TEST, VALIDATION, HeldOutPredictions, test_or_validation
+from ecmf.data.splits import Indices, positions_tested
+from ecmf.evaluation.held_out import TEST, VALIDATION, HeldOutPredictions, tested_or_validated
 from ecmf.params import EvaluateFusion, TrainFusion
 from ecmf.training.task import Prediction, Scores, Task
 
@@ -28,7 +28,7 @@ class Scorer:
     @property
     def test(self) -> Indices:
         """Positions of the test clips."""
-        return test_positions(self.clips, self.task.true_decisions(self.clips))
+        return positions_tested(self.clips, self.task.true_decisions(self.clips))
 
     def scores(self, predicted: HeldOutPredictions) -> Scores:
         """Compute all scores of `test` and the monitored score of `val` as headline, and the rest.
@@ -57,7 +57,7 @@ class Scorer:
         """Return the positions of the clips that `val` scores, maybe none."""
         return self._validation(predicted.ensemble)[1]
 
-    def test_decisions(
+    def decisions_on_test(
         self, predicted: HeldOutPredictions
     ) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
         """Return the true and the predicted decision on each test clip, and all possible ones."""
@@ -89,7 +89,7 @@ class Scorer:
         """Return the predictions of all clips to score `val` by, and the clips (maybe none)."""
         split = self._labelled({"val"})
         if self._has_test and len(split):
-            return test_or_validation(predicted), split
+            return tested_or_validated(predicted), split
         known = ~np.isnan(predicted.outputs[VALIDATION]).any(axis=1)
         clips = np.intersect1d(self._labelled({"train", "val", "test"}), np.flatnonzero(known))
         return predicted.map(lambda values: values[VALIDATION]), clips

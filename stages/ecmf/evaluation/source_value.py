@@ -11,7 +11,7 @@ import numpy as np
 
 from ecmf.data.manifest import Clip
 from ecmf.data.splits import Indices
-from ecmf.evaluation.held_out import predict_held_out, test_or_validation
+from ecmf.evaluation.held_out import predict_held_out, tested_or_validated
 from ecmf.evaluation.prediction import Predictor
 from ecmf.metrics import INTERVAL, group_numbers
 from ecmf.params import EvaluateFusion
@@ -38,24 +38,26 @@ def source_values(
 
     def predict(with_sources: Predictor) -> Values:
         held_out = predict_held_out(with_sources, clips, equal, chosen)
-        return test_or_validation(held_out.ensemble).outputs[chosen]
+        return tested_or_validated(held_out.ensemble).outputs[chosen]
 
     task, scored = predictor.task, [clips[i] for i in chosen]
     truth = task.truth(scored)
     complete = predict(predictor)
     draws = list(_resample_groups(scored, params))
+    score = task.score(truth, complete)
+    drawn_scores = [task.score(truth[draw], complete[draw]) for draw in draws]
     values = {}
     for name in [source.name for source in predictor.sources]:
         if name not in predictor.input_sources:
             continue
         without = predict(predictor.without(name))
         differences = [
-            task.score(truth[draw], complete[draw]) - task.score(truth[draw], without[draw])
-            for draw in draws
+            drawn - task.score(truth[draw], without[draw])
+            for drawn, draw in zip(drawn_scores, draws, strict=True)
         ]
         low, high = np.percentile(differences, INTERVAL)
-        value = task.score(truth, complete) - task.score(truth, without)
-        values[name] = {"difference": value, "low": float(low), "high": float(high)}
+        difference = score - task.score(truth, without)
+        values[name] = {"difference": difference, "low": float(low), "high": float(high)}
     return values
 
 

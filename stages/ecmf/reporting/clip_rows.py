@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class ClipSources:
-    """What the pipeline knows of the clips.
+    """Outputs of the pipeline about the clips.
 
     `labels` and `texts` are in manifest order, `voters` are the names of the label sources,
     `uncertain` are the clips with several votes, and `missing` is what each clip lacks, by id.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ecmf.data.manifest import Clip
 from ecmf.data.prediction_table import PREDICTED, PROBABILITY, WEIGHT, Row, read_predictions
-from ecmf.data.splits import Indices, test_positions
+from ecmf.data.splits import Indices, positions_tested
 from ecmf.errors import CorpusError
 from ecmf.metrics import Labels
 
@@ -72,7 +72,7 @@ def read_results(path: Path, clips: Sequence[Clip], classes: Sequence[str]) -> R
         _numbers(rows, [f"{PROBABILITY}{name}" for name in classes]),
         _numbers(rows, [f"{WEIGHT}{name}" for name in sources]),
         sources,
-        test_positions(clips, [clip.label for clip in clips]),
+        positions_tested(clips, [clip.label for clip in clips]),
     )
 
 

@@ -69,9 +69,8 @@ def train_all(
 
 def check_source_weights(dataset: Dataset, task: Task, params: TrainFusion) -> None:
     """Raise ParamsError if the model needs weights of sources that nothing would fit."""
-    if (params.chooses_sources and params.refits) or not build(
-        task, params, dataset.shapes, 0
-    ).fusion.weighs_sources:
+    fusion = build(task, params, dataset.shapes, seed=0).fusion
+    if not fusion.weighs_sources or (params.chooses_sources and params.refits):
         return
     raise ParamsError(
         f"{params.model} weighs sources by predictions of the folds, but none are made: set "
@@ -88,12 +87,15 @@ def _source_chooser(
     classifiers = SourceClassifiers(trainer.sources, means, trainer.targets)
     folded = [run._replace(fold=trainer.fold(run)) for run in runs]
     results = process_pool.run(classifiers, folded, workers=_processes(len(runs)))
-    progress = tqdm(results, desc="classify by source", total=len(runs), unit="run", disable=None)
     classified = {}
-    for run, result in zip(runs, progress, strict=True):
-        if isinstance(result, Failure):
-            raise RuntimeError(f"a classifier ended without a result: {result.reason}")
-        classified[run.name] = result
+    with closing(results):  # ends the workers
+        progress = tqdm(
+            results, desc="classify by source", total=len(runs), unit="run", disable=None
+        )
+        for run, result in zip(runs, progress, strict=True):
+            if isinstance(result, Failure):
+                raise RuntimeError(f"a classifier ended without a result: {result.reason}")
+            classified[run.name] = result
     return SourceChooser(classified, trainer.dataset, trainer.targets, trainer.clips)
 
 

@@ -13,7 +13,7 @@ from ecmf.training.early_stopping import Epoch
 
 
 class SourceValue(NamedTuple):
-    """What the decisions on a source alone are worth to clips that were not trained on.
+    """Worth of the decisions on a source alone to clips that were not trained on.
 
     Attributes:
         weight: Its weight in the models that are trained on all folds; 0 if it is left out.
@@ -31,7 +31,7 @@ class SourceValue(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """What clips that were not trained on have chosen for a training.
+    """Choices for a training that were made by clips that were not trained on.
 
     Attributes:
         last_epoch: The epoch to stop at; None leaves it to early stopping.

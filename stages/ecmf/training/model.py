@@ -41,6 +41,10 @@ class Model(nn.Module):
         """Set the weight of each source, in order; one of weight 0 is hidden from the model."""
         self.fusion.source_weights.copy_(torch.tensor(weights))
 
+    def hide(self, source: str) -> None:
+        """Hide one source from the model, as if no clip had it."""
+        self.fusion.source_weights[self._names[source]] = 0
+
     def forward(self, batch: Batch, target: Target | None = None) -> Output:
         """Standardise the rows and fuse them."""
         output: Output = self.fusion(self.standardise(batch), target)

@@ -25,7 +25,7 @@ from ecmf.training.weight_files import read_weights, write_weights
 
 
 class Origin(NamedTuple):
-    """What the metadata state about the features: see `ModelMetadata`."""
+    """Origin of the features of a model; `ModelMetadata` describes its parts."""
 
     corpus: str
     preparation: Preparation
