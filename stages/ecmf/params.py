@@ -407,6 +407,9 @@ class TrainFusion(PluginSection):
     label_smoothing: Fraction = Field(0.0, description="Label smoothing of the cross entropy.")
     class_weights: bool = Field(False, description="Whether all classes weigh alike in the loss.")
     modality_dropout: Fraction = Field(0.0, description="Probability of hiding a clip's source.")
+    input_dropout: bool = Field(
+        True, description="Drop features in training, more of a wider source, whatever the model."
+    )
     mixup: float = Field(0.0, ge=0, description="Alpha of mixup's beta distribution; 0: none.")
 
     @property

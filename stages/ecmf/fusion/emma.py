@@ -16,7 +16,7 @@ Our reading:
   zero: the same function, but weight decay then pulls towards the identity.
 - In the paper a network of two layers brings the tokens to the width of a language model, which
   reads them and the text; here it brings those of each source, mixed or `T'`, to `width`, and
-  attention pools them for a linear classifier. In training whole features of a source are dropped.
+  attention pools them for a linear classifier.
 
 Left out:
 - The language model, and everything that serves to train it.
@@ -31,7 +31,7 @@ from torch.nn import functional
 
 from ecmf.config import Section
 from ecmf.fusion import base
-from ecmf.fusion.layers.dropout import Dropout, InputDropout
+from ecmf.fusion.layers.dropout import Dropout
 from ecmf.fusion.layers.options import DropoutRate, Width
 from ecmf.fusion.layers.pooling import AttentionPooling
 from ecmf.fusion.layers.sequences import resample
@@ -61,8 +61,6 @@ class Fusion(base.Fusion):
         self.first = tuple(source for source in self.sources if source in first)
         self.second = tuple(source for source in self.sources if source not in first)
         self.dim = max(source.dim for source in self.first)
-        self.drop_first = nn.ModuleList(InputDropout(source.dim) for source in self.first)
-        self.drop_second = nn.ModuleList(InputDropout(source.dim) for source in self.second)
         self.to_first = nn.ModuleList(nn.Linear(source.dim, self.dim) for source in self.second)
         count = len(self.first) * self.tokens
         self.mixing = nn.Linear(len(self.sources) * self.tokens, count)
@@ -89,14 +87,14 @@ class Fusion(base.Fusion):
     def tokenise(self, batch: base.Batch) -> tuple[Tensor, Tensor]:
         """Return `V` and `T'`, each (clips, its sources x tokens, dim); zeros where absent."""
         first = []
-        for source, drop in zip(self.first, self.drop_first, strict=True):
+        for source in self.first:
             rows, mask = batch.rows[source.name], batch.masks[source.name]
-            tokens = resample(drop(rows), mask, self.tokens)
+            tokens = resample(rows, mask, self.tokens)
             first.append(functional.pad(tokens, (0, self.dim - source.dim)))
         second = [first[0][:, :0]]  # no tokens if there is no second source
-        for source, drop, linear in zip(self.second, self.drop_second, self.to_first, strict=True):
+        for source, linear in zip(self.second, self.to_first, strict=True):
             rows, mask = batch.rows[source.name], batch.masks[source.name]
-            projected = functional.gelu(linear(drop(rows)))
+            projected = functional.gelu(linear(rows))
             second.append(resample(projected, mask, self.tokens))
         return torch.cat(first, dim=1), self.dropout(torch.cat(second, dim=1))
 

@@ -9,6 +9,7 @@ from ecmf import registry
 from ecmf.data.features import Source
 from ecmf.fusion.base import Batch, Fusion, Output, SourceShape, Target
 from ecmf.params import TrainFusion
+from ecmf.training.augmentation import input_dropout
 from ecmf.training.dataset import Dataset
 from ecmf.training.task import Task
 
@@ -16,13 +17,14 @@ from ecmf.training.task import Task
 class Model(nn.Module):
     """Standardise each input by the training clips' mean and standard deviation, then fuse.
 
-    Sources that are targets and no inputs of the fusion keep their values.
+    Sources that are targets and no inputs of the fusion keep their values. With `drop_inputs`,
+    features of the inputs are dropped in training.
     """
 
-    def __init__(self, fusion: Fusion, task: Task) -> None:
+    def __init__(self, fusion: Fusion, task: Task, *, drop_inputs: bool) -> None:
         """Start with mean 0 and standard deviation 1."""
         super().__init__()
-        self.fusion, self.task = fusion, task
+        self.fusion, self.task, self.drop_inputs = fusion, task, drop_inputs
         self._names = {source.name: number for number, source in enumerate(fusion.sources)}
         for number, source in enumerate(fusion.sources):
             self.register_buffer(f"mean_{number}", torch.zeros(source.dim))
@@ -46,8 +48,11 @@ class Model(nn.Module):
         self.fusion.source_weights[self._names[source]] = 0
 
     def forward(self, batch: Batch, target: Target | None = None) -> Output:
-        """Standardise the rows and fuse them."""
-        output: Output = self.fusion(self.standardise(batch), target)
+        """Standardise the rows, drop features of them in training, and fuse them."""
+        batch = self.standardise(batch)
+        if self.training and self.drop_inputs:
+            batch = input_dropout(batch, self.fusion.input_sources)
+        output: Output = self.fusion(batch, target)
         return output
 
     def standardise(self, batch: Batch) -> Batch:
@@ -74,7 +79,7 @@ def build(task: Task, params: TrainFusion, sources: Sequence[SourceShape], seed:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fusion = registry.load("fusion", params.model).Fusion(sources, len(task.outputs), options)
-        return Model(fusion, task)
+        return Model(fusion, task, drop_inputs=params.input_dropout)
 
 
 def target_sources(params: TrainFusion) -> frozenset[str]:

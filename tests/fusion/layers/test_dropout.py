@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.func import vmap
 
-from ecmf.fusion.layers.dropout import MIN_INPUT_DROPOUT, Dropout, InputDropout, dropout
+from ecmf.fusion.layers.dropout import Dropout, dropout
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.5, 0.9])
@@ -59,20 +59,3 @@ def test_models_under_vmap_drop_different_values():
     layer = Dropout(0.5).train()
     first, second = vmap(layer, randomness="different")(torch.ones(2, 64))
     assert not torch.equal(first, second)
-
-
-def test_a_feature_is_dropped_in_every_step_of_its_clip_and_not_in_other_clips():
-    torch.manual_seed(0)
-    rows = torch.ones(200, 6, 50)
-    layer = InputDropout(50)
-    zero = layer(rows) == 0
-    assert (zero == zero[:, :1]).all()
-    assert zero.double().mean().item() == pytest.approx(layer.rate, abs=0.02)
-    assert len(set(map(tuple, zero[:, 0].tolist()))) > 100, "each clip draws its own"
-    assert torch.equal(layer.eval()(rows), rows)
-
-
-def test_the_rate_of_input_dropout_grows_with_the_width():
-    rates = [InputDropout(dim).rate for dim in (3, 35, 192, 678)]
-    assert rates[:2] == [MIN_INPUT_DROPOUT, MIN_INPUT_DROPOUT]
-    assert rates[2:] == pytest.approx([0.59, 0.78], abs=0.01)

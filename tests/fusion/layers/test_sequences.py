@@ -6,10 +6,8 @@ import pytest
 import torch
 from made_clips import make_batch
 
-from ecmf.fusion.base import SourceShape
 from ecmf.fusion.layers.sequences import (
     Attention,
-    StepProjection,
     Transformer,
     TransformerLayer,
     add_positions,
@@ -97,17 +95,6 @@ def test_streams_are_concatenated_in_order():
     rows, mask = concatenate(streams)
     assert torch.equal(rows[:, :4], streams[0][0]) and torch.equal(rows[:, 4:], streams[1][0])
     assert mask.sum(dim=1).tolist() == [5, 5, 2, 3]
-
-
-def test_a_projection_drops_features_of_its_inputs_in_training_alone():
-    batch = make_batch({"audio/a": [5, 5]}, dims={"audio/a": 40})
-    projection = StepProjection([SourceShape("audio/a", 40)], WIDTH, dropout=0.0)
-    projection.norm[0] = torch.nn.Identity()
-    ((training, mask),) = projection(batch)
-    assert mask is batch.masks["audio/a"]
-    ((evaluation, _),) = projection.eval()(batch)
-    assert torch.allclose(evaluation, projection.linear[0](batch.rows["audio/a"]))
-    assert not torch.allclose(training, evaluation)
 
 
 def test_positions_are_the_sines_and_cosines_of_the_paper():

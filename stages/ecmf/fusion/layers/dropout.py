@@ -1,11 +1,9 @@
-"""Dropout that is fast on a CPU, and dropout of whole input features.
+"""Dropout that is fast on a CPU.
 
 `torch.nn.Dropout` costs five times as much on a CPU: it draws one number of the Mersenne twister
 per element, which costs two fifths of a small model's matrix products. Here four elements share the
 64 bits of one draw, so a rate is met to 1 in 65,536. A GPU draws fast enough, and uses torch's own.
 """
-
-import math
 
 import torch
 from torch import Tensor, nn
@@ -42,30 +40,3 @@ class Dropout(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Drop values of any shape, in training alone."""
         return dropout(values, self.rate, self.training)
-
-
-NARROW_WIDTH = 32
-"""Features of a source up to which nearly all are kept in training. Of a wider source the geometric
-mean of this number and its width is kept."""
-
-MIN_INPUT_DROPOUT = 0.1
-
-
-class InputDropout(nn.Module):
-    """Drop features of a source in training, at a rate that grows with its width.
-
-    A wide source is memorised first, becomes over-confident on unseen speakers, and then outweighs
-    a narrow source. The rates for 35, 192 and 678 features are 0.1, 0.6 and 0.8. All steps of a
-    clip share one mask (arXiv 1512.05287), which costs next to nothing.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.rate = max(MIN_INPUT_DROPOUT, 1 - math.sqrt(NARROW_WIDTH / dim))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Drop features of (clips, dim) or (clips, steps, dim)."""
-        if not self.training:
-            return rows
-        first_step = rows if rows.ndim == 2 else rows[:, :1]
-        return rows * dropout(torch.ones_like(first_step), self.rate, training=True)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecmf.fusion.base import Batch, SourceShape
-from ecmf.fusion.layers.dropout import Dropout, InputDropout
+from ecmf.fusion.layers.dropout import Dropout
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
@@ -69,22 +69,18 @@ class MeanPooling(nn.Module):
 
 
 class SourceProjection(nn.Module):
-    """Project every source to one width: `LN(W_m x + b_m)`.
-
-    `InputDropout` drops features of x in training; subclasses apply `dropout` to the result.
-    """
+    """Project every source to one width: `LN(W_m x + b_m)`; subclasses apply `dropout` to it."""
 
     def __init__(self, sources: Sequence[SourceShape], width: int, dropout: float) -> None:
         super().__init__()
-        self.drop = nn.ModuleList(InputDropout(source.dim) for source in sources)
         self.linear = nn.ModuleList(nn.Linear(source.dim, width) for source in sources)
         self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in sources)
         self.dropout = Dropout(dropout)
 
     def each(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
         """Project the rows of each source, (…, dim) -> (…, width), before `dropout`."""
-        for drop, linear, norm, values in zip(self.drop, self.linear, self.norm, rows, strict=True):
-            yield norm(linear(drop(values)))
+        for linear, norm, values in zip(self.linear, self.norm, rows, strict=True):
+            yield norm(linear(values))
 
 
 class Projection(SourceProjection):
