@@ -10,11 +10,12 @@ from typing import TypeVar
 
 import numpy as np
 from support.comparison import SEEDS, log, without_splits
-from support.ravdess import encode
+from support.ravdess import encode, voices
 from support.rows import Rows as RowsPerClip
 from support.rows import with_rows
 
-from ecmf.data.manifest import Clip, classes_of, read_manifest
+from decode_video import decode_video
+from ecmf.data.manifest import Clip, classes_of, read_manifest, write_manifest
 from ecmf.params import Branch, EncodeAudio, EncodeText, TrainFusion, load_params
 from ecmf.refinement.label_sources import one_hot_labels
 from ecmf.storage.files import sha256
@@ -152,6 +153,33 @@ def ravdess_whisper(folder: Path, rows: RowsPerClip = "sequence") -> Corpus:
     return replace(corpus, name=f"{corpus.name}-with-Whisper", paths=paths, c_values=c_values)
 
 
+def nemo(folder: Path, rows: RowsPerClip = "sequence") -> Corpus:
+    """Load nEMO: Polish voices by librosa and the speech embedding; 3 test folds of 2 speakers.
+
+    Its texts are left out: every speaker says the same sentences in every emotion.
+    """
+    data, params = SHARED / "data/nemo", load_params()
+    with (data / "nemo.csv").open(newline="", encoding="utf-8") as file:
+        clips = [
+            Clip(
+                row["clip_id"], audio=str(data / row["audio"]), language=row["language"],
+                speaker=row["speaker"], group=row["speaker"], label=row["label"],
+            )
+            for row in csv.DictReader(file)
+        ]  # fmt: skip
+    manifest, audio = folder / "nemo.csv", folder / "audio.h5"
+    write_manifest(clips, manifest)
+    decode_video(manifest, folder / "frames.h5", audio, params.decode_video)
+    entries = {name: with_rows(each, rows) for name, each in voices(SHARED / "models").items()}
+    encoders = EncodeAudio.model_validate({"encoders": entries})
+    paths = {f"audio/{name}": folder / f"{name}.h5" for name in entries}
+    for name in entries:
+        encode_audio(name, audio, paths[f"audio/{name}"], encoders)
+    training = protocol(("audio",), outer_folds=3)
+    classes = tuple(sorted({clip.label for clip in clips}))
+    return Corpus("nEMO", clips, classes, paths, training, dict.fromkeys(paths, 0.01))
+
+
 def mosi(folder: Path, _: RowsPerClip = "clip") -> Corpus:
     """Load the published features of MOSI, one row per clip, with the official test rows."""
     arrays = np.load(SHARED / "data/mosi/mosi_features.npz", allow_pickle=False)
@@ -177,6 +205,7 @@ CORPORA = {
     "ravdess": ravdess,
     "ravdess_by_speaker": ravdess_by_speaker,
     "ravdess_whisper": ravdess_whisper,
+    "nemo": nemo,
     "mosi": mosi,
 }
 

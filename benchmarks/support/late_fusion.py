@@ -21,14 +21,22 @@ from ecmf.training.source_reading import read_sources
 MEAN, PRODUCT = "mean of the sources' classifiers", "product of the sources' classifiers"
 
 
-def predict_late_fusions(corpus: Corpus) -> dict[str, TestProbabilities]:
-    """Combine the probabilities of the classifiers, on the same folds as the fusions."""
+def predict_late_fusions(
+    corpus: Corpus, *, same_folds: bool = False
+) -> dict[str, TestProbabilities]:
+    """Combine the probabilities of the classifiers, on the same folds as the fusions.
+
+    With `same_folds` all seeds have the folds of the first, and so the same predictions.
+    """
     sources = read_sources(dict(corpus.paths), corpus.clips, corpus.training)
     labels = corpus.targets.values["class_probs"].argmax(axis=1)
     shape = (len(corpus.training.seeds), len(corpus.clips), len(corpus.classes))
     joint = {MEAN: np.zeros(shape), PRODUCT: np.zeros(shape)}
-    for run in plan_runs(corpus.clips, corpus.training):
-        fold, seed = run.fold, corpus.training.seeds.index(run.seed)
+    seeds = corpus.training.seeds
+    planned = corpus.training.model_copy(update={"seeds": seeds[:1] if same_folds else seeds})
+    for run in plan_runs(corpus.clips, planned):
+        fold = run.fold
+        seed = slice(None) if same_folds else seeds.index(run.seed)
         probs = np.array(
             [_fit_and_predict(s, labels, fold, corpus.c_values[s.name]) for s in sources]
         )
