@@ -103,7 +103,7 @@ def train_member(corpus: Corpus, name: str) -> Member:
     if corpus.name in TUNED:
         chosen = trainings.tune()
         dropped, undropped = (
-            trainings.count_inner(trainings.predict_inner(params))
+            together(trainings.count_inner(trainings.predict_inner(params)))
             for params in (trainings.params, without_dropout(trainings.params))
         )
         keys = [key for change in CANDIDATES for key in change]
@@ -121,8 +121,13 @@ def inner_scores_of_both(corpus: Corpus) -> dict[str, Confusions]:
     members = [Trainings(corpus, name) for name in (ECMF, LATE)]
     probs = [each.predict_inner(each.params) for each in members]
     both = [np.mean(pair, axis=0) for pair in zip(*probs, strict=True)]
-    count = members[0].count_inner
-    return {ECMF: count(probs[0]), LATE: count(probs[1]), BOTH: count(both)}
+    named = {ECMF: probs[0], LATE: probs[1], BOTH: both}
+    return {name: together(members[0].count_inner(each)) for name, each in named.items()}
+
+
+def together(cells: Confusions) -> Confusions:
+    """Add up the counts of all runs: a draw of groups may hold no clip of a single run."""
+    return cells.sum(axis=0, keepdims=True)
 
 
 class Cost(NamedTuple):

@@ -96,7 +96,7 @@ class Trainings:
         return [self.predict(run, params) for run in self.inner_runs()]
 
     def count_inner(self, probs: Sequence[NDArray[np.float32]]) -> Confusions:
-        """Count the predictions of the inner runs, each in the place of a seed."""
+        """Count the predictions of the inner runs, one after the other in the place of seeds."""
         clips, classes = self.corpus.clips, len(self.corpus.classes)
         truth = self.corpus.targets.values["class_probs"].argmax(axis=1)
         groups = {name: i for i, name in enumerate(sorted({clip.group for clip in clips}))}
