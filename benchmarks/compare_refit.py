@@ -37,6 +37,7 @@ from ecmf.training.dataset import Dataset
 from ecmf.training.model import load_model
 from ecmf.training.prediction import predict
 from ecmf.training.source_reading import read_sources
+from ecmf.training.weight_files import read_weights
 
 CORPORA = ("sample", "ravdess", "ravdess_by_speaker")
 AVERAGED, REFITTED, WHOLE = "models of the inner folds", "refit (default)", "no inner folds"
@@ -52,7 +53,8 @@ def score_inner_folds(corpus: Corpus, seeds: tuple[int, ...]) -> dict[str, Confu
     shape = (len(seeds), len(corpus.clips), len(corpus.classes))
     probs = {AVERAGED: np.zeros(shape), REFITTED: np.zeros(shape)}
     for trained in train_all(dict(corpus.paths), corpus.clips, corpus.targets, params):
-        model = load_model(trained.weights, params, sources, corpus.targets.task, device)
+        weights, _ = read_weights(trained.weights, trained.digest, "run again")
+        model = load_model(weights, params, sources, corpus.targets.task, device)
         name = REFITTED if trained.run.fold.fold == REFIT else AVERAGED
         test, seed = trained.run.fold.test, seeds.index(trained.run.seed)
         probs[name][seed, test] += predict(model, dataset, test).outputs
