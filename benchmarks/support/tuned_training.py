@@ -59,7 +59,8 @@ class Trainings:
         return inputs_hash(dict(self.corpus.paths), self.corpus.clips, self.corpus.targets)
 
     @cached_property
-    def _dataset(self) -> Dataset:
+    def dataset(self) -> Dataset:
+        """The features, in memory."""
         return Dataset(self.sources, torch.device("cpu"))
 
     def runs(self) -> list[FoldRun]:
@@ -89,7 +90,7 @@ class Trainings:
         weights, _ = read_weights(trained.weights, trained.digest, "run again")
         device = torch.device("cpu")
         model = load_model(weights, params, self.sources, targets.task, device)
-        return predict(model, self._dataset, run.fold.test).outputs
+        return predict(model, self.dataset, run.fold.test).outputs
 
     def predict_inner(self, params: TrainFusion) -> list[NDArray[np.float32]]:
         """Predict the held-out clips of each inner run."""
