@@ -1,7 +1,6 @@
 """Folds and seeds trained together with vmap give the same models as trained one at a time."""
 
 import logging
-import math
 import pickle
 import re
 from dataclasses import replace
@@ -19,7 +18,6 @@ from ecmf.data.splits import Fold
 from ecmf.errors import UserError
 from ecmf.execution import device
 from ecmf.fusion import base, concat
-from ecmf.fusion.layers import dropout
 from ecmf.params import TrainFusion
 from ecmf.training import cross_validation, run_trainer, shared_memory, vmap_trainer
 from ecmf.training.dataset import Dataset
@@ -62,6 +60,7 @@ PARAMS = TrainFusion(
     patience=3,
     batch_size=16,
     modality_dropout=0.0,
+    input_dropout=False,
     mixup=0.4,
 )
 
@@ -105,16 +104,6 @@ def data_of_all_branches(data):
     return Dataset(sources, WHERE), data[1]
 
 
-@pytest.fixture
-def without_dropout(monkeypatch):
-    """Without the dropout that no parameter turns off."""
-    monkeypatch.setattr(dropout, "MIN_INPUT_DROPOUT", 0.0)
-    monkeypatch.setattr(dropout, "NARROW_WIDTH", math.inf)
-
-
-exact = pytest.mark.usefixtures("without_dropout")
-
-
 def fit_both_ways(data, params, folds=FOLDS):
     """All runs together with vmap, and one at a time."""
     dataset, targets = data
@@ -141,7 +130,6 @@ def assert_alike(together, alone, dataset):
                 torch.testing.assert_close(mine, yours, atol=1e-4, rtol=1e-4)
 
 
-@exact
 @pytest.mark.parametrize("model", ["ecmf", "baseline", "concat"])
 def test_vmap_gives_the_same_models_as_one_run_at_a_time(model, data, caplog):
     together, alone = fit_both_ways(data, PARAMS.model_copy(update={"model": model}))
@@ -150,7 +138,6 @@ def test_vmap_gives_the_same_models_as_one_run_at_a_time(model, data, caplog):
     assert not caplog.records  # no fallback to one run at a time
 
 
-@exact
 @pytest.mark.parametrize("model", MODELS)
 def test_vmap_gives_the_same_models_for_every_fusion(model, data_of_all_branches, caplog):
     width = {"width": 8} if "width" in registry.load("fusion", model).Options.model_fields else {}
@@ -160,7 +147,6 @@ def test_vmap_gives_the_same_models_for_every_fusion(model, data_of_all_branches
     assert not caplog.records
 
 
-@exact
 @pytest.mark.parametrize(
     "change",
     [
@@ -181,7 +167,6 @@ def test_every_parameter_has_the_same_effect_under_vmap(change, data, caplog):
     assert not caplog.records
 
 
-@exact
 @pytest.mark.parametrize(
     "model",
     [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in MODELS],
@@ -206,7 +191,6 @@ def test_half_precision_has_the_same_effect_under_vmap_but_for_rounding(
     assert precise[0].history != together[0].history
 
 
-@exact
 def test_runs_without_validation_clips_are_trained_for_all_epochs(data):
     folds = [replace(fold, validation=fold.validation[:0]) for fold in FOLDS]
     together, alone = fit_both_ways(data, PARAMS.model_copy(update={"epochs": 5}), folds)
@@ -222,7 +206,6 @@ class Watching(concat.Fusion):
         return super().forward(batch, target)
 
 
-@exact
 def test_a_gpu_convolves_float32_in_float32_when_it_trains_and_predicts(data, monkeypatch, caplog):
     assert torch.backends.cudnn.allow_tf32
     monkeypatch.setattr(concat, "Fusion", Watching)
@@ -242,7 +225,6 @@ class Comparing(concat.Fusion):
         return replace(output, losses={"apart": (output.logits - mean).square().sum(dim=1)})
 
 
-@exact
 def test_padding_clips_do_not_change_the_loss(data, monkeypatch, caplog):
     monkeypatch.setattr(concat, "Fusion", Comparing)
     dataset, targets = data
@@ -276,7 +258,6 @@ def test_with_dropout_vmap_learns_as_well_as_one_run_at_a_time(data):
     assert min(together, alone) > 0.6 and abs(together - alone) < 0.08
 
 
-@exact
 def test_the_runs_of_a_group_draw_their_own_dropout(data):
     dataset, targets = data
     params = PARAMS.model_copy(
@@ -302,7 +283,6 @@ class Tempered(concat.Fusion):
         return replace(output, logits=output.logits * self.temperature)
 
 
-@exact
 def test_a_parameter_may_be_a_scalar(data, monkeypatch, caplog):
     monkeypatch.setattr(concat, "Fusion", Tempered)
     assert_alike(
