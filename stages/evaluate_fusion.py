@@ -16,7 +16,7 @@ from ecmf.evaluation.tables import write_decisions, write_predictions
 from ecmf.params import EvaluateFusion, Sources
 from ecmf.storage.files import write_json
 from ecmf.training.model_metadata import metadata_digest, read_metadata
-from ecmf.training.source_reading import read_sources
+from ecmf.training.source_reading import paths_of_branches, paths_with_rows, read_sources
 
 
 def evaluate_fusion(
@@ -34,7 +34,8 @@ def evaluate_fusion(
     """Score the models on the test split, or on all test folds if the corpus has none."""
     clips = read_manifest(manifest)
     training = read_metadata(model).training
-    predictor = Predictor(model, read_sources(sources.paths(features), clips, training))
+    paths = paths_with_rows(paths_of_branches(sources.paths(features), training))
+    predictor = Predictor(model, read_sources(paths, clips, training))
     predicted = predict_held_out(predictor, clips, params)
     scorer = Scorer(clips, predictor.task, training, params)
     headline, more = scorer.scores(predicted)

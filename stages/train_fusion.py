@@ -11,7 +11,7 @@ from ecmf.storage.files import write_json
 from ecmf.training.cross_validation import train_all
 from ecmf.training.learning_curves import write_curves
 from ecmf.training.model_folder import Origin, write_models
-from ecmf.training.source_reading import paths_of_branches
+from ecmf.training.source_reading import paths_of_branches, paths_with_rows
 from ecmf.training.task import task_of_corpus
 from ecmf.training.training_summary import summarise
 
@@ -36,7 +36,7 @@ def train_fusion(
     clips = read_manifest(manifest)
     task = task_of_corpus(params.task, manifest, clips)
     targets = task.read_targets(labels, clips)
-    paths = paths_of_branches(sources.paths(features), params)
+    paths = paths_with_rows(paths_of_branches(sources.paths(features), params))
     trained = train_all(paths, clips, targets, params)
     voices = {record.clip_id: record.measured for record in read_texts(text)}
     origin = Origin(manifest.stem, preparation, training_thresholds(clips, voices))

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ecmf import registry
 from ecmf.data.enriched_text import EnrichedText, Utterance, compose, read_texts, write_texts
 from ecmf.data.manifest import Clip, write_manifest
 from ecmf.enrichment.base import EnrichmentInput
+from ecmf.enrichment.clip_texts import enrich_stores
 from ecmf.enrichment.dialogue_context import preceding_utterances
 from ecmf.enrichment.nonverbal_cues import (
     describe_face,
@@ -412,6 +414,24 @@ def test_without_action_units_only_the_absence_of_a_face_is_described(
     assert records["b1"].facts == ()  # no video, so no face was searched for
     assert records["quiet"].enriched == "I hate this. (strongly negative words: hate; quiet voice)"
     assert records["mute"].enriched == "(no face visible)"
+
+
+def test_a_corpus_without_a_transcript_has_no_text_and_no_measured_voice(
+    paths: dict[str, Path],
+) -> None:
+    write_manifest([replace(clip, transcript="") for clip in CLIPS], paths["manifest"])
+    records = enriched_by(paths)
+    assert not any(record.enriched or record.measured for record in records.values())
+    assert {record.state for record in records.values()} == {"empty"}
+
+
+def test_a_new_clip_without_a_transcript_has_the_cues_that_it_would_have_among_others(
+    paths: dict[str, Path],
+) -> None:
+    clips = [replace(clip, transcript="") for clip in CLIPS]
+    stores = paths["audio"], paths["faces"], paths["face_features"]
+    records = enrich_stores(clips, CLASSES, *stores, EnrichText(), thresholds={"level": (-45, -25)})
+    assert [record.facts for record in records][:2] == [("quiet voice",), ("loud voice",)]
 
 
 def test_a_video_that_failed_is_not_said_to_show_no_face(paths: dict[str, Path]) -> None:

@@ -4,13 +4,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 from trainings import PARAMS, PREPARATION
 
 from ecmf.data.manifest import Clip
 from ecmf.errors import ParamsError
 from ecmf.inference.clip_prediction import entropy_and_margin
 from ecmf.inference.feature_extraction import FeatureExtractor
-from ecmf.params import EncodeAudio
+from ecmf.params import EncodeAudio, EnrichText
 
 
 def metadata(**changes):
@@ -34,6 +35,18 @@ def test_a_model_of_imported_features_refuses_new_clips(tmp_path):
     extract = FeatureExtractor(metadata(preparation=imported))
     with pytest.raises(ParamsError, match=r"imported from a file \(encode_audio.encoders.librosa"):
         extract([Clip("a.mp4", video="a.mp4", split="unlabelled")], tmp_path)
+
+
+def test_a_model_without_a_source_of_text_asks_nobody_to_enrich_one(tmp_path, monkeypatch):
+    """No server is set, and each request for a text would fail."""
+    monkeypatch.setenv("ECMF_WORKERS", "1")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    soundfile.write(tmp_path / "a.wav", np.sin(np.arange(16_000) / 9), 16_000)
+    clip = Clip("a.wav", audio=str(tmp_path / "a.wav"), transcript="Fine.", split="unlabelled")
+    asks = PREPARATION.model_copy(update={"enrich_text": EnrichText(provider="openai")})
+    extracted = FeatureExtractor(metadata(preparation=asks))([clip], tmp_path)
+    assert extracted.reasons("audio/librosa", "whole") == {"a.wav": ""}
+    assert extracted.reasons("text", "whole", "failed", "empty") == {}
 
 
 def test_entropy_is_0_for_certainty_and_1_for_equal_probabilities():

@@ -14,9 +14,9 @@ from trainings import PARAMS, evaluate, files_of, model_of, train, train_and_eva
 
 from ecmf import registry
 from ecmf.data.features import Source
-from ecmf.errors import ParamsError, StoreError
+from ecmf.errors import CorpusError, ParamsError, StoreError
 from ecmf.evaluation import prediction
-from ecmf.storage.store import Layout, Rows
+from ecmf.storage.store import Layout, Rows, no_rows
 from ecmf.storage.store_writer import StoreWriter
 from ecmf.training import run_trainer, source_reading, training_cache
 from ecmf.training.fold_runs import plan_runs
@@ -277,6 +277,40 @@ def test_only_the_chosen_branches_are_read(tmp_path):
     metadata = yaml.safe_load((tmp_path / "fusion/card.yaml").read_text())
     assert [source["name"] for source in metadata["sources"]] == ["audio/mine"]
     assert evaluate(corpus, tmp_path)["test"]["waf"] < 0.9
+
+
+def without_rows(corpus, branch):
+    """Replace the features of a branch by those of an encoder that had nothing to encode."""
+    with StoreWriter(corpus.features / branch / "mine.h5", Layout((4,)), {}) as out:
+        for clip in corpus.clips:
+            out.append(clip.clip_id, no_rows(Layout((4,)), "empty", "no video"))
+
+
+def test_a_source_that_no_clip_has_is_left_out_with_one_sentence(tmp_path, caplog):
+    """The models are those of a corpus of sound alone, to the byte."""
+    caplog.set_level("INFO")
+    made = {}
+    for name, branches in (("absent", ("face", "audio")), ("unread", ("audio",))):
+        folder = tmp_path / name
+        corpus = make_corpus(folder)
+        without_rows(corpus, "face")
+        train(corpus, folder, PARAMS.model_copy(update={"branches": branches, "seeds": (0,)}))
+        evaluate(corpus, folder)
+        made[name] = (folder / "predictions.csv").read_bytes()
+        if name == "absent":
+            lines = [line for line in caplog.messages if "face/mine" in line]
+    metadata = yaml.safe_load((tmp_path / "absent/fusion/card.yaml").read_text())
+    assert [source["name"] for source in metadata["sources"]] == ["audio/mine"]
+    assert made["absent"] == made["unread"]
+    assert lines == ["no clip has a row of face/mine: not read"] * 2  # training and evaluation
+
+
+def test_a_corpus_of_which_no_source_has_a_row_is_refused(tmp_path):
+    corpus = make_corpus(tmp_path)
+    for branch in ("face", "audio"):
+        without_rows(corpus, branch)
+    with pytest.raises(CorpusError, match=r"no clip has a row in any of face/mine, audio/mine: me"):
+        train(corpus, tmp_path)
 
 
 def test_features_of_another_encoder_are_refused_by_name(trained, tmp_path):

@@ -17,6 +17,7 @@ from ecmf.cli.command import Command
 from ecmf.data.manifest import read_manifest
 from ecmf.errors import ParamsError
 from ecmf.params import Params, load_params
+from ecmf.training.source_reading import paths_of_branches, paths_with_rows
 from ecmf.training.task import task_of_corpus
 from ecmf.tuning.objective import Objective, compare_on_fresh_seeds, hide_test_labels
 from ecmf.tuning.report import (
@@ -79,7 +80,8 @@ def _objective(params: Params, seed: int) -> Objective:
     task = task_of_corpus(params.train_fusion.task, manifest, clips)
     targets = task.read_targets(LABELS, clips)
     clips, targets = hide_test_labels(clips, targets, params.train_fusion, seed)
-    return Objective(params.sources.paths(FEATURES), clips, targets, params.train_fusion)
+    paths = paths_with_rows(paths_of_branches(params.sources.paths(FEATURES), params.train_fusion))
+    return Objective(paths, clips, targets, params.train_fusion)
 
 
 def _check_overwrite(preset: Path) -> None:

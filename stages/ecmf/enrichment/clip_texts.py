@@ -34,11 +34,13 @@ def enrich_stores(
     """Measure the nonverbal cues of clips in their stores, and enrich their transcripts.
 
     `face_features` is the folder of the stores of encoded faces; `thresholds` as in `measure_cues`.
+    A corpus without a transcript has no text to enrich, so its voices are not measured, and its
+    texts are empty. New clips, whose `thresholds` are given, are measured one like the other.
     """
     provider = build_provider(params)  # wrong options stop the stage before it measures
     check_transcripts(params.provider, clips)
     cues = ClipCues()
-    if params.facts:
+    if params.facts and (thresholds is not None or count_transcripts(clips)):
         units = face_features / f"{params.action_units}.h5" if params.action_units else None
         cues = measure_cues(clips, audio, faces, units, params.error_budget, thresholds)
     return enrich_clips(provider, clips, classes, cues, params)

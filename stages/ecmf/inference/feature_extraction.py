@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ecmf.cropping.crop_recipe import crop_clips
 from ecmf.data.coverage import States, read_states
-from ecmf.data.enriched_text import read_texts, write_texts
+from ecmf.data.enriched_text import EnrichedText, write_texts
 from ecmf.data.manifest import Clip
 from ecmf.decoding.decode_recipe import decode_clips
 from ecmf.encoding.store_encoder import encode_audio_store, encode_image_store
@@ -54,6 +54,7 @@ class FeatureExtractor:
         decode_clips(clips, frames, audio, stages.decode_video)
         crop_clips(clips, frames, faces, stages.crop_faces)
         features, text = folder / "features", folder / "text.jsonl"
+        texts: list[EnrichedText] = []  # a model without a source of text reads none
         encoders: Mapping[Branch, tuple[Callable[..., None], Path]] = {
             "frame": (encode_image_store, frames),
             "face": (encode_image_store, faces),
@@ -61,20 +62,22 @@ class FeatureExtractor:
             "text": (encode_transcripts, text),
         }
         for branch, (encode, store) in encoders.items():
-            if branch == "text":  # enriched with what was measured of voice and face
-                self._enrich(clips, audio, faces, features / "face", text)
+            choices = list(self._choices(branch))
+            if branch == "text" and choices:  # enriched with what was measured of voice and face
+                texts = self._enrich(clips, audio, faces, features / "face")
+                write_texts(texts, text)
             budget = getattr(stages, STAGE_OF_BRANCH[branch]).error_budget
-            for name, choice in self._choices(branch):
+            for name, choice in choices:
                 path = features / branch / f"{name}.h5"
                 encode(f"{branch}/{name}", choice, store, path, budget)
         stores = {"frames": frames, "audio": audio, "faces": faces}
         paths = {source.name: features / f"{source.name}.h5" for source in self.metadata.sources}
-        return ExtractedFeatures(paths, read_states(stores | paths, read_texts(text)))
+        return ExtractedFeatures(paths, read_states(stores | paths, texts))
 
     def _enrich(
-        self, clips: Sequence[Clip], audio: Path, faces: Path, face_features: Path, text: Path
-    ) -> None:
-        texts = enrich_stores(
+        self, clips: Sequence[Clip], audio: Path, faces: Path, face_features: Path
+    ) -> list[EnrichedText]:
+        return enrich_stores(
             clips,
             self.metadata.outputs,
             audio,
@@ -83,7 +86,6 @@ class FeatureExtractor:
             self.metadata.preparation.enrich_text,
             self.metadata.voice_thresholds,
         )
-        write_texts(texts, text)
 
     def _choices(self, branch: Branch) -> Iterator[tuple[str, Choice]]:
         """Yield the encoders of the sources, and that of action units."""

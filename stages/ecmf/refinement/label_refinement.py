@@ -24,6 +24,7 @@ from ecmf.refinement.decision_rules import Decision, decide
 from ecmf.refinement.out_of_fold import OutOfFoldPredictor
 from ecmf.refinement.pseudo_labels import PseudoLabelSelector
 from ecmf.storage.files import verify_sha256
+from ecmf.training.source_reading import paths_with_rows
 from ecmf.training.targets import class_targets
 from ecmf.training.task import Targets
 
@@ -88,8 +89,9 @@ class LabelRefinement:
     @cached_property
     def predictor(self) -> OutOfFoldPredictor:
         """The out-of-fold models."""
+        paths = paths_with_rows(self.features)
         return OutOfFoldPredictor(
-            self.features, self.clips, self.classes, self.train, self.unlabelled, self.params
+            paths, self.clips, self.classes, self.train, self.unlabelled, self.params
         )
 
     @cached_property
@@ -135,7 +137,7 @@ class LabelRefinement:
             votes |= {
                 name: self._replace_unlabelled(votes[name], model)
                 for name, model in models.items()
-                if name in votes  # features without any row are not a source
+                if name in votes  # features without a row of these clips are not a source
             }
         row = {int(clip): number for number, clip in enumerate(self.voted_clips)}
         labels = [

@@ -1,6 +1,7 @@
 """Read the features that a training uses."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ecmf.data.features import (
@@ -10,10 +11,13 @@ from ecmf.data.features import (
     standardise_per_speaker,
 )
 from ecmf.data.manifest import Clip
-from ecmf.errors import ParamsError
+from ecmf.errors import CorpusError, ParamsError
 from ecmf.params import TrainFusion
+from ecmf.storage.store import Store
 from ecmf.training.model import target_sources
 from ecmf.training.shared_memory import SharedMemory
+
+log = logging.getLogger(__name__)
 
 
 def paths_of_branches(paths: dict[str, Path], params: TrainFusion) -> dict[str, Path]:
@@ -24,6 +28,29 @@ def paths_of_branches(paths: dict[str, Path], params: TrainFusion) -> dict[str, 
     if not chosen:
         raise ParamsError(f"no table has an encoder of train_fusion.branches {params.branches}")
     return chosen
+
+
+def paths_with_rows(paths: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the stores, by source, in which a clip has a row; log the names of the others.
+
+    A corpus of text or of sound alone has no row of a frame or of a face.
+
+    Raises:
+        CorpusError: no clip has a row in any store.
+    """
+    found = {}
+    for name, path in paths.items():
+        with Store(path) as store:
+            if store.starts[-1]:
+                found[name] = path
+    if not found:
+        raise CorpusError(
+            f"no clip has a row in any of {', '.join(paths)}: metrics/coverage.csv says why, after "
+            "`dvc repro report_coverage`"
+        )
+    if skipped := [name for name in paths if name not in found]:
+        log.info("no clip has a row of %s: not read", ", ".join(skipped))
+    return found
 
 
 def read_sources(
