@@ -134,6 +134,51 @@ def test_a_model_never_votes_on_a_speaker_it_was_trained_on(tmp_path):
     assert votes[0] == votes[1]
 
 
+def of_one_group(clip):
+    """Label half of a speaker's clips with a class that no other speaker has."""
+    number = int(clip.clip_id.rpartition("_")[2])
+    if clip.speaker != "s4" or number % 2:
+        return clip
+    doubted = {"annotator_1": "angry"} if number == 4 else {}
+    return replace(clip, label="worried", annotators=doubted)
+
+
+@pytest.mark.parametrize("refiner", REFINERS)
+def test_models_relabel_no_clip_of_a_class_that_one_group_alone_has(refiner, tmp_path, caplog):
+    """No model that is asked about these clips has learned their class."""
+    corpus = make_corpus(tmp_path, change=of_one_group)
+    path, labels = refined(corpus, tmp_path, refiner=refiner)
+    own = {
+        clip.clip_id: label
+        for clip, label in zip(corpus.clips, labels, strict=True)
+        if clip.label == "worried"
+    }
+    assert len(own) == 5
+    doubted = own.pop("s4_4")
+    assert {label.label for label in own.values()} == {"worried"}
+    if refiner == "vote":
+        sources = {row["clip_id"]: row["sources"] for row in read_table(path)}
+        assert sources["s4_0"] == "given=worried"
+        assert doubted.sources == "given=worried; annotator_1=angry"
+        assert (
+            "class 'worried': on 5 of its clips no model votes that learned none of it"
+            in caplog.text
+        )
+
+
+def test_the_report_counts_the_clips_whose_class_a_model_cannot_know(tmp_path):
+    corpus = make_corpus(tmp_path, change=of_one_group)
+    refined(corpus, tmp_path)
+    audit_labels(
+        corpus.manifest, no_frames(corpus, tmp_path), tmp_path / "labels.csv",
+        tmp_path / "votes.csv", tmp_path / "sources.json", tmp_path / "labels.json",
+        tmp_path / "doubts.html", AuditLabels.model_validate({}),
+    )  # fmt: skip
+    report = json.loads((tmp_path / "labels.json").read_text())
+    assert report["sources"]["face/mine"]["clips_of_unknown_class"] == 5
+    assert report["sources"]["fusion"]["clips_of_unknown_class"] >= 5
+
+
 @pytest.fixture
 def copied_code(tmp_path, monkeypatch):
     """Copy the package, to be fingerprinted in its place."""

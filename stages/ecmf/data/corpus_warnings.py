@@ -122,7 +122,7 @@ def _class_warnings(clips: Sequence[Clip], classes: Sequence[str]) -> Iterator[s
         elif len(groups[name]) == 1:
             yield (
                 f"class {name!r} has training clips of one group only ({trained[name]} clips): no "
-                "fold can both learn and test it, and label refinement may relabel them"
+                "fold can both learn and test it, and label refinement hears no model about them"
             )
         if has_test and trained[name] and not tested[name]:
             yield f"class {name!r} has no test clip: its F1 of 0 tells nothing of a model"

@@ -114,7 +114,7 @@ class LabelRefinement:
         if len(self.classes) < 2 or not len(self.train):
             return self._nothing_to_refine()
         votes = self._collect_votes()
-        posterior = self.refiner(votes, self.classes)
+        posterior = _without_unvoted(self.refiner(votes, self.classes), votes)
         training = decide(
             votes["given"].probs[: len(self.train)],
             posterior[: len(self.train)],
@@ -305,6 +305,20 @@ class LabelRefinement:
             decision.reason,
             text,
         )
+
+
+def _without_unvoted(posterior: Probabilities, votes: Mapping[str, SourceVotes]) -> Probabilities:
+    """Return the posterior without rows that contradict a label as no source does on the clip.
+
+    A rule that estimates how often labels are wrong (Dawid & Skene) infers such a row from other
+    clips. It may be of a class that the models, which are silent there, cannot know.
+    """
+    given = votes["given"]
+    contradicted = np.any(
+        [s.has_vote & (s.top_class != given.top_class) for s in votes.values()], axis=0
+    )
+    inferred = given.has_vote & ~contradicted & (posterior.argmax(axis=1) != given.top_class)
+    return np.where(inferred[:, None], 0.0, posterior)
 
 
 def _votes_as_text(

@@ -1,12 +1,16 @@
 """Predict labels out of fold: no model predicts a labelled clip of a group it was trained on.
 
 A classifier per source of features, and a fusion of all, are trained on all folds (by group) of the
-training split but one, and predict that fold. The prediction of an unlabelled clip is the mean over
+training split but one, and predict that fold. A model that has learned no clip of a class cannot
+know it: it does not vote on the clips that have its label, such as those of a class that one group
+alone has. The prediction of an unlabelled clip is the mean over
 the models of all folds; in later rounds of self-training, these include models trained on its own
 pseudo-label. Predictions are cached, so that an interrupted run can resume.
 """
 
 import functools
+import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -15,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ecmf.data.features import Source
@@ -36,6 +41,8 @@ from ecmf.training.source_classifier import REGULARISATION, classify_by_source
 from ecmf.training.source_reading import read_sources
 from ecmf.training.task import Targets
 from ecmf.training.trainer import fit
+
+log = logging.getLogger(__name__)
 
 PACKAGES = ("numpy", "scikit-learn", "scipy", "torch")
 """Packages whose versions affect the last bits of a prediction."""
@@ -92,12 +99,13 @@ class OutOfFoldPredictor:
         """SHA-256 of the features of each source."""
         return {name: sha256(path) for name, path in self.paths.items()}
 
-    def provenance(self, model: str) -> dict[str, object]:
-        """Describe a model for `sources.json`."""
+    def provenance(self, model: str, unknown: int) -> dict[str, object]:
+        """Describe a model for `sources.json`; on `unknown` clips it did not know the class."""
         architecture = (
             self.params.fusion if model == FUSION else f"logistic regression, C {REGULARISATION}"
         )
-        return {"model": architecture, "folds": self.params.folds, "seed": self.params.seed}
+        described = {"model": architecture, "folds": self.params.folds, "seed": self.params.seed}
+        return described | ({"clips_of_unknown_class": unknown} if unknown else {})
 
     def votes(self, targets: Targets) -> dict[str, SourceVotes]:
         """Train every model on `targets` and predict (train and unlabelled clips, classes).
@@ -112,22 +120,43 @@ class OutOfFoldPredictor:
         tasks = list(self._tasks(targets))
         sums = {model: np.zeros((len(clips), len(self.classes))) for model in self.models}
         counts = {model: np.zeros((len(clips), 1)) for model in self.models}
+        unknown: dict[str, list[int]] = {model: [] for model in self.models}
         inputs = [self._input(number, task, targets) for number, task in enumerate(tasks)]
         with self._memory() as memory:
             results = engine.run(self._recipe(targets, memory), inputs) or ()
             for task, (_, result) in zip(tasks, results, strict=True):
                 if isinstance(result, Failure):
                     raise RuntimeError(f"training of {task.model} failed: {result.reason}")
-                probs = np.asarray(result[0].values)
+                known = self._knows_class(task, targets)
+                unknown[task.model] += task.predicted[~known].tolist()
+                probs = np.asarray(result[0].values) * known[:, None]
                 rows = [row[int(clip)] for clip in task.predicted]
                 sums[task.model][rows] += probs
                 counts[task.model][rows] += probs.any(axis=1, keepdims=True)
+        self._log_unknown({clip for missed in unknown.values() for clip in missed})
         return {
             model: SourceVotes(
-                "out_of_fold", sums[model] / np.maximum(counts[model], 1), self.provenance(model)
+                "out_of_fold",
+                sums[model] / np.maximum(counts[model], 1),
+                self.provenance(model, len(unknown[model])),
             )
             for model in self.models
         }
+
+    def _knows_class(self, task: FoldTask, targets: Targets) -> NDArray[np.bool_]:
+        """Return whether the model learns the class that each predicted clip has as its label."""
+        learned = targets.values["class_probs"][task.train].sum(axis=0) > 0
+        label = {int(i): self.classes.index(self.clips[i].label) for i in self.train}
+        known = [learned[label[i]] if i in label else True for i in task.predicted.tolist()]
+        return np.array(known, "bool")
+
+    def _log_unknown(self, clips: set[int]) -> None:
+        """Log the number of clips of each class on which a model did not vote."""
+        for name, count in sorted(Counter(self.clips[i].label for i in clips).items()):
+            log.warning(
+                "class %r: on %d of its clips no model votes that learned none of it; their label "
+                "stays, unless another source contradicts it", name, count,
+            )  # fmt: skip
 
     def _tasks(self, targets: Targets) -> Iterator[FoldTask]:
         """Yield all trainings; pseudo-labelled clips are never used for validation."""
