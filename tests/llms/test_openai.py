@@ -312,6 +312,17 @@ def test_a_slow_server_costs_its_time_limit(
     assert record.reason == "no reply within 0.2 s (ECMF_LLM_SECONDS)"
 
 
+@pytest.mark.parametrize("seconds", [0.2, 5, 300])
+def test_every_time_limit_is_that_of_the_client(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setenv("ECMF_LLM_SECONDS", str(seconds))
+    client = openai_client.CompletionsClient(openai_client.CompletionRequest("fake", 20, 0, {}))
+    timeout: Any = client._client.timeout
+    assert (timeout.read, timeout.connect) == (seconds, min(seconds, 10))
+    client.close()
+
+
 def test_the_schema_is_dropped_for_a_server_that_does_not_support_it(
     server: FakeServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,8 +103,9 @@ class CompletionsClient:
             api_key=self._credentials.key,
             base_url=self.url,
             max_retries=RETRIES,
+            # Not that of http_client: if it is httpx's default, 5 s, openai would wait for 600 s.
+            timeout=httpx2.Timeout(self._timeout, connect=connect),
             http_client=openai.DefaultHttpxClient(
-                timeout=httpx2.Timeout(self._timeout, connect=connect),
                 follow_redirects=False,  # the server could redirect to any host
                 headers={"Accept-Encoding": "identity"},
                 event_hooks={"response": [response_limiter(self._timeout)]},
