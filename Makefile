@@ -1,11 +1,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CASES := 300
+SEED := 0
 ONNX_GPU := onnxruntime-gpu==$(shell sed -n 's/^onnxruntime==//p' requirements.lock)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-all check install install-test
+.PHONY: repro test test-all fuzz check install install-test
 
 repro: install  ## raw clips -> scores
 	dvc repro
@@ -16,6 +18,9 @@ test: install-test  ## the tests, less the slow ones
 
 test-all: install-test  ## every test
 	python -m pytest -m ""
+
+fuzz: install-test  ## damaged and hostile inputs, CASES=300 of each kind from SEED=0 on; `make test` tries 8
+	python -m pytest tests/fuzz --fuzz-cases $(CASES) --fuzz-seed $(SEED)
 
 check: install-test  ## lint, format, imports, types
 	ruff check .

@@ -23,6 +23,13 @@ LONGEST_FIRST = (
 """Files that take minutes: started last, one of them would run alone at the end."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Set how many cases the tests of `fuzz/` try, each on inputs drawn from a seed."""
+    group = parser.getgroup("fuzz")
+    group.addoption("--fuzz-cases", type=int, default=8, help="cases of each test (default: 8)")
+    group.addoption("--fuzz-seed", type=int, default=0, help="seed of the first case (default: 0)")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the two workers start with the longest files."""
     order = {str(ROOT / "tests" / name): place for place, name in enumerate(LONGEST_FIRST)}

@@ -555,6 +555,9 @@ MAX_MESSAGE = 1000
 MAX_VALUES = 100_000
 """Values of a whole file; nested aliases of YAML stand for billions with a few lines."""
 
+MAX_BITS = 64
+"""Bits of an integer; Python refuses to write out one of thousands of digits."""
+
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check `path`; raises ParamsError with every wrong key and the reason."""
@@ -577,7 +580,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 
 def _check_size(path: Path, content: object) -> None:
-    """Raise ParamsError if the values, with every alias written out, are too many or endless."""
+    """Raise ParamsError if keys and values, with aliases written out, are too many or too large."""
     rest, values = [content], 0
     while rest:
         value = rest.pop()
@@ -587,5 +590,7 @@ def _check_size(path: Path, content: object) -> None:
                 f"{path} has more than {MAX_VALUES:,} values, with its aliases written out: remove "
                 "the aliases"
             )
+        if isinstance(value, int) and value.bit_length() > MAX_BITS:
+            raise ParamsError(f"{path} has an integer of more than {MAX_BITS} bits: correct it")
         rest.extend(value.values() if isinstance(value, dict) else ())
-        rest.extend(value if isinstance(value, list) else ())
+        rest.extend(value if isinstance(value, dict | list) else ())

@@ -42,10 +42,13 @@ class Decoder:
         if lost or decoding.damaged & set(decoding.converted):
             decoding = _decode(video, decoding.sample_again(video, frames), convert)
         timeline = decoding.timeline(video)
-        pts = np.array(list(decoding.converted), "int64")
+        pts = np.array(sorted(decoding.converted), "int64")  # damage can change their order
         times = (pts - timeline.pts[0]) * timeline.time_base
         return DecodedFrames(
-            list(decoding.converted.values()), times, timeline, len(decoding.damaged)
+            [decoding.converted[each] for each in pts.tolist()],
+            times,
+            timeline,
+            len(decoding.damaged),
         )
 
 
