@@ -7,7 +7,7 @@ ONNX_GPU := onnxruntime-gpu==$(shell sed -n 's/^onnxruntime==//p' requirements.l
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-all fuzz check install install-test
+.PHONY: repro test test-all fuzz check licences audit install install-test
 
 repro: install  ## raw clips -> scores
 	dvc repro
@@ -27,6 +27,14 @@ check: install-test  ## lint, format, imports, types
 	ruff format --check .
 	lint-imports
 	mypy
+
+licences: install-test  ## what each locked package states, and the exceptions
+	@python tests/support/licences.py
+
+audit: install  ## known vulnerabilities of the locked packages, from pypi.org
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)/audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip --strict
 
 install: $(VENV)/installed .dvc/plots.html
 
