@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,6 +23,7 @@ from pydantic import (
 from ecmf import registry
 from ecmf.config import Section
 from ecmf.errors import MissingFileError, ParamsError
+from ecmf.yaml_file import read_yaml
 
 Options = dict[str, dict[str, Any]]
 """Options by plugin, where they differ from its defaults; of plugins that are not selected,
@@ -549,48 +549,14 @@ class Sources(dict[Branch, tuple[str, ...]]):
         }
 
 
-MAX_MESSAGE = 1000
-"""Characters of a message of the YAML parser."""
-
-MAX_VALUES = 100_000
-"""Values of a whole file; nested aliases of YAML stand for billions with a few lines."""
-
-MAX_BITS = 64
-"""Bits of an integer; Python refuses to write out one of thousands of digits."""
-
-
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check `path`; raises ParamsError with every wrong key and the reason."""
     if not path.is_file():
         raise MissingFileError(f"no {path} in {Path.cwd()}: run from the project's root")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise ParamsError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
-    # ValueError: a date or a number that Python has none of; RecursionError: nested too deeply.
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ParamsError(f"{path} is not YAML: {str(error)[:MAX_MESSAGE]}") from error
-    _check_size(path, content)
+    content = read_yaml(path)
     try:
         return Params.model_validate(content)
     except ValidationError as error:
         raise ParamsError(
             f"{path} is not valid: {registry.validation_errors(error, Params)}"
         ) from error
-
-
-def _check_size(path: Path, content: object) -> None:
-    """Raise ParamsError if keys and values, with aliases written out, are too many or too large."""
-    rest, values = [content], 0
-    while rest:
-        value = rest.pop()
-        values += 1
-        if values > MAX_VALUES:
-            raise ParamsError(
-                f"{path} has more than {MAX_VALUES:,} values, with its aliases written out: remove "
-                "the aliases"
-            )
-        if isinstance(value, int) and value.bit_length() > MAX_BITS:
-            raise ParamsError(f"{path} has an integer of more than {MAX_BITS} bits: correct it")
-        rest.extend(value.values() if isinstance(value, dict) else ())
-        rest.extend(value if isinstance(value, dict | list) else ())

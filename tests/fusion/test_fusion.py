@@ -92,6 +92,16 @@ def test_one_row_of_finite_logits_per_clip(name, dataset):
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_the_shapes_of_its_weights_are_known_before_they_take_memory(name, dataset):
+    with torch.device("meta"):
+        expected = untrained(name, dataset.shapes, SMALLER.get(name)).state_dict()
+    found = build_model(name, dataset).state_dict()
+    assert {key: value.shape for key, value in expected.items()} == {
+        key: value.shape for key, value in found.items()
+    }
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_logits_of_a_clip_do_not_depend_on_other_clips_of_the_batch(name, dataset):
     model = build_model(name, dataset)
     together = model(dataset.batch(all_clips())).logits

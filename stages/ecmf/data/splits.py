@@ -2,7 +2,8 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -194,10 +195,16 @@ def _grouped_folds(
     else:
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         cuts = splitter.split(rows, labels, groups)
-    with warnings.catch_warnings():
-        # Of classes with fewer clips than folds; `corpus_warnings` says it of the corpus.
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+    with rare_classes_allowed():
         return [(pool[rest], pool[held_out]) for rest, held_out in cuts]
+
+
+@contextmanager
+def rare_classes_allowed() -> Iterator[None]:
+    """Silence scikit-learn about classes of fewer clips than folds: `corpus_warnings` tells."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        yield
 
 
 def _remedy(key: str, possible: int) -> str:

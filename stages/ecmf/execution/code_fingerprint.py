@@ -14,7 +14,9 @@ from ecmf import registry
 
 STAGES = Path(__file__).resolve().parents[2]
 
-INFRASTRUCTURE = frozenset({"cli", "config", "errors", "execution", "params", "registry"})
+INFRASTRUCTURE = frozenset(
+    {"cli", "config", "errors", "execution", "params", "registry", "yaml_file"}
+)
 """Packages and modules of ecmf that do not affect values."""
 
 CARRIERS = frozenset(

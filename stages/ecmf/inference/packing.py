@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ecmf.data.features import Source
-from ecmf.errors import ParamsError, StoreError, summarise
+from ecmf.errors import ParamsError, StoreError, UserError, summarise
 from ecmf.evaluation.new_clips import predict_new
 from ecmf.evaluation.prediction import Predictor
 from ecmf.inference.model_card import write_card
@@ -19,6 +19,9 @@ from ecmf.storage.files import sha256, write_json, write_text
 from ecmf.training.model_metadata import ModelMetadata
 
 DIGESTS = "SHA256SUMS"
+
+MAX_MESSAGE = 500
+"""Characters of a library's message about weights that do not fit."""
 
 
 def pack(model: Path, target: Path) -> ModelMetadata:
@@ -54,7 +57,7 @@ def check(folder: Path) -> ModelMetadata:
     """
     if not (folder / DIGESTS).is_file():
         raise StoreError(f"no {DIGESTS} in {folder}: write the folder with `ecmf model pack`")
-    lines = (folder / DIGESTS).read_text("utf-8").splitlines()
+    lines = (folder / DIGESTS).read_text("utf-8", errors="replace").splitlines()
     expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     errors = [f"{name!r} is absent" for name in sorted(expected.keys() - files)]
@@ -66,8 +69,14 @@ def check(folder: Path) -> ModelMetadata:
     ]
     if errors:
         raise StoreError(f"{summarise(folder, errors)}\n  pack the model again, or fetch it again")
-    model = TrainedModel(folder)
-    _predict_a_clip_without_sources(folder, model)
+    try:
+        model = TrainedModel(folder)
+        _predict_a_clip_without_sources(folder, model)
+    except UserError:
+        raise
+    except Exception as error:  # weights or reports that do not fit the metadata beside them
+        message = f"{type(error).__name__}: {error}"[:MAX_MESSAGE]
+        raise StoreError(f"{folder}: its models do not load ({message}): fetch it again") from error
     return model.metadata
 
 

@@ -24,6 +24,8 @@ MODEL, METRICS = Path("models/fusion"), Path("metrics")
 
 EVALUATION, DETAILS = "evaluation.json", "evaluation_details.json"
 
+MAKE_AGAIN = "run `dvc repro evaluate_fusion`, or fetch the packed model again"
+
 USABLE = ("whole", "flagged")
 
 
@@ -32,7 +34,7 @@ def read_evaluation(model: Path, name: str = DETAILS) -> dict[str, Any]:
 
     Raises:
         MissingFileError: there is none.
-        StoreError: the reports are those of another model.
+        StoreError: the reports are those of another model, or damaged.
     """
     folder = model if (model / DETAILS).is_file() else METRICS
     if not (folder / DETAILS).is_file() or not (folder / name).is_file():
@@ -40,13 +42,22 @@ def read_evaluation(model: Path, name: str = DETAILS) -> dict[str, Any]:
             f"no {name} in {model}, nor in {METRICS}, for the weights of the trained models: run "
             "`dvc repro evaluate_fusion`, or name a folder that `ecmf model pack` wrote"
         )
-    details = json.loads((folder / DETAILS).read_text("utf-8"))
+    details = _read_json(folder / DETAILS)
     if details.get("model_sha256") != metadata_digest(model):
         raise StoreError(
             f"{folder / DETAILS} is of another model than {model}: run `dvc repro evaluate_fusion`"
         )
-    report = details if name == DETAILS else json.loads((folder / name).read_text("utf-8"))
-    return dict(report)
+    return details if name == DETAILS else _read_json(folder / name)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested too deeply
+        raise StoreError(f"{path} is damaged ({error}): {MAKE_AGAIN}") from error
+    if not isinstance(content, dict):
+        raise StoreError(f"{path} is no report of an evaluation: {MAKE_AGAIN}")
+    return content
 
 
 class TrainedModel:

@@ -24,7 +24,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ecmf.data.features import Source
 from ecmf.data.manifest import Clip
-from ecmf.data.splits import Fold, Indices
+from ecmf.data.splits import Fold, Indices, rare_classes_allowed
 from ecmf.errors import ParamsError
 from ecmf.execution import code_fingerprint, device, engine, process_pool, result_cache
 from ecmf.execution.process_pool import Failure
@@ -190,7 +190,9 @@ class OutOfFoldPredictor:
                 "lower it, or choose a refiner that uses no model"
             )
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=self.params.seed)
-        for rest, held_out in splitter.split(np.zeros(len(clips)), labels, groups):
+        with rare_classes_allowed():
+            cuts = list(splitter.split(np.zeros(len(clips)), labels, groups))
+        for rest, held_out in cuts:
             if len(rest) and len(held_out):  # few large groups may leave a fold empty
                 yield clips[rest], clips[held_out]
 

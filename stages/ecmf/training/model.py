@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ecmf import registry
 from ecmf.data.features import Source
+from ecmf.errors import StoreError
 from ecmf.fusion.base import Batch, Fusion, Output, SourceShape, Target
 from ecmf.params import TrainFusion
 from ecmf.training.augmentation import input_dropout
@@ -98,7 +99,23 @@ def load_model(
     task: Task,
     device: torch.device,
 ) -> Model:
-    """Build the model, and load its weights."""
-    model = build(task, params, Dataset(sources, torch.device("cpu")).shapes, seed=0)
+    """Build the model, and load its weights.
+
+    Raises:
+        StoreError: they are the weights of another model.
+    """
+    shapes = Dataset(sources, torch.device("cpu")).shapes
+    with torch.device("meta"):  # without memory, which wrong parameters could ask for in terabytes
+        expected = build(task, params, shapes, seed=0).state_dict()
+    if _shapes(expected) != _shapes(weights):
+        raise StoreError(
+            f"the weights are not those of {params.model} for these sources: run "
+            "`dvc repro -f train_fusion`, or fetch the packed model again"
+        )
+    model = build(task, params, shapes, seed=0)
     model.load_state_dict(weights)
     return model.to(device).eval()
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

@@ -2,25 +2,32 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, ValidationError
 
 from ecmf.config import Section
 from ecmf.data.features import Source
-from ecmf.errors import MissingFileError, StoreError
+from ecmf.errors import MissingFileError, ParamsError, StoreError
 from ecmf.params import Preparation, TrainFusion
 from ecmf.storage.files import sha256, write_text
+from ecmf.yaml_file import read_yaml
 
 FILE_NAME = "card.yaml"
+
+FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+"""A name that leads into no other folder, for a packed model may come from a stranger."""
+
+MAX_DIM = 1_000_000
+"""Width of the rows of a source, hundreds of times that of any encoder."""
 
 
 class SourceMetadata(Section):
     """A source: the width of its rows and the provenance of its store."""
 
     name: str
-    dim: int
+    dim: Annotated[int, Field(ge=1, le=MAX_DIM)]
     provenance: dict[str, Any]
 
 
@@ -32,7 +39,7 @@ class RunMetadata(Section):
     name, if the folds chose among them; a model of weight 0 does not read the source.
     """
 
-    name: str
+    name: FileName
     seed: int
     round: int
     fold: int
@@ -48,7 +55,7 @@ class RunMetadata(Section):
 class MemberMetadata(Section):
     """One ensemble member: its number of trained parameters, and its runs."""
 
-    name: str
+    name: FileName
     parameters: int
     runs: list[RunMetadata]
 
@@ -130,7 +137,7 @@ def read_metadata(folder: Path) -> ModelMetadata:
 
     Raises:
         MissingFileError: there is no such file.
-        StoreError: it was written by another version of ecmf.
+        StoreError: it was written by another version of ecmf, or is damaged.
     """
     path = folder / FILE_NAME
     if not path.is_file():
@@ -138,8 +145,9 @@ def read_metadata(folder: Path) -> ModelMetadata:
             f"no model in {folder}/ (no {FILE_NAME}): run `dvc repro train_fusion`"
         )
     try:
-        return ModelMetadata.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValidationError) as error:
+        return ModelMetadata.model_validate(read_yaml(path))
+    except (ParamsError, ValidationError) as error:
         raise StoreError(
-            f"{path} was written by another version of ecmf: run `dvc repro -f train_fusion`"
+            f"{path} was written by another version of ecmf, or is damaged: run "
+            "`dvc repro -f train_fusion`, or fetch a packed model again"
         ) from error
