@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from repository import run
 
 from ecmf.cli.compare import command, compare_revisions
+from ecmf.cli.experiments import experiments
 from ecmf.comparison.revision import read_revision
 from ecmf.data.manifest import Clip, write_manifest
 from ecmf.errors import ComparisonError, MissingFileError
@@ -18,7 +19,7 @@ from ecmf.metrics import weighted_f1
 
 PARAMS = {"corpus": "mine", "train_fusion": {"model": "ecmf", "outer_folds": 5}}
 STAGE = """
-import csv, pathlib, yaml
+import csv, json, pathlib, yaml
 model = yaml.safe_load(open("params.yaml"))["train_fusion"]["model"]
 wrong = {"ecmf": {0, 3, 6}, "concat": {0, 3}, "mult": {0}}[model]
 classes = ["happy", "neutral", "sad"]
@@ -33,6 +34,8 @@ for i, clip in enumerate(csv.DictReader(open("data/manifests/mine.csv"))):
     rows.append([clip["clip_id"], clip["split"], clip["label"], classes[decided], *probs, 1])
 pathlib.Path("metrics").mkdir(exist_ok=True)
 csv.writer(open("metrics/predictions.csv", "w", newline="")).writerows(rows)
+scores = {"waf": 1 - len(wrong) / 10}
+pathlib.Path("metrics/evaluation.json").write_text(json.dumps({"test": scores}))
 """
 PIPELINE = {
     "stages": {
@@ -41,6 +44,7 @@ PIPELINE = {
             "deps": ["stage.py", "data/manifests/mine.csv"],
             "params": ["train_fusion"],
             "outs": ["metrics/predictions.csv"],
+            "metrics": [{"metrics/evaluation.json": {"cache": False}}],
         }
     }
 }
@@ -144,6 +148,18 @@ def test_parameters_edited_since_the_run_are_a_warning(
     assert "workspace was evaluated before params.yaml was edited (train_fusion.model)" in (
         caplog.text
     )
+
+
+def test_experiments_are_marked_where_the_difference_to_their_commit_is_certain(
+    project: Path,
+) -> None:
+    *lines, legend = experiments(1, best_first=False).splitlines()
+    by_name = {line.split()[0]: line for line in lines}
+    assert "  waf 0.900  better  " in by_name["mult"]
+    assert "  waf 0.800  open  " in by_name["concat"]
+    assert "  waf 0.800  open" in by_name["workspace"]
+    assert sum("better" in line or "open" in line for line in lines) == 3
+    assert legend.startswith("better, worse: the 95 % interval")
 
 
 def test_a_revision_that_is_none_is_refused(project: Path) -> None:

@@ -13,10 +13,11 @@ import dvc.api
 import yaml
 from dvc.exceptions import NotDvcRepoError
 
+from ecmf.cli import experiment_marks
 from ecmf.cli.command import Command
+from ecmf.cli.parameter_names import PARAMS, Row, short_names
 from ecmf.errors import MissingFileError
 
-PARAMS = Path("params.yaml")
 WIDTH = 120
 """Characters of a line; only a very long name of an experiment makes it longer."""
 
@@ -28,9 +29,6 @@ SPLIT = "test."
 ALL_COMMITS = -1
 ABSENT = "None"
 """Text of an absent value, and of null, in a row of DVC."""
-
-Row = Mapping[str, Any]
-"""A row of `dvc.api.exp_show`: numbers and texts by column, in the order of the files."""
 
 Line = tuple[str, str, str, str]
 """The cells of a line, under `HEADER`."""
@@ -53,20 +51,50 @@ def experiments(commits: int, best_first: bool) -> str:
         raise MissingFileError(
             f"{Path.cwd()} has no {PARAMS} or is no DVC repository: run from the project's root"
         ) from error
-    table = _layout([HEADER, *_lines(rows, _short_names(rows, written), best_first)])
+    groups = _groups(rows)
+    marks = _marks(groups)
+    table = _layout([HEADER, *_lines(groups, short_names(rows, written), marks, best_first)])
+    if any(marks.values()):
+        table += f"\n{experiment_marks.LEGEND}"
     if all(row["typ"] == "baseline" for row in rows):
         where = "" if commits == ALL_COMMITS else " of this commit (older ones: --all-commits)"
         table += f"\nno experiment{where}: make one, `dvc exp run -S train_fusion.model=baseline`"
     return table
 
 
-def _lines(rows: Sequence[Row], names: Mapping[str, str], best_first: bool) -> list[Line]:
-    """Format the rows: the workspace, then each commit before its experiments."""
+def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+    """Group the rows: the workspace alone, then each commit before its experiments."""
     groups: list[list[Row]] = []
     for row in rows:
         if row["typ"] == "baseline":
             groups.append([])
         groups[-1].append(row)
+    return groups
+
+
+def _marks(groups: Sequence[Sequence[Row]]) -> dict[str, str]:
+    """Map the names of revisions to the mark of their difference to their commit."""
+    marks: dict[str, str] = {}
+    for number, (baseline, *made) in enumerate(groups):
+        compared = [baseline] if number == 0 else made
+        names = [_name(row) for row in compared if _headline(row) and not _state(row)]
+        if names and len(groups) > 1:
+            marks |= experiment_marks.mark(groups[max(1, number)][0]["rev"], names)
+    return marks
+
+
+def _name(row: Row) -> str:
+    """Return the name of a revision: of an experiment its own, else that of the commit."""
+    return str(row["Experiment"] or row["rev"])
+
+
+def _lines(
+    groups: Sequence[list[Row]],
+    names: Mapping[str, str],
+    marks: Mapping[str, str],
+    best_first: bool,
+) -> list[Line]:
+    """Format the rows: the workspace, then each commit before its experiments."""
     lines = []
     for number, (baseline, *made) in enumerate(groups):
         if number > 1 and not made:
@@ -75,45 +103,21 @@ def _lines(rows: Sequence[Row], names: Mapping[str, str], best_first: bool) -> l
         commit = groups[min(1, len(groups) - 1)][0] if number == 0 else baseline
         if best_first:
             made.sort(key=_headline_value, reverse=True)
-        lines.append(_line(baseline["rev"], baseline, commit, names))
-        lines += [_line(f"  {row['Experiment'] or row['rev']}", row, commit, names) for row in made]
+        lines.append(_line(baseline["rev"], baseline, commit, names, marks))
+        lines += [_line(f"  {_name(row)}", row, commit, names, marks) for row in made]
     return lines
 
 
-def _line(name: str, row: Row, commit: Row, names: Mapping[str, str]) -> Line:
+def _line(
+    name: str, row: Row, commit: Row, names: Mapping[str, str], marks: Mapping[str, str]
+) -> Line:
     changes = []
     for column, short in names.items():
         value = _text(row[column])
         if value != _text(commit[column]):
             changes.append(f"~{short}" if value == ABSENT else f"{short}={value}")
-    return name, " ".join(changes), _state(row) or _score(row), str(row["Created"] or "")
-
-
-def _short_names(rows: Sequence[Row], written: Mapping[str, Any]) -> dict[str, str]:
-    """Map the column of each parameter to the shortest end of its name that is unambiguous.
-
-    A name is ambiguous if it is also the end of another parameter that is not nested more deeply:
-    `model` is `train_fusion.model`, though an option may have the same name. `written` holds the
-    sections of `params.yaml`.
-    """
-    columns = {
-        column: column.removeprefix(f"{PARAMS}:")  # the prefix of a name that a score has, too
-        for column in (rows[0] if rows else ())
-        if column.removeprefix(f"{PARAMS}:").split(".")[0] in written
-    }
-    depth: dict[str, list[int]] = {}
-    for name in columns.values():
-        parts = name.split(".")
-        for start in range(len(parts)):
-            depth.setdefault(".".join(parts[start:]), []).append(len(parts))
-    short = {}
-    for column, name in columns.items():
-        parts = name.split(".")
-        ends = [".".join(parts[start:]) for start in reversed(range(len(parts)))]
-        short[column] = next(
-            end for end in ends if sum(other <= len(parts) for other in depth[end]) == 1
-        )
-    return short
+    score = f"{_score(row)}  {marks.get(name.strip(), '')}".rstrip()
+    return name, " ".join(changes), _state(row) or score, str(row["Created"] or "")
 
 
 def _state(row: Row) -> str:
