@@ -8,7 +8,8 @@ from pathlib import Path
 from ecmf.cli import stage
 from ecmf.data.corpus_warnings import describe_corpus
 from ecmf.data.manifest import read_manifest
-from ecmf.evaluation.held_out import predict_held_out, tested_or_validated
+from ecmf.evaluation.baselines import score_baselines
+from ecmf.evaluation.held_out import TEST, predict_held_out, tested_or_validated
 from ecmf.evaluation.prediction import Predictor
 from ecmf.evaluation.scoring import Scorer
 from ecmf.evaluation.source_value import source_values
@@ -21,6 +22,7 @@ from ecmf.training.source_reading import paths_of_branches, paths_with_rows, rea
 
 def evaluate_fusion(
     manifest: Path,
+    labels: Path,
     features: Path,
     model: Path,
     evaluation: Path,
@@ -41,6 +43,14 @@ def evaluate_fusion(
     headline, more = scorer.scores(predicted)
     more = {"corpus": describe_corpus(manifest, clips), **more}
     more["sources"] = source_values(predictor, clips, scorer.validation(predicted), params)
+    more["baselines"] = score_baselines(
+        predictor,
+        clips,
+        predictor.task.read_targets(labels, clips),
+        scorer.test,
+        predicted.ensemble.outputs[TEST, scorer.test].argmax(axis=1),
+        params,
+    )
     more["left_out"] = predictor.metadata.left_out()
     more["model_sha256"] = metadata_digest(model)
     write_json(evaluation, headline)

@@ -62,9 +62,9 @@ def encode(corpus: CorpusPaths, cues: Mapping[str, str], table: EncodeText) -> N
 def predict(corpus: CorpusPaths, folder: Path, sources: Sources) -> np.ndarray:
     """Predict with the trained models; return the probabilities (clips, classes)."""
     evaluate_fusion(
-        corpus.manifest, corpus.features, folder / "fusion", folder / "evaluation.json",
-        folder / "details.json", folder / "predictions.csv", folder / "confusion.csv",
-        folder / "confusion.png", EvaluateFusion(bootstrap=10), sources,
+        corpus.manifest, folder / "labels.csv", corpus.features, folder / "fusion",
+        folder / "evaluation.json", folder / "details.json", folder / "predictions.csv",
+        folder / "confusion.csv", folder / "confusion.png", EvaluateFusion(bootstrap=10), sources,
     )  # fmt: skip
     with (folder / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

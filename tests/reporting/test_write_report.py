@@ -53,17 +53,35 @@ def test_the_first_screen_says_what_the_evaluation_says(run, page):
     assert "only" not in conclusion and "rough guide" in page  # three groups are few
 
 
-def test_a_model_that_only_guesses_is_not_called_certain(tmp_path):
-    make_run(tmp_path, make_clips(60), wrong_every=1)
-    assert "It is not certain at the 95 % level" in render(tmp_path)
+def test_every_baseline_is_drawn_and_named_in_what_is_certain(tmp_path):
+    kinds = ("majority", "source", "product")
+    make_run(tmp_path, make_clips(60), members={"ecmf": 0.7, "late": 0.6123}, kinds=kinds)
+    page = render(tmp_path)
+    names = (
+        "the most frequent class, the best single source, face/mine and late fusion of linear "
+        "classifiers"
+    )
+    assert f"It is certain at the 95 % level that the model beats {names}." in page
+    details = json.loads((tmp_path / "details.json").read_text())
+    for kind in kinds:
+        assert f"{details['baselines'][kind]['waf_low']:.3f}" in page
+    assert "late alone" in page and "0.612" in page
 
 
-def test_a_baseline_of_the_ensemble_is_drawn_and_one_that_is_not_there_is_named(page, tmp_path):
-    assert "Not evaluated in this run: the best single source; late fusion" in page
-    make_run(tmp_path, make_clips(60), members={"ecmf": 0.7, "late": 0.6123})
-    with_late = render(tmp_path)
-    assert "late alone" in with_late and "0.612" in with_late
-    assert "Not evaluated in this run: the best single source." in with_late
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.3, -0.1, "the most frequent class and is below late fusion of linear classifiers."),
+        (-0.3, 0.1, "It is not certain at the 95 % level whether it beats late fusion of linear"),
+    ],
+)  # fmt: skip
+def test_a_baseline_that_is_not_beaten_is_said_to_be_so(low, high, said, tmp_path):
+    make_run(tmp_path, make_clips(60), kinds=("majority", "product"))
+    path = tmp_path / "details.json"
+    details = json.loads(path.read_text())
+    details["baselines"]["product"] |= {"lead": -0.1, "lead_low": low, "lead_high": high}
+    path.write_text(json.dumps(details))
+    assert said in text_of(render(tmp_path), "conclusion")
 
 
 def test_the_confusion_matrix_counts_the_test_clips(run, page):

@@ -9,8 +9,9 @@ from ecmf.data.coverage import count_faces, count_states, read_states
 from ecmf.data.enriched_text import EnrichedText, write_texts
 from ecmf.data.label_table import Label, hard_label, write_labels
 from ecmf.data.manifest import Clip, write_manifest
+from ecmf.evaluation.baselines import compare_with
 from ecmf.metrics import compute_metrics, weighted_f1
-from ecmf.params import TrainFusion
+from ecmf.params import EvaluateFusion, TrainFusion
 from ecmf.refinement.audit_metrics import audit
 from ecmf.refinement.base import SourceVotes
 from ecmf.refinement.vote_table import VoteTable, write_votes
@@ -37,10 +38,11 @@ def make_clips(count, classes=("angry", "happy", "sad"), speakers=10):
     ]  # fmt: skip
 
 
-def make_run(folder, clips, *, wrong_every=7, members=None):
+def make_run(folder, clips, *, wrong_every=7, members=None, kinds=("majority",)):
     """Write the outputs of all stages for `clips`; every seventh prediction is wrong.
 
-    Every third training clip is relabelled, and every seventh has no face.
+    Every third training clip is relabelled, and every seventh has no face. The baselines `kinds`
+    all predict the first class.
     """
     classes = sorted({clip.label for clip in clips if clip.label})
     write_manifest(clips, folder / "manifest.csv")
@@ -52,7 +54,7 @@ def make_run(folder, clips, *, wrong_every=7, members=None):
     ]  # fmt: skip
     write_texts(texts, folder / "text.jsonl")
     _write_labels(folder, clips, classes)
-    _write_evaluation(folder, clips, classes, wrong_every, members or {})
+    _write_evaluation(folder, clips, classes, wrong_every, members or {}, kinds)
     stores = {name: folder / f"{name}.h5" for name in ("frames", "audio", "faces")}
     counts = count_states(read_states(stores, texts))
     faces = {**counts["faces"], **count_faces(stores["faces"])}
@@ -119,7 +121,7 @@ def _write_labels(folder, clips, classes):
     write_json(folder / "audit.json", audit(labels, table, classes))
 
 
-def _write_evaluation(folder, clips, classes, wrong_every, members):
+def _write_evaluation(folder, clips, classes, wrong_every, members, kinds):
     truth = np.array([classes.index(clip.label) for clip in clips])
     predicted = (truth + (np.arange(len(clips)) % wrong_every == 0)) % len(classes)
     rows = [["clip_id", "split", "label", "predicted", *(f"probability_{c}" for c in classes),
@@ -133,8 +135,14 @@ def _write_evaluation(folder, clips, classes, wrong_every, members):
     test = [i for i, clip in enumerate(clips) if clip.split == "test"]
     groups = [clips[i].group for i in test]
     scores = compute_metrics(truth[test], predicted[test], groups, classes, 200, 0)
+    constant = dict.fromkeys(kinds, np.zeros_like(truth[test]))
+    params = EvaluateFusion(bootstrap=200)
+    baselines = compare_with(constant, truth[test], predicted[test], groups, classes, params)
+    if "source" in baselines:
+        baselines["source"]["name"] = SOURCES[0]
     details = {
         "protocol": "test split",
+        "baselines": baselines,
         "test": {"groups": len(set(groups)),
                  "waf_by_seed": {"0": weighted_f1(truth[test], predicted[test])}},
         "sources": {SOURCES[0]: {"difference": 0.2, "low": 0.1, "high": 0.3},

@@ -46,9 +46,10 @@ def train(corpus, folder, params=PARAMS, **refinement):
 def evaluate(corpus, folder, **params):
     """Evaluate the models, and return the headline scores together with the details."""
     evaluate_fusion(
-        corpus.manifest, corpus.features, folder / "fusion", folder / "evaluation.json",
-        folder / "evaluation_details.json", folder / "predictions.csv", folder / "confusion.csv",
-        folder / "confusion.png", EvaluateFusion(bootstrap=50, **params), SOURCES,
+        corpus.manifest, folder / "labels.csv", corpus.features, folder / "fusion",
+        folder / "evaluation.json", folder / "evaluation_details.json",
+        folder / "predictions.csv", folder / "confusion.csv", folder / "confusion.png",
+        EvaluateFusion(bootstrap=50, **params), SOURCES,
     )  # fmt: skip
     headline, details = reports(folder)
     return details | {split: headline[split] | details[split] for split in headline}

@@ -1,18 +1,12 @@
 """Summarise a run for the first screen: what was scored, the score, baselines and a conclusion."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from ecmf.metrics import FEW_GROUPS, INTERVAL, SCORE_NAMES, bootstrap_waf, weighted_f1
+from ecmf.metrics import FEW_GROUPS, SCORE_NAMES
 from ecmf.reporting.results import Results
 from ecmf.training.model_metadata import ModelMetadata
-
-RESAMPLES, SEED = 1000, 0
-"""Draws of the groups for the interval of a baseline, and their seed."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,6 @@ class Summary:
         score: The score of the run.
         seeds: The score of each seed.
         baselines: Scores to compare it with.
-        unavailable: The baselines that the evaluation does not have, and how to get them.
         conclusion: What is certain.
         caution: Why the interval may be too narrow; empty if it is not known to be.
     """
@@ -45,7 +38,6 @@ class Summary:
     score: Line
     seeds: Mapping[str, float]
     baselines: Sequence[Line]
-    unavailable: Sequence[str]
     conclusion: str
     caution: str
 
@@ -63,21 +55,18 @@ def summarise(
     name = SCORE_NAMES.get(main, main)
     model = " + ".join(metadata.training.members)
     score = Line(model, test[main], test[f"{main}_low"], test[f"{main}_high"])
-    majority, margin = _majority(results)
     members = {each: scores[main] for each, scores in details.get("members", {}).items()}
-    baselines = [majority, *(Line(f"{each} alone", value) for each, value in members.items())]
-    unavailable = ["the best single source"]
-    if "late" not in members and model != "late":
-        unavailable.append("late fusion (train_fusion.ensemble=[late] trains it beside)")
+    baselines = details["baselines"]
+    lines = {kind: _baseline(kind, each, main) for kind, each in baselines.items()}
+    alone = [Line(f"{each} alone", value) for each, value in members.items()]
     groups = details["test"]["groups"]
     return Summary(
         _facts(corpus, results, metadata, details["protocol"], test["clips"], groups),
         name,
         score,
         details["test"].get(f"{main}_by_seed", {}),
-        baselines,
-        unavailable,
-        _conclusion(name, score, majority, margin, groups),
+        [*lines.values(), *alone],
+        _conclusion(name, score, lines, baselines, groups),
         _caution(groups),
     )
 
@@ -110,42 +99,51 @@ def _trainings(metadata: ModelMetadata) -> str:
     return f"{text} × {folds} folds" if folds > 1 else text
 
 
-def _majority(results: Results) -> tuple[Line, tuple[float, float]]:
-    """Score the most frequent class of the training labels, and bound the model's lead over it.
-
-    The lead has the 95 % interval of a paired bootstrap: both are scored on the same draws of the
-    groups.
-    """
-    counts = Counter(clip.label for clip in results.clips if clip.label and clip.split == "train")
-    counts = counts or Counter(results.classes[i] for i in results.truth)
-    label = min(counts, key=lambda name: (-counts[name], results.classes.index(name)))
-    truth, predicted = results.truth, results.predicted[results.test]
-    constant = np.full_like(truth, results.classes.index(label))
-    drawn = [
-        bootstrap_waf(truth, each, results.groups, len(results.classes), RESAMPLES, SEED)
-        for each in (constant, predicted)
-    ]
-    low, high = map(float, np.percentile(drawn[0], INTERVAL))
-    lead_low, lead_high = map(float, np.percentile(drawn[1] - drawn[0], INTERVAL))
-    line = Line(f"always answering “{label}”", weighted_f1(truth, constant), low, high)
-    return line, (lead_low, lead_high)
+def _baseline(kind: str, scores: Mapping[str, Any], main: str) -> Line:
+    """Name a baseline of `evaluate_fusion`, with its score."""
+    names = {
+        "majority": "the most frequent class",
+        "source": f"the best single source, {scores.get('name')}",
+        "product": "late fusion of linear classifiers",
+    }
+    bounds = scores[f"{main}_low"], scores[f"{main}_high"]
+    return Line(names[kind], scores[main], *bounds)
 
 
 def _conclusion(
-    name: str, score: Line, majority: Line, lead: tuple[float, float], groups: int
+    name: str,
+    score: Line,
+    lines: Mapping[str, Line],
+    baselines: Mapping[str, Mapping[str, float]],
+    groups: int,
 ) -> str:
-    """Say in one sentence what the evaluation shows at the 95 % level."""
+    """Say in words what the evaluation shows at the 95 % level, baseline by baseline."""
     if groups < 2:
         return (
             f"All test clips are of one group, so nothing is certain beyond them: their {name} is "
             f"{score.value:.3f}."
         )
     interval = (
-        f"its {name} is {score.value:.3f}, and with the test groups drawn anew it lies between "
-        f"{score.low:.3f} and {score.high:.3f} in 95 % of draws"
+        f"Its {name} is {score.value:.3f}, and with the test groups drawn anew it lies between "
+        f"{score.low:.3f} and {score.high:.3f} in 95 % of draws."
     )
-    certain = "certain" if lead[0] > 0 else "not certain"
-    return f"It is {certain} at the 95 % level that the model beats {majority.name}: {interval}."
+    by_verdict: dict[str, list[str]] = {"beats": [], "is below": [], "": []}
+    for kind, each in baselines.items():
+        verdict = "beats" if each["lead_low"] > 0 else "is below" if each["lead_high"] < 0 else ""
+        by_verdict[verdict].append(lines[kind].name)
+    open_ = by_verdict.pop("")
+    certain = [f"{verdict} {_list(names)}" for verdict, names in by_verdict.items() if names]
+    sentences = []
+    if certain:
+        sentences.append(f"It is certain at the 95 % level that the model {' and '.join(certain)}.")
+    if open_:
+        sentences.append(f"It is not certain at the 95 % level whether it beats {_list(open_)}.")
+    return " ".join([*sentences, interval])
+
+
+def _list(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _caution(groups: int) -> str:
