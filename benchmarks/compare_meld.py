@@ -48,6 +48,7 @@ from ecmf.refinement.label_sources import one_hot_labels
 from ecmf.training.targets import class_targets
 from encode_text import encode_text
 from enrich_text import enrich_text
+from transcribe_speech import transcribe_speech
 
 MIN_WAF = 0.57
 C_VALUES = (0.001, 0.003, 0.01)  # inverse regularisation
@@ -92,11 +93,12 @@ def encode(corpus: Path, folder: Path, views: Sequence[str]) -> tuple[Path, dict
     frames, audio, faces = (folder / f"{name}.h5" for name in ("frames", "audio", "faces"))
     decode_video(manifest, frames, audio, params.decode_video)
     crop_faces(manifest, frames, faces, params.crop_faces)
-    text = folder / "text.jsonl"
+    text, transcripts = folder / "text.jsonl", folder / "transcripts.jsonl"
+    transcribe_speech(manifest, audio, transcripts, params.transcribe_speech)
     enrichment = params.enrich_text.model_copy(
         update={"context_lines": preset["enrich_text"]["context_lines"]}
     )
-    enrich_text(manifest, audio, faces, folder, text, enrichment)
+    enrich_text(manifest, transcripts, audio, faces, folder, text, enrichment)
     return manifest, encode_views(folder, views, "sequence")
 
 

@@ -28,8 +28,9 @@ from support.refinement import (
 
 from ecmf.data.manifest import classes_of, read_manifest
 from ecmf.metrics import INTERVAL
-from ecmf.params import EnrichText, load_params
+from ecmf.params import EnrichText, TranscribeSpeech, load_params
 from enrich_text import enrich_text
+from transcribe_speech import transcribe_speech
 
 REPEATS, FOLDS, INNER_FOLDS = 2, 4, 4
 CONFUSED_CLASSES = (
@@ -69,8 +70,9 @@ def main(corpus: str, action_units: str) -> int:
         manifest, paths = encode(Path(corpus), Path(action_units), None, folder)
         clips = without_splits(read_manifest(manifest))
         classes = classes_of(manifest, clips)
-        texts = folder / "text.jsonl"
-        enrich_text(manifest, folder / "audio.h5", folder / "faces.h5", folder, texts,
+        texts, transcripts = folder / "text.jsonl", folder / "transcripts.jsonl"
+        transcribe_speech(manifest, folder / "audio.h5", transcripts, TranscribeSpeech())
+        enrich_text(manifest, transcripts, folder / "audio.h5", folder / "faces.h5", folder, texts,
                     EnrichText(facts=False))  # fmt: skip
         params = load_params()
         training = params.train_fusion.model_copy(update={"seeds": (0,), "folds": INNER_FOLDS})

@@ -265,6 +265,20 @@ class EncodeText(Section):
     error_budget: ErrorBudget = 0.01
 
 
+class TranscribeSpeech(PluginSection):
+    """Parameters of recognising the words of clips that have no transcript."""
+
+    plugin_key = "transcriber"
+
+    transcriber: Annotated[str, plugin_of("transcribers")] = Field(
+        "given", description="Transcriber; `given` leaves these clips without words."
+    )
+    options: Annotated[Options, options_of("transcribers")] = Field(
+        default_factory=dict, description="Options per transcriber."
+    )
+    error_budget: ErrorBudget = 0.01
+
+
 class EnrichText(PluginSection):
     """Parameters of adding emotional cues to a transcript."""
 
@@ -471,6 +485,10 @@ class Preparation(Section):
     encode_faces: EncodeFaces
     encode_audio: EncodeAudio
     encode_text: EncodeText
+    # Models trained before there was the stage have the transcripts of the manifest.
+    transcribe_speech: TranscribeSpeech = Field(
+        default_factory=lambda: TranscribeSpeech.model_validate({})
+    )
     enrich_text: EnrichText
 
 
@@ -486,6 +504,7 @@ class Params(Section):
     encode_faces: EncodeFaces
     encode_audio: EncodeAudio
     encode_text: EncodeText
+    transcribe_speech: TranscribeSpeech
     enrich_text: EnrichText
     refine_labels: RefineLabels
     audit_labels: AuditLabels

@@ -31,7 +31,7 @@ every_plugin = pytest.mark.parametrize(("family", "name"), PLUGINS, ids=IDS)
 def test_the_families_are_those_of_parameters_and_packages_of_one_interface():
     assert {family.package for family in FAMILIES} == {
         "corpora", "decoders", "detectors", "encoders.audio", "encoders.image", "encoders.text",
-        "feature_formats", "fusion", "llms", "refiners", "tasks",
+        "feature_formats", "fusion", "llms", "refiners", "tasks", "transcribers",
     }  # fmt: skip
 
 

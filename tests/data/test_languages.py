@@ -12,10 +12,11 @@ from ecmf.data.languages import is_unreadable, language_code
 from ecmf.data.manifest import Clip, write_manifest
 from ecmf.encoding.text_views import encode_transcripts
 from ecmf.errors import ParamsError
-from ecmf.params import EnrichText, TextChoice
+from ecmf.params import EnrichText, TextChoice, TranscribeSpeech
 from ecmf.storage.files import sha256
 from ecmf.storage.store import Store
 from enrich_text import enrich_text
+from transcribe_speech import transcribe_speech
 
 ENGLISH, CHINESE = "I told you so.", "我真的没有想到会这样。"
 
@@ -65,8 +66,9 @@ def enrich(folder: Path, clips: Sequence[tuple[str, str]]) -> None:
         manifest,
     )
     params = EnrichText.model_validate({"facts": False})
-    absent = folder / "absent"
-    enrich_text(manifest, absent, absent, absent, folder / "text.jsonl", params)
+    absent, transcripts = folder / "absent", folder / "transcripts.jsonl"
+    transcribe_speech(manifest, absent, transcripts, TranscribeSpeech())
+    enrich_text(manifest, transcripts, absent, absent, absent, folder / "text.jsonl", params)
 
 
 @pytest.mark.parametrize("language", ["zh", ""])

@@ -29,11 +29,12 @@ from ecmf.enrichment.nonverbal_cues import (
 )
 from ecmf.errors import ErrorBudgetError, MissingFileError, ParamsError, StoreError
 from ecmf.media import SAMPLE_RATE, Samples
-from ecmf.params import EnrichText
+from ecmf.params import EnrichText, TranscribeSpeech
 from ecmf.storage import files
 from ecmf.storage.store import Layout, Rows, no_rows
 from ecmf.storage.store_writer import StoreWriter
 from enrich_text import enrich_text
+from transcribe_speech import transcribe_speech
 
 STAGES = Path(__file__).parents[2] / "stages"
 PROVIDERS = registry.names("llms")
@@ -338,6 +339,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     monkeypatch.setenv("ECMF_WORKERS", "1")
     paths = {
         "manifest": tmp_path / "corpus.csv",
+        "transcripts": tmp_path / "transcripts.jsonl",
         "audio": tmp_path / "audio.h5",
         "faces": tmp_path / "faces.h5",
         "face_features": tmp_path / "features",
@@ -377,6 +379,7 @@ def write_rows(
 
 
 def enriched_by(paths: dict[str, Path], **params: Any) -> dict[str, EnrichedText]:
+    transcribe_speech(paths["manifest"], paths["audio"], paths["transcripts"], TranscribeSpeech())
     enrich_text(**paths, params=EnrichText(**params))
     records = read_texts(paths["text"])
     assert [record.clip_id for record in records] == [clip.clip_id for clip in CLIPS]
@@ -535,7 +538,7 @@ def test_features_without_action_units_are_refused_as_such(paths: dict[str, Path
 
 def test_a_missing_input_is_reported_in_one_line(tmp_path: Path) -> None:
     project = Path(__file__).parents[2]
-    arguments = [tmp_path / name for name in ("m.csv", "a.h5", "f.h5", "features", "t.jsonl")]
+    arguments = [tmp_path / name for name in ("m.csv", "w", "a.h5", "f.h5", "features", "t.jsonl")]
     done = subprocess.run(
         [sys.executable, STAGES / "enrich_text.py", *arguments],
         capture_output=True,

@@ -105,7 +105,7 @@ def clean(checkout):
 
 
 def test_one_command_makes_scores_from_nothing_without_a_git_identity(checkout):
-    assert len(stages_run(checkout.first_run)) == 15
+    assert len(stages_run(checkout.first_run)) == 16
     assert SAMPLE in stages_run(checkout.first_run)
     test = checkout.evaluation()["test"]
     assert test["clips"] == 12

@@ -3,24 +3,19 @@
 The file has one JSON object per line, in manifest order, in the same format for every provider.
 """
 
-import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from ecmf.errors import MissingFileError, StoreError
-from ecmf.storage.files import write_text
+from ecmf.data.manifest import Clip
+from ecmf.data.transcripts import GIVEN
+from ecmf.errors import MissingFileError
+from ecmf.storage.json_lines import EncodableText, read_records, write_records
 from ecmf.storage.store import State
 
-
-def _encodable(text: str) -> str:
-    text.encode()  # half a surrogate pair, which a model may generate, cannot be stored as UTF-8
-    return text
-
-
-EncodableText = Annotated[str, AfterValidator(_encodable)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -36,8 +31,9 @@ class Utterance(BaseModel):
 class EnrichedText(BaseModel):
     """Transcript of one clip and its enrichment.
 
-    `raw` is the transcript of the manifest and `language` its language there, empty if unknown;
-    `enriched` is the text of the view `enriched`. `context` holds up to
+    `raw` is the transcript and `language` its language, empty if unknown; both come from the
+    manifest if `transcriber` is "given", and else from that plugin. `enriched` is the text of the
+    view `enriched`. `context` holds up to
     `enrich_text.context_lines` preceding utterances, the latest last. `cues` and `paraphrase` (the
     emotion in other words) are the provider's; `facts` are nonverbal cues, worded from the values
     in `measured`. `polarity` is null and `probabilities` (class -> probability) empty if the
@@ -55,6 +51,7 @@ class EnrichedText(BaseModel):
     clip_id: EncodableText
     language: EncodableText = ""
     raw: EncodableText
+    transcriber: EncodableText = GIVEN
     enriched: EncodableText
     context: tuple[Utterance, ...] = ()
     cues: tuple[EncodableText, ...] = ()
@@ -90,13 +87,17 @@ def answering_models(records: Iterable[EnrichedText]) -> list[str]:
     return [" ".join(filter(None, model)) for model in sorted(models)]
 
 
+def with_raw_texts(clips: Iterable[Clip], records: Iterable[EnrichedText]) -> list[Clip]:
+    """Return the clips with the transcript and the language of their records."""
+    return [
+        replace(clip, transcript=record.raw, language=record.language)
+        for clip, record in zip(clips, records, strict=True)
+    ]
+
+
 def write_texts(records: Sequence[EnrichedText], path: Path) -> None:
     """Write one line per record, atomically; equal records give equal bytes."""
-    lines = (
-        json.dumps(record.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)
-        for record in records
-    )
-    write_text(path, "".join(f"{line}\n" for line in lines))
+    write_records(records, path)
 
 
 def read_texts(path: Path) -> list[EnrichedText]:
@@ -108,17 +109,4 @@ def read_texts(path: Path) -> list[EnrichedText]:
     """
     if not path.is_file():
         raise MissingFileError(f"no texts {path}: run `dvc repro enrich_text`")
-    records = []
-    # Not splitlines(): JSON does not escape every line end of Unicode.
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
-        if not line:
-            continue
-        try:
-            records.append(EnrichedText.model_validate_json(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "line"
-            raise StoreError(
-                f"{path}, line {number}: {where}: {first['msg']}; delete the file and run again"
-            ) from error
-    return records
+    return read_records(path, EnrichedText)

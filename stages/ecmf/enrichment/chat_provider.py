@@ -15,8 +15,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from ecmf.data.enriched_text import EnrichedText, compose
 from ecmf.enrichment import chat, prompts, response_schema
 from ecmf.enrichment.base import EnrichmentInput
@@ -27,13 +25,11 @@ from ecmf.errors import ClipError, UserError
 from ecmf.execution import engine
 from ecmf.execution.process_pool import Failure
 from ecmf.execution.recipe import ClipInput, Load, Recipe
-from ecmf.storage.store import Layout, Result, Rows
+from ecmf.storage.json_rows import BYTES, from_rows, to_rows
+from ecmf.storage.store import Result
 
 PROTOCOL = 1
 """Increment it when the retries of a conversation or its stored form change."""
-
-BYTES = Layout(dtype="uint8", rate=1.0)
-"""Layout of a conversation as JSON, one byte per row."""
 
 RecordFields = Mapping[str, Any]
 """Fields of a record that come from a conversation."""
@@ -70,12 +66,7 @@ class ChatRecipe(Recipe):
         prompts = itertools.chain(first, pending)
         with closing(self.open()) as model:
             for key, ended in chat.run_conversations(model, prompts, self.classes, self.usage):
-                yield key, ended if isinstance(ended, Failure) else (_to_rows(ended),)
-
-
-def _to_rows(conversation: Conversation) -> Rows:
-    values = np.frombuffer(conversation.model_dump_json().encode(), "uint8")
-    return Rows(values, np.arange(len(values)) / (BYTES.rate or 1))
+                yield key, ended if isinstance(ended, Failure) else (to_rows(ended),)
 
 
 class ChatProvider(ABC):
@@ -148,7 +139,10 @@ class ChatProvider(ABC):
         ]
         try:
             for key, result in engine.run(recipe, items) or ():
-                yield key, result if isinstance(result, Failure) else _from_rows(result)
+                if not isinstance(result, Failure):
+                    yield key, from_rows(result, Conversation)
+                else:
+                    yield key, result
         finally:
             if usage.tokens_in:
                 log.info("%s: %s", self.name, usage)
@@ -165,10 +159,6 @@ class ChatProvider(ABC):
             prompt_version=self.prompt_version,
             **fields,
         )
-
-
-def _from_rows(result: Result) -> Conversation:
-    return Conversation.model_validate_json(np.asarray(result[0].values).tobytes())
 
 
 def _record_fields(conversation: Conversation | Failure, classes: Sequence[str]) -> RecordFields:

@@ -12,6 +12,7 @@ from ecmf.data.languages import (
     unreadable_transcripts,
 )
 from ecmf.data.manifest import Clip
+from ecmf.data.transcripts import Transcript, with_transcripts
 from ecmf.enrichment.base import EnrichmentInput, Provider
 from ecmf.enrichment.clip_cues import ClipCues, measure_cues
 from ecmf.enrichment.dialogue_context import preceding_utterances
@@ -24,6 +25,7 @@ FAMILY = "llms"
 
 def enrich_stores(
     clips: Sequence[Clip],
+    transcripts: Sequence[Transcript],
     classes: Sequence[str],
     audio: Path,
     faces: Path,
@@ -38,12 +40,26 @@ def enrich_stores(
     texts are empty. New clips, whose `thresholds` are given, are measured one like the other.
     """
     provider = build_provider(params)  # wrong options stop the stage before it measures
+    clips = with_transcripts(clips, transcripts)
     check_transcripts(params.provider, clips)
     cues = ClipCues()
     if params.facts and (thresholds is not None or count_transcripts(clips)):
         units = face_features / f"{params.action_units}.h5" if params.action_units else None
         cues = measure_cues(clips, audio, faces, units, params.error_budget, thresholds)
-    return enrich_clips(provider, clips, classes, cues, params)
+    records = enrich_clips(provider, clips, classes, cues, params)
+    return list(map(_with_origin, records, transcripts))
+
+
+def _with_origin(record: EnrichedText, transcript: Transcript) -> EnrichedText:
+    """Return a record that names its transcriber, and why its transcript is absent or in doubt."""
+    changes: dict[str, object] = {"transcriber": transcript.transcriber}
+    if record.state == "empty" and transcript.state == "failed":
+        changes["reason"] = f"no transcript: {transcript.reason}"
+    elif record.state == "empty" and transcript.reason:
+        changes["reason"] = transcript.reason
+    elif record.state == "whole" and transcript.state == "flagged":
+        changes |= {"state": "flagged", "reason": f"its transcript: {transcript.reason}"}
+    return record.model_copy(update=changes)
 
 
 def build_provider(params: EnrichText) -> Provider:

@@ -19,6 +19,7 @@ from ecmf.enrichment.clip_texts import enrich_stores
 from ecmf.errors import ParamsError
 from ecmf.params import BRANCHES, STAGE_OF_BRANCH, Branch, Choice
 from ecmf.training.model_metadata import ModelMetadata
+from ecmf.transcription.clip_transcripts import transcribe_clips
 
 IMPORTED = "imported"
 """Encoder that looks clips up in a file."""
@@ -77,13 +78,15 @@ class FeatureExtractor:
     def _enrich(
         self, clips: Sequence[Clip], audio: Path, faces: Path, face_features: Path
     ) -> list[EnrichedText]:
+        stages = self.metadata.preparation
         return enrich_stores(
             clips,
+            transcribe_clips(clips, audio, stages.transcribe_speech),
             self.metadata.outputs,
             audio,
             faces,
             face_features,
-            self.metadata.preparation.enrich_text,
+            stages.enrich_text,
             self.metadata.voice_thresholds,
         )
 

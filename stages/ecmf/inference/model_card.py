@@ -102,7 +102,11 @@ def licences(metadata: ModelMetadata) -> Iterator[str]:
         "gated, what is made of it may not be passed on" if gated else "see its own terms"
     )
     stages = metadata.preparation
-    plugins = [("detectors", stages.crop_faces.detector), ("llms", stages.enrich_text.provider)]
+    plugins = [
+        ("detectors", stages.crop_faces.detector),
+        ("transcribers", stages.transcribe_speech.transcriber),
+        ("llms", stages.enrich_text.provider),
+    ]
     names = {source.name for source in metadata.sources}
     for branch in BRANCHES:
         for name, choice in getattr(stages, STAGE_OF_BRANCH[branch]).encoders.items():
