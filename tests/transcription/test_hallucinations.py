@@ -105,6 +105,6 @@ def test_improbable_words_are_kept_and_flagged():
 
 
 def test_silence_and_no_words_are_two_reasons():
-    assert checked(silent=True)["reason"] == "no speech: silence"
+    assert checked(silence="silence")["reason"] == "no speech: silence"
     assert checked()["reason"] == "no speech was recognised"
     assert checked(segment("  "))["reason"] == "no speech was recognised"

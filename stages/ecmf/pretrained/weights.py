@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -38,19 +38,13 @@ Precision = Literal["float32", "bfloat16", "float16"]
 log = logging.getLogger(__name__)
 
 
-class Weights(Section):
-    """Options of the weights, from a repository or a folder, and of the precision.
-
-    In half precision the weights are converted, and the network runs in `precision.autocast`.
-    """
+class WeightsLocation(Section):
+    """Options that locate weights: a repository or a folder."""
 
     repository: str = Field("", description="Repository of the Hugging Face hub.")
     revision: str = Field("main", description="Commit (best), branch, tag or `refs/pr/<n>`.")
     folder: str = Field("", description="Folder written by `save_pretrained`.")
     sha256: str = Field("", description="SHA-256 of the folder; if empty, the error states it.")
-    precision: Precision = Field(
-        "float32", description="Precision of the network; features are float16 for float16 only."
-    )
 
     @model_validator(mode="after")
     def _from_one_place(self) -> Self:
@@ -61,6 +55,17 @@ class Weights(Section):
         return self
 
 
+class Weights(WeightsLocation):
+    """Options of the weights, from a repository or a folder, and of the precision.
+
+    In half precision the weights are converted, and the network runs in `precision.autocast`.
+    """
+
+    precision: Precision = Field(
+        "float32", description="Precision of the network; features are float16 for float16 only."
+    )
+
+
 def find_weights(options: Weights) -> tuple[Path, dict[str, Any]]:
     """Return the folder and the provenance of the weights; download a repository if not cached.
 
@@ -68,11 +73,31 @@ def find_weights(options: Weights) -> tuple[Path, dict[str, Any]]:
         MissingFileError: they are absent, incomplete, differ from the `sha256`, are not
             safetensors, or the hub is unreachable; names the remedy.
     """
+    folder, source = find_folder(options, DOWNLOAD_PATTERNS, _missing)
+    weights = _hash_weights(_safetensors(folder, options.repository or options.folder))
+    return folder, {**source, "weights_sha256": weights, "precision": options.precision}
+
+
+def find_folder(
+    options: WeightsLocation, patterns: Sequence[str], missing: Callable[[Path], Sequence[str]]
+) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of weights and where they are from; download a repository if not cached.
+
+    Args:
+        options: The repository, or the folder with its hash.
+        patterns: Names of the files to download.
+        missing: Returns the names of the files that a folder lacks; a repository that lacks one is
+            downloaded again.
+
+    Raises:
+        MissingFileError: there is no such folder, it differs from the `sha256`, or the hub is
+            unreachable.
+    """
     if options.folder:
         folder = verify_sha256(options.folder, options.sha256, REMEDY)
         source: dict[str, Any] = {"folder": folder.name, "sha256": options.sha256}
     else:
-        folder = _snapshot(options.repository, options.revision)
+        folder = _snapshot(options.repository, options.revision, patterns, missing)
         commit = folder.name  # the hub's cache names a snapshot by its commit
         if options.revision != commit:
             log.info("%s: pin `revision: %s`, %r may move", options.repository, commit,
@@ -80,21 +105,25 @@ def find_weights(options: Weights) -> tuple[Path, dict[str, Any]]:
         source = {"repository": options.repository, "commit": commit}
     if not folder.is_dir():
         raise MissingFileError(f"{folder} is a file: name the folder that `save_pretrained` wrote")
-    weights = _hash_weights(_safetensors(folder, options.repository or options.folder))
-    return folder, {**source, "weights_sha256": weights, "precision": options.precision}
+    return folder, source
 
 
-def _snapshot(repository: str, revision: str) -> Path:
+def _snapshot(
+    repository: str,
+    revision: str,
+    patterns: Sequence[str],
+    missing: Callable[[Path], Sequence[str]],
+) -> Path:
     """Return the cached snapshot of a repository at a revision, or download it."""
     download = functools.partial(
         huggingface_hub.snapshot_download,
         repository,
         revision=revision,
-        allow_patterns=DOWNLOAD_PATTERNS,
+        allow_patterns=patterns,
     )
     try:
         cached = Path(download(local_files_only=True))
-        if not _missing(cached):
+        if not missing(cached):
             return cached
         log.info("%s at %s is not complete: downloading the rest", repository, revision)
     except LocalEntryNotFoundError:

@@ -34,7 +34,8 @@ class Recognition(BaseModel):
     """Everything that a model recognised in a clip, unchecked. The cache stores it as JSON.
 
     `language` is the one that was given or detected, as an ISO 639-1 code;
-    `language_probability` is that of a detected one. `silent` is set if no model was run.
+    `language_probability` is that of a detected one. `silence` is the reason if no model was run,
+    since nothing was to be heard.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -42,7 +43,7 @@ class Recognition(BaseModel):
     segments: tuple[Segment, ...] = ()
     language: EncodableText = ""
     language_probability: float | None = None
-    silent: bool = False
+    silence: EncodableText = ""
 
 
 class Recogniser(Protocol):

@@ -52,7 +52,7 @@ def checked_transcript(recognition: Recognition) -> dict[str, Any]:
     if repetition := why_repeated(text):
         kept, text, rejected = [], "", {**rejected, repetition: None}
     if not kept:
-        cause = "silence" if recognition.silent else "; ".join(rejected)
+        cause = recognition.silence or "; ".join(rejected)
         reason = f"no speech: {cause}" if cause else "no speech was recognised"
         return {**fields, "text": "", "state": "empty", "reason": reason}
     fields |= {"text": text, "words": tuple(word for segment in kept for word in segment.words)}

@@ -77,7 +77,7 @@ def _recognise(recogniser: Recogniser, load: Load) -> Result | Failure:
     try:
         with failing_one_clip():
             if is_silent(speech.samples):
-                return (to_rows(Recognition(silent=True)),)
+                return (to_rows(Recognition(silence="silence")),)
             return (to_rows(recogniser(speech.samples, speech.language)),)
     except ClipError as error:
         return Failure(str(error))
