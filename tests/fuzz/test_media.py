@@ -10,6 +10,7 @@ from PIL import Image
 
 from ecmf.data.manifest import Clip
 from ecmf.decoding.clip_decoder import ClipDecoder, DecodedClip
+from ecmf.errors import ClipError
 from ecmf.params import DecodeVideo
 from ecmf.storage.jpeg import decode_jpeg
 
@@ -57,11 +58,32 @@ def check(decoded: DecodedClip) -> None:
     assert np.asarray(audio.values).dtype == np.int16 and not len(audio.times)
 
 
+def damaged(folder: Path, clips: dict[str, bytes], seed: int) -> Path:
+    """Write a mutant of a kind of file, each kind damaged in each way in turn."""
+    name = list(clips)[seed // len(DAMAGES) % len(clips)]
+    path = folder / name
+    path.write_bytes(mutant(clips[name], seed))
+    return path
+
+
 @pytest.mark.parametrize("decoder", ["decord", "pyav"])
 def test_a_damaged_file_costs_one_clip(
     tmp_path: Path, clips: dict[str, bytes], decoder: str, seed: int
 ) -> None:
-    name = list(clips)[seed // len(DAMAGES) % len(clips)]
-    path = tmp_path / name
-    path.write_bytes(mutant(clips[name], seed))
+    path = damaged(tmp_path, clips, seed)
     check(ClipDecoder(DecodeVideo(decoder=decoder))(Clip("clip", video=str(path))))
+
+
+def test_a_damaged_recording_is_cut_or_left_out(
+    tmp_path: Path, clips: dict[str, bytes], seed: int
+) -> None:
+    for package in ("silero_vad", "scenedetect"):
+        pytest.importorskip(package, reason="the extra `cut` is not installed")
+    from ecmf.cutting.recording import find_utterances
+
+    lengths = {"shortest": 0.1, "longest": 15.0, "silence": 0.3, "padding": 0.1}
+    try:
+        spans, _ = find_utterances(damaged(tmp_path, clips, seed), **lengths)
+    except ClipError:
+        return
+    assert all(0 <= start < end for start, end in spans)

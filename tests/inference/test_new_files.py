@@ -1,10 +1,15 @@
+import io
+import os
 from pathlib import Path
 
 import pytest
 
+from ecmf.cli.predict import expand
 from ecmf.data.manifest import Clip, write_manifest
+from ecmf.decoding.clip_decoder import ClipDecoder
 from ecmf.errors import CorpusError, MissingFileError
 from ecmf.inference.new_files import clip_of, clips_of
+from ecmf.params import DecodeVideo
 
 
 def names(clips):
@@ -57,3 +62,22 @@ def test_a_name_with_escape_sequences_has_an_id_that_can_be_printed():
     clip = clip_of(Path("a\x1b[2J\n.mp4"))
     assert clip.clip_id.isprintable()
     assert clip.video == "a\x1b[2J\n.mp4"
+
+
+def test_names_that_no_file_can_have_are_refused():
+    for name in (f"{'x' * 300}.mp4", f"{'a/' * 2100}x.mp4"):
+        with pytest.raises(MissingFileError, match="is too long for the name of a file"):
+            clips_of([name])
+
+
+def test_a_name_with_escape_sequences_does_not_reach_a_terminal_by_its_reason():
+    decoded = ClipDecoder(DecodeVideo())(clip_of(Path("a\x1b[2J\n\0.mp4")))
+    assert decoded.frames.reason == r"a\x1b[2J\n\x00.mp4: there is no such file"
+
+
+def test_a_list_of_names_of_any_encoding_is_read(monkeypatch):
+    listed = b"-rf.mp4\n\n=cmd.mp4\n\xff.mp4\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(listed), "utf-8"))
+    assert [os.fsencode(path) for path in expand(["a.mp4", "-"])] == [
+        b"a.mp4", b"-rf.mp4", b"=cmd.mp4", b"\xff.mp4",
+    ]  # fmt: skip

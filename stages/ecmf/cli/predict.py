@@ -31,7 +31,7 @@ def predict(
         ParamsError: a transcript or language is given, but the paths are not one media file.
     """
     trained = TrainedModel(model)  # an absent model stops the command before it lists files
-    clips = clips_of(_expand(paths))
+    clips = clips_of(expand(paths))
     if transcript or language:
         if len(clips) != 1 or clips[0].split != "unlabelled":
             raise ParamsError(
@@ -42,11 +42,14 @@ def predict(
     return trained.predict_clips(clips)
 
 
-def _expand(paths: Iterable[str]) -> Iterator[str]:
+def expand(paths: Iterable[str]) -> Iterator[str]:
+    """Yield the paths; in place of STDIN those listed on stdin, one a line."""
     for path in paths:
-        yield from (
-            (line.rstrip("\n") for line in sys.stdin if line.strip()) if path == STDIN else [path]
-        )
+        if path != STDIN:
+            yield path
+            continue
+        # As bytes: names are what the file system holds, of any encoding.
+        yield from (os.fsdecode(line.rstrip(b"\n")) for line in sys.stdin.buffer if line.strip())
 
 
 def table(predictions: Sequence[ClipPrediction]) -> str:

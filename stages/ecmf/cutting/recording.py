@@ -1,11 +1,14 @@
 """Read a recording of any length once, in blocks, and find its speech and its shot cuts."""
 
+import logging
 from bisect import bisect_right
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import av
-from av.stream import Disposition
+from av.container import InputContainer
+from av.stream import Disposition, Stream
 from tqdm import tqdm
 
 from ecmf.cutting.shots import ShotDetector
@@ -15,6 +18,8 @@ from ecmf.decoding.audio_decoder import GAP
 from ecmf.decoding.container import open_container
 from ecmf.decoding.waveform import WaveformBuilder
 from ecmf.errors import ClipError
+
+log = logging.getLogger(__name__)
 
 
 class Utterances(NamedTuple):
@@ -37,6 +42,11 @@ class Recording:
         self._waveform = WaveformBuilder()
         self._heard = 0.0
         self._anchors: list[Span] = []  # seconds of sound, and the time in the file they begin at
+
+    @property
+    def heard(self) -> bool:
+        """Whether there was any sound."""
+        return bool(self._anchors)
 
     @property
     def ends_at(self) -> float:
@@ -68,7 +78,7 @@ def find_utterances(
 ) -> Utterances:
     """Find the utterances of a recording.
 
-    Packets that cannot be decoded are passed over.
+    Packets that cannot be decoded are passed over, with a warning if the file breaks off.
 
     Raises:
         ClipError: the file cannot be read, or has no sound.
@@ -83,17 +93,14 @@ def find_utterances(
         begin = (container.start_time or 0) / av.time_base
         length = (container.duration or 0) / av.time_base
         with tqdm(total=round(length), desc=path.name, unit="s", disable=None) as progress:
-            for packet in container.demux([stream for stream in (video, audio) if stream]):
-                try:
-                    frames = packet.decode()
-                except av.FFmpegError:
-                    continue
-                for frame in frames:
-                    if isinstance(frame, av.AudioFrame):
-                        recording.hear(frame, (frame.time or 0) - begin)
-                        progress.update(int(recording.ends_at) - progress.n)
-                    elif isinstance(frame, av.VideoFrame) and frame.time is not None:
-                        recording.see(frame, frame.time - begin)
+            for frame in _frames(container, [stream for stream in (video, audio) if stream]):
+                if isinstance(frame, av.AudioFrame):
+                    recording.hear(frame, (frame.time or 0) - begin)
+                    progress.update(int(recording.ends_at) - progress.n)
+                elif isinstance(frame, av.VideoFrame) and frame.time is not None:
+                    recording.see(frame, frame.time - begin)
+    if not recording.heard:
+        raise ClipError("none of its sound can be decoded")
     times = [
         (recording.time_of(start), recording.time_of(end))
         for start, end in recording.speech.spans(shortest, longest, silence)
@@ -101,3 +108,21 @@ def find_utterances(
     cuts = recording.shots.cuts
     spans = pad(divide_at_cuts(times, cuts, shortest), cuts, padding, recording.ends_at)
     return Utterances(spans, video is not None)
+
+
+def _frames(container: InputContainer, streams: list[Stream]) -> Iterator[object]:
+    """Yield the frames that can be decoded, up to where a damaged file can no longer be read."""
+    packets = container.demux(streams)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except (av.FFmpegError, IndexError) as error:  # IndexError: as in `demuxer`
+            log.warning("%s cannot be read to its end (%s)", Path(container.name).name, error)
+            return
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            continue
+        yield from frames

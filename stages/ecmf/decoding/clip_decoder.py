@@ -137,7 +137,11 @@ class ClipDecoder:
 
 
 def _failed_clip(reason: str) -> DecodedClip:
-    """Return the rows of a clip that could not be decoded at all."""
+    """Return the rows of a clip that could not be decoded at all.
+
+    Control characters of its name are escaped: a terminal would obey them.
+    """
+    reason = reason if reason.isprintable() else ascii(reason)[1:-1]
     return DecodedClip(no_rows(FRAMES, "failed", reason), no_rows(AUDIO, "failed", reason))
 
 

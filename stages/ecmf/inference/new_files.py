@@ -1,6 +1,7 @@
 """Turn paths of media files, folders and tables into clips to predict."""
 
 import mimetypes
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from ecmf.data.corpus_index import collect_clips
 from ecmf.data.manifest import Clip, read_manifest
 from ecmf.errors import CorpusError, MissingFileError
 from ecmf.storage.files import walk
+
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4095
+"""Limits of Linux, NAME_MAX and PATH_MAX."""
 
 TYPES = mimetypes.MimeTypes()
 for _suffix, _type in (
@@ -30,11 +34,13 @@ def clips_of(paths: Iterable[str]) -> list[Clip]:
     printed.
 
     Raises:
-        MissingFileError: a folder holds no media file, or there is no such manifest.
+        MissingFileError: a folder holds no media file, there is no such manifest, or no file can
+            have such a name.
         CorpusError: a table or a manifest has errors, or two clips the same id.
     """
     clips: dict[str, Clip] = {}
     for path in paths:
+        _check_length(path)
         for clip in _clips_of(Path(path)):
             if clips.setdefault(clip.clip_id, clip) != clip:
                 raise CorpusError(
@@ -49,6 +55,12 @@ def clip_of(path: Path, transcript: str = "", language: str = "") -> Clip:
     clip_id = name if name.isprintable() else ascii(name)[1:-1]
     video, audio = ("", name) if _kind(path) == "audio" else (name, "")
     return Clip(clip_id, video, audio, transcript, language, group=clip_id, split="unlabelled")
+
+
+def _check_length(path: str) -> None:
+    longest = max(map(len, os.fsencode(path).split(b"/")))
+    if longest > MAX_NAME_BYTES or len(os.fsencode(path)) > MAX_PATH_BYTES:
+        raise MissingFileError(f"{path[:50]!r}… is too long for the name of a file: correct it")
 
 
 def _clips_of(path: Path) -> Iterator[Clip]:
