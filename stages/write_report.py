@@ -6,7 +6,8 @@ from ecmf.cli import stage
 from ecmf.data.enriched_text import read_texts
 from ecmf.data.label_table import read_labels
 from ecmf.data.manifest import classes_of, read_manifest
-from ecmf.refinement.audit_page import most_uncertain_clips
+from ecmf.params import WriteReport
+from ecmf.refinement.uncertain_clips import most_uncertain_clips
 from ecmf.refinement.vote_table import read_votes
 from ecmf.reporting.clip_rows import ClipSources, browser
 from ecmf.reporting.page import render_page
@@ -34,6 +35,7 @@ def write_report(
     predictions: Path,
     coverage: Path,
     page: Path,
+    params: WriteReport,
 ) -> None:
     """Render the outputs of all stages as one HTML page."""
     clips = read_manifest(manifest)
@@ -41,14 +43,17 @@ def write_report(
     results = read_results(predictions, clips, classes)
     refined = read_labels(labels, [clip.clip_id for clip in clips], classes)
     table = read_votes(votes, sources_json)
-    uncertain = most_uncertain_clips(clips, refined, table.clip_ids, table.sources, len(clips))
+    uncertain = most_uncertain_clips(clips, refined, table.clip_ids, table.sources)
     voters = list(table.sources)
     reports = Reports(*map(read_report, (evaluation, details, audit, coverage)))
     with Store(frames) as images, Store(faces) as crops, Store(audio) as waveforms:
         missing = missing_parts(clips, images, crops, waveforms)
-        media = images, crops, waveforms
+        texts, folder = read_texts(text), page.parent if params.link_clips else None
         shown = browser(
-            results, ClipSources(refined, read_texts(text), voters, uncertain, missing, *media)
+            results,
+            ClipSources(
+                refined, texts, voters, uncertain, missing, images, crops, waveforms, folder
+            ),
         )
     content = report_content(
         manifest.stem, results, read_metadata(model), reports, curves, missing, voters, shown

@@ -456,13 +456,6 @@ class TrainFusion(PluginSection):
         return self
 
 
-class AuditLabels(Section):
-    """Contents of the page of uncertain labels."""
-
-    clips: int = Field(40, ge=0, description="Number of clips, the most uncertain first.")
-    frames: int = Field(3, ge=0, description="Frames per clip.")
-
-
 class EvaluateFusion(Section):
     """Parameters of the ensemble and of the intervals of its scores."""
 
@@ -474,6 +467,14 @@ class EvaluateFusion(Section):
     )
     bootstrap: int = Field(1000, ge=1, description="Resamples for the 95 % interval.")
     seed: int = Field(0, description="Seed of the resampling.")
+
+
+class WriteReport(Section):
+    """Contents of the page of the run."""
+
+    link_clips: bool = Field(
+        False, description="Whether the page plays the clips where their files lie beside it."
+    )
 
 
 class Preparation(Section):
@@ -507,9 +508,9 @@ class Params(Section):
     transcribe_speech: TranscribeSpeech
     enrich_text: EnrichText
     refine_labels: RefineLabels
-    audit_labels: AuditLabels
     train_fusion: TrainFusion
     evaluate_fusion: EvaluateFusion
+    write_report: WriteReport
     decode_video: DecodeVideo
     crop_faces: CropFaces
     make_sample: MakeSample

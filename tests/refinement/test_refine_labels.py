@@ -16,7 +16,7 @@ from ecmf.data.label_table import read_labels
 from ecmf.data.manifest import UNLABELLED_SPLITS, classes_of
 from ecmf.errors import CorpusError, MissingFileError, ParamsError
 from ecmf.execution import code_fingerprint
-from ecmf.params import AuditLabels, RefineLabels
+from ecmf.params import RefineLabels
 from ecmf.refinement.out_of_fold import OutOfFoldPredictor
 from ecmf.storage.files import sha256
 from ecmf.storage.store import Layout, Store, no_rows
@@ -47,13 +47,6 @@ def refined(corpus, folder, **params):
     refine_labels(corpus.manifest, corpus.text, corpus.features, *paths, chosen, SOURCES)
     classes = classes_of(corpus.manifest, corpus.clips)
     return paths[0], read_labels(paths[0], [clip.clip_id for clip in corpus.clips], classes)
-
-
-def no_frames(corpus, folder):
-    with StoreWriter(folder / "frames.h5", Layout(jpeg=True), {}) as out:
-        for clip in corpus.clips:
-            out.append(clip.clip_id, no_rows(Layout(jpeg=True), "empty", "no video stream"))
-    return folder / "frames.h5"
 
 
 def wrong(clip):
@@ -269,11 +262,10 @@ def test_validation_and_test_labels_change_no_byte_of_the_outputs(refiner, round
         ]
         votes = (folder / "votes.csv").read_bytes(), (folder / "sources.json").read_bytes()
         audit_labels(
-            corpus.manifest, no_frames(corpus, folder), path, folder / "votes.csv",
-            folder / "sources.json", folder / "labels.json", folder / "doubts.html",
-            AuditLabels.model_validate({}),
+            corpus.manifest, path, folder / "votes.csv", folder / "sources.json",
+            folder / "labels.json",
         )  # fmt: skip
-        audited = (folder / "labels.json").read_bytes(), (folder / "doubts.html").read_bytes()
+        audited = (folder / "labels.json").read_bytes()
         outputs.append((rows, votes, audited))
         assert len(rows) == 1 + 54 + 6
         assert any(label.decision == "added" for label in labels) == bool(rounds)
@@ -505,12 +497,10 @@ def test_a_corpus_with_nothing_to_refine_passes_through_with_its_labels(change, 
     for clip, label in zip(corpus.clips, labels, strict=True):
         assert (label.label, label.weight > 0) == (clip.label, bool(clip.label))
     audit_labels(
-        corpus.manifest, no_frames(corpus, tmp_path), path, tmp_path / "votes.csv",
-        tmp_path / "sources.json", tmp_path / "labels.json", tmp_path / "doubts.html",
-        AuditLabels.model_validate({}),
+        corpus.manifest, path, tmp_path / "votes.csv", tmp_path / "sources.json",
+        tmp_path / "labels.json",
     )  # fmt: skip
     assert json.loads((tmp_path / "labels.json").read_text())["changed"] == 0
-    assert "<h1>0 labels in most doubt</h1>" in (tmp_path / "doubts.html").read_text()
 
 
 def test_a_branch_without_any_row_does_not_stop_self_training(tmp_path):

@@ -3,15 +3,18 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 from made_run import make_clips, make_run, render
 
-from ecmf.data.manifest import read_manifest
+from ecmf.data.manifest import Clip, read_manifest
 from ecmf.errors import CorpusError
 from ecmf.reporting import clip_rows
 from ecmf.reporting.clip_choice import choose_clips
-from ecmf.reporting.clip_pictures import LEVELS
+from ecmf.reporting.clip_links import clip_links
+from ecmf.reporting.clip_pictures import LEVELS, POINTS, pitch
 from ecmf.reporting.results import read_results
 
 MOST_BYTES = 5_000_000
@@ -105,9 +108,27 @@ def test_each_clip_has_its_label_prediction_doubt_and_what_is_missing(page):
     assert tested["tested"] and "doubt" not in tested
     trained = rows["clip_0003"]  # the first training clip is relabelled
     assert (trained["learned"], trained["decision"]) == ("happy", "relabelled")
-    assert trained["votes"] == [[0, 0, 100], [1, 1, 70]] and trained["doubt"] > 0.6
+    assert trained["votes"] == [[0, [100, 0, 0]], [1, [30, 70, 0]]] and trained["doubt"] > 0.6
     assert trained["cues"] == "loud voice" and sum(trained["probs"]) == pytest.approx(1000, abs=3)
     assert set(trained["wave"]) <= set(LEVELS) and "v" in trained["wave"]
+
+
+def test_a_page_links_no_clip_unless_that_is_wanted(page, tmp_path):
+    assert "media-src 'none'" in page and '"video":' not in page
+    piece = Clip("a", video="media/long talk.mp4", audio="/else/a.wav", start="2", end="3.5")
+    links = clip_links(piece, Path("metrics"))
+    assert links["video"] == "../media/long%20talk.mp4#t=2,3.5"
+    assert links["audio"].startswith("../") and links["audio"].endswith("/else/a.wav#t=2,3.5")
+
+
+def test_the_pitch_of_a_voice_that_rises_an_octave_rises_over_the_whole_scale():
+    hertz = np.repeat([150.0, 300.0], 8_000)
+    tone = 9_000 * np.sin(2 * np.pi * np.cumsum(hertz) / 16_000)
+    digits, bounds = pitch(np.concatenate([tone, np.zeros(8_000)]).astype("int16"))
+    assert len(digits) == POINTS
+    assert set(digits[2:30]) == {"0"} and set(digits[34:60]) == {"v"} and set(digits[66:]) == {"-"}
+    assert bounds == [pytest.approx(150, abs=3), pytest.approx(300, abs=6)]
+    assert pitch(np.zeros(16_000, "int16")) == pitch(np.zeros(0, "int16")) == ("", [])
 
 
 def test_ids_labels_and_transcripts_with_markup_stay_text(tmp_path):

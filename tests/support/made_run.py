@@ -11,7 +11,7 @@ from ecmf.data.label_table import Label, hard_label, write_labels
 from ecmf.data.manifest import Clip, write_manifest
 from ecmf.evaluation.baselines import compare_with
 from ecmf.metrics import compute_metrics, weighted_f1
-from ecmf.params import EvaluateFusion, TrainFusion
+from ecmf.params import EvaluateFusion, TrainFusion, WriteReport
 from ecmf.refinement.audit_metrics import audit
 from ecmf.refinement.base import SourceVotes
 from ecmf.refinement.vote_table import VoteTable, write_votes
@@ -69,12 +69,12 @@ def make_run(folder, clips, *, wrong_every=7, members=None, kinds=("majority",))
     return folder
 
 
-def render(folder, name="report.html"):
+def render(folder, name="report.html", **params):
     """Run `write_report` on the files of `make_run`, and return the page."""
     names = ("manifest.csv", "frames.h5", "audio.h5", "faces.h5", "text.jsonl", "labels.csv",
              "votes.csv", "sources.json", "audit.json", "fusion", "curves.csv", "evaluation.json",
              "details.json", "predictions.csv", "coverage.json", name)  # fmt: skip
-    write_report(*(folder / each for each in names))
+    write_report(*(folder / each for each in names), WriteReport(**params))
     return (folder / name).read_text(encoding="utf-8")
 
 

@@ -1,11 +1,18 @@
-"""Draw the pictures of a clip: a strip of its frames and face crops, and its waveform."""
+"""Draw the pictures of a clip: a strip of its frames and face crops, its waveform and pitch."""
 
 import base64
 from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
 
+from ecmf.acoustics.descriptors import (
+    REFERENCE_HZ,
+    low_level_descriptors,
+    trim_silence,
+    voiced_frames,
+)
 from ecmf.media import RGB, Samples
 from ecmf.storage.jpeg import decode_jpeg, encode_jpeg
 from ecmf.storage.store import Store
@@ -17,7 +24,7 @@ HEIGHT, MAX_WIDTH, JPEG_QUALITY = 72, 128, 60
 """Height and largest width in pixels of one picture of the strip, and the strip's quality."""
 
 POINTS = 96
-"""Points of a waveform."""
+"""Points of a waveform, and of a pitch."""
 
 LEVELS = "0123456789abcdefghijklmnopqrstuv"
 """Digits of the peak of a waveform, from silence to the loudest point of the clip."""
@@ -44,6 +51,29 @@ def waveform(samples: Samples) -> str:
     peaks = np.maximum.reduceat(loudness, starts)
     scaled = peaks / max(peaks.max(), 1) * (len(LEVELS) - 1)
     return "".join(LEVELS[level] for level in scaled.round().astype(int))
+
+
+def pitch(samples: Samples) -> tuple[str, list[int]]:
+    """Return the pitch of each of POINTS spans of a waveform (samples,), and its range in Hz.
+
+    The pitch is a digit of LEVELS on a scale of semitones, or `-` in a span without a voiced frame.
+    Both are empty if the clip has no voice.
+    """
+    waveform, _ = trim_silence(samples, None)
+    if not len(waveform):
+        return "", []
+    steps = low_level_descriptors(waveform)
+    voiced = np.where(voiced_frames(steps), steps["pitch"][:, 0], np.nan)
+    edges = np.linspace(0, len(voiced), POINTS + 1).round().astype(int)
+    spans = [voiced[first:end][~np.isnan(voiced[first:end])] for first, end in pairwise(edges)]
+    means = [float(span.mean()) if len(span) else None for span in spans]
+    known = [mean for mean in means if mean is not None]
+    if not known:
+        return "", []
+    low, high = min(known), max(known)
+    scale = (len(LEVELS) - 1) / max(high - low, 1)
+    digits = ["-" if mean is None else LEVELS[round((mean - low) * scale)] for mean in means]
+    return "".join(digits), [round(REFERENCE_HZ * 2 ** (bound / 12)) for bound in (low, high)]
 
 
 def _spaced(files: Sequence[bytes] | np.ndarray) -> list[bytes]:

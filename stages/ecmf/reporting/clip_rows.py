@@ -3,15 +3,17 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ecmf.data.enriched_text import EnrichedText
 from ecmf.data.label_table import Label
-from ecmf.refinement.audit_page import UncertainClip
+from ecmf.refinement.uncertain_clips import UncertainClip
 from ecmf.reporting.clip_choice import choose_clips
-from ecmf.reporting.clip_pictures import picture_strip, waveform
+from ecmf.reporting.clip_links import clip_links
+from ecmf.reporting.clip_pictures import picture_strip, pitch, waveform
 from ecmf.reporting.results import Results
 from ecmf.storage.store import Store
 
@@ -30,6 +32,7 @@ class ClipSources:
 
     `labels` and `texts` are in manifest order, `voters` are the names of the label sources,
     `uncertain` are the clips with several votes, and `missing` is what each clip lacks, by id.
+    `folder` is the page's, from which files of clips are linked; None links none.
     """
 
     labels: Sequence[Label]
@@ -40,15 +43,20 @@ class ClipSources:
     frames: Store
     faces: Store
     audio: Store
+    folder: Path | None
 
 
 @dataclass(frozen=True)
 class Browser:
-    """The rows of the browser: all clips shown, those with pictures first."""
+    """The rows of the browser: all clips shown, those with pictures first.
+
+    `links` says whether they link the files of the clips.
+    """
 
     rows: Sequence[Row]
     clips: int
     pictured: int
+    links: bool
 
     @property
     def left_out(self) -> int:
@@ -78,7 +86,7 @@ def browser(results: Results, sources: ClipSources) -> Browser:
                 row |= pictures
                 pictured += bool(pictures)
         rows.append(row)
-    return Browser(rows, len(results.clips), pictured)
+    return Browser(rows, len(results.clips), pictured, sources.folder is not None)
 
 
 def written_bytes(content: object) -> int:
@@ -90,18 +98,20 @@ def written_bytes(content: object) -> int:
 
 def _pictures(clip_id: str, sources: ClipSources) -> Row:
     strip = picture_strip(clip_id, sources.frames, sources.faces)
-    peaks = waveform(np.asarray(sources.audio[clip_id].values))
-    return {key: value for key, value in (("strip", strip), ("wave", peaks)) if value}
+    samples = np.asarray(sources.audio[clip_id].values)
+    digits, hertz = pitch(samples)
+    pictures = {"strip": strip, "wave": waveform(samples), "pitch": digits, "hertz": hertz}
+    return {key: value for key, value in pictures.items() if value}
 
 
 def _row(results: Results, sources: ClipSources, votes: Mapping[str, UncertainClip], i: int) -> Row:
     """Build the row of the clip at position `i`, without what it does not have.
 
-    `probs` are in thousandths; a vote is a label source, a class and its probability in hundredths.
+    `probs` are in thousandths; a vote is a label source and its probabilities in hundredths.
     """
     clip, label, text = results.clips[i], sources.labels[i], sources.texts[i]
     probs = results.probs[i]
-    row = {
+    row: Row = {
         "id": clip.clip_id,
         "split": clip.split,
         "speaker": clip.speaker,
@@ -116,10 +126,12 @@ def _row(results: Results, sources: ClipSources, votes: Mapping[str, UncertainCl
         "cues": _cut("; ".join([*text.cues, *text.facts])),
         "missing": list(sources.missing[clip.clip_id]),
     }
+    if sources.folder is not None:
+        row |= clip_links(clip, sources.folder)
     if uncertain := votes.get(clip.clip_id):
         row["doubt"] = round(uncertain.entropy, 3)
         row["votes"] = [
-            [sources.voters.index(name), int(probs.argmax()), round(100 * float(probs.max()))]
+            [sources.voters.index(name), [round(100 * p) for p in probs.tolist()]]
             for name, probs in uncertain.votes.items()
         ]
     return {key: value for key, value in row.items() if value not in ("", [])}

@@ -9,6 +9,8 @@
   let view = "all";
   let found = [];
   let shown = 0;
+  const decided = new Map();
+  let unsaved = false;
 
   /* Text is only ever set as text, so nothing in a corpus can become markup. */
   function make(name, className, text) {
@@ -137,20 +139,44 @@
 
   function details(clip) {
     const box = make("div", "details");
-    if (clip.wave) box.append(waveform(clip.wave));
+    for (const kind of ["video", "audio"]) if (clip[kind]) box.append(player(kind, clip[kind]));
+    if (clip.wave) box.append(waveform(clip));
     if (clip.text) box.append(make("blockquote", "", clip.text));
     if (clip.cues) box.append(make("p", "cues", `Cues: ${clip.cues}`));
     if (clip.probs) box.append(probabilities(clip));
-    if (clip.votes) box.append(votes(clip));
+    if (clip.votes) box.append(votes(clip), decision(clip));
     if (clip.reason) box.append(make("p", "quiet", `Label ${clip.decision}: ${clip.reason}`));
     return box;
   }
 
-  function waveform(digits) {
-    const heights = [...digits].map((digit) => Math.max(0.4, parseInt(digit, 32)));
-    const figure = drawing("svg", { class: "wave", viewBox: `0 -32 ${heights.length} 64`, preserveAspectRatio: "none", role: "img", "aria-label": "waveform" });
+  function player(kind, address) {
+    const element = make(kind, "player");
+    element.controls = true;
+    element.preload = "metadata";
+    element.src = address;
+    element.addEventListener("error", () => {
+      element.replaceWith(make("p", "quiet", `The browser cannot play ${address}: it is not beside this page, or of another format.`));
+    });
+    return element;
+  }
+
+  function waveform(clip) {
+    const figure = make("figure", "");
+    const heights = [...clip.wave].map((digit) => Math.max(0.4, parseInt(digit, 32)));
+    const picture = drawing("svg", { class: "wave", viewBox: `0 -32 ${heights.length} 64`, preserveAspectRatio: "none", role: "img", "aria-label": clip.pitch ? "waveform and pitch" : "waveform" });
     const path = heights.map((height, x) => `M${x + 0.5} ${-height}V${height}`).join("");
-    figure.append(drawing("path", { d: path }));
+    picture.append(drawing("path", { d: path }));
+    figure.append(picture);
+    if (!clip.pitch) return figure;
+    const voiced = (x) => clip.pitch[x] !== undefined && clip.pitch[x] !== "-";
+    const line = [...clip.pitch].map((digit, x) => {
+      if (!voiced(x)) return "";
+      const at = `${x + 0.5} ${28 - 1.8 * parseInt(digit, 32)}`;
+      return voiced(x - 1) ? `L${at}` : `M${at}h0.01`;
+    });
+    picture.append(drawing("path", { class: "pitch", d: line.join("") }));
+    const [low, high] = clip.hertz;
+    figure.append(make("figcaption", "quiet", `Waveform, and pitch from ${low} to ${high} Hz`));
     return figure;
   }
 
@@ -173,15 +199,61 @@
   }
 
   function votes(clip) {
-    const box = make("p", "votes");
-    for (const [source, index, percent] of clip.votes) {
-      const name = data.classes[index];
-      const kind = name === clip.label ? "vote" : "vote other";
-      const vote = make("span", kind);
-      vote.append(make("i", "", data.voters[source]), ` ${name} ${percent} %`);
-      box.append(vote);
+    const scroll = make("div", "scroll");
+    const table = make("table", "grid votes");
+    const head = make("tr");
+    head.append(make("th", "", "label source"), ...data.classes.map((name) => make("th", "", name)));
+    table.append(head);
+    for (const [source, hundredths] of clip.votes) {
+      const row = make("tr");
+      const name = make("th", "", data.voters[source]);
+      name.scope = "row";
+      const cells = hundredths.map((p) => make("td", `h${Math.round(p / 10)}`, (p / 100).toFixed(2)));
+      row.append(name, ...cells);
+      table.append(row);
     }
-    return box;
+    scroll.append(table);
+    return scroll;
+  }
+
+  function decision(clip) {
+    const label = make("label", "decision", "Your decision ");
+    const choice = make("select");
+    for (const name of ["", ...data.classes]) {
+      const option = make("option", "", name || "none");
+      option.value = name;
+      choice.append(option);
+    }
+    choice.value = decided.get(clip.id) || "";
+    choice.addEventListener("change", () => {
+      if (choice.value) decided.set(clip.id, choice.value);
+      else decided.delete(clip.id);
+      unsaved = decided.size > 0;
+      byId("decisions").hidden = !decided.size;
+      byId("decided").textContent = `${decided.size} ${decided.size === 1 ? "decision" : "decisions"} on labels.`;
+    });
+    label.append(choice);
+    return label;
+  }
+
+  /* As ecmf writes csv: a text that a spreadsheet would run as a formula has an apostrophe. */
+  function cell(text) {
+    const harmless = /^'*[=+@\uff1d\uff0b\uff0d\uff20\t\r-]/.test(text) ? `'${text}` : text;
+    return /[",\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
+  }
+
+  async function save() {
+    const rows = [["clip_id", "label"], ...[...decided].sort()];
+    const bytes = new TextEncoder().encode(rows.map((row) => `${row.map(cell).join(",")}\n`).join(""));
+    const link = make("a");
+    link.href = URL.createObjectURL(new Blob([bytes], { type: "text/csv" }));
+    link.download = "decisions.csv";
+    link.click();
+    URL.revokeObjectURL(link.href);
+    unsaved = false;
+    const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    const sha256 = [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    byId("after").replaceChildren("Move the file into the project's folder data, and learn from it: ", make("code", "", `dvc exp run -S '++refine_labels.trusted={path: data/decisions.csv, sha256: ${sha256}}'`));
   }
 
   function step(offset) {
@@ -221,6 +293,8 @@
   for (const name of [...selects, "pictured"]) byId(name).addEventListener("change", update);
   byId("search").addEventListener("input", update);
   byId("more").addEventListener("click", showMore);
+  byId("save").addEventListener("click", save);
+  window.addEventListener("beforeunload", (event) => unsaved && event.preventDefault());
   for (const button of document.querySelectorAll("[data-view]")) {
     button.addEventListener("click", () => choose(button.dataset.view));
   }
