@@ -30,7 +30,7 @@ from llm_double import (
 
 from ecmf import registry
 from ecmf.data.enriched_text import EnrichedText
-from ecmf.enrichment import openai_client, response_limits, server_chat
+from ecmf.enrichment import response_limits, server_chat, server_client
 from ecmf.enrichment.base import EnrichmentInput
 from ecmf.errors import ParamsError, UserError
 from ecmf.execution import result_cache
@@ -47,7 +47,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         monkeypatch.setenv("OPENAI_MODEL", "fake")
-        monkeypatch.setattr(openai_client, "RETRIES", 2)  # the waits double every time
+        monkeypatch.setattr(server_client, "RETRIES", 2)  # the waits double every time
         yield server
 
 

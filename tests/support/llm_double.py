@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -79,6 +80,23 @@ def error_response(status: int, message: str = "no", **headers: str) -> Response
     return Response(body.encode(), status, {"Content-Type": "application/json", **headers})
 
 
+def _parsed(headers: Any, body: bytes) -> dict[str, Any]:
+    """Parse a body of JSON, or the fields and files of a form; a field in `[]` is a list."""
+    kind = headers.get("Content-Type", "")
+    if not kind.startswith("multipart/form-data"):
+        content: dict[str, Any] = json.loads(body or b"{}")
+        return content
+    form: dict[str, Any] = {}
+    for part in message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + body).get_payload():
+        name = str(part.get_param("name", header="content-disposition"))
+        content = part.get_payload(decode=True)
+        if name.endswith("[]"):
+            form.setdefault(name[:-2], []).append(content.decode())
+        else:
+            form[name] = content if part.get_filename() else content.decode()
+    return form
+
+
 class FakeServer:
     """The server: `script` returns each response; `requests` records all requests."""
 
@@ -115,7 +133,7 @@ class FakeServer:
         with self._lock:
             number = len(self.requests) + 1
             request = Request(
-                number, handler.path, dict(handler.headers), json.loads(body or b"{}")
+                number, handler.path, dict(handler.headers), _parsed(handler.headers, body)
             )
             self.requests.append(request)
             self._concurrent += 1
