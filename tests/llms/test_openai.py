@@ -317,8 +317,8 @@ def test_every_time_limit_is_that_of_the_client(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     monkeypatch.setenv("ECMF_LLM_SECONDS", str(seconds))
-    client = openai_client.CompletionsClient(openai_client.CompletionRequest("fake", 20, 0, {}))
-    timeout: Any = client._client.timeout
+    client = server_client.ServerClient("fake")
+    timeout: Any = client.client.timeout
     assert (timeout.read, timeout.connect) == (seconds, min(seconds, 10))
     client.close()
 

@@ -172,9 +172,8 @@ def test_the_report_counts_the_clips_whose_class_a_model_cannot_know(tmp_path):
     corpus = make_corpus(tmp_path, change=of_one_group)
     refined(corpus, tmp_path)
     audit_labels(
-        corpus.manifest, no_frames(corpus, tmp_path), tmp_path / "labels.csv",
-        tmp_path / "votes.csv", tmp_path / "sources.json", tmp_path / "labels.json",
-        tmp_path / "doubts.html", AuditLabels.model_validate({}),
+        corpus.manifest, tmp_path / "labels.csv", tmp_path / "votes.csv",
+        tmp_path / "sources.json", tmp_path / "labels.json",
     )  # fmt: skip
     report = json.loads((tmp_path / "labels.json").read_text())
     assert report["sources"]["face/mine"]["clips_of_unknown_class"] == 5
