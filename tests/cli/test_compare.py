@@ -1,6 +1,7 @@
 """`ecmf compare` in a small git and DVC repository with a real stage and experiments."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from ecmf.cli.compare import command, compare_revisions
 from ecmf.cli.experiments import experiments
 from ecmf.comparison.revision import read_revision
 from ecmf.data.manifest import Clip, write_manifest
-from ecmf.errors import ComparisonError, MissingFileError
+from ecmf.errors import ComparisonError, MissingFileError, UserError
 from ecmf.metrics import weighted_f1
 
 PARAMS = {"corpus": "mine", "train_fusion": {"model": "ecmf", "outer_folds": 5}}
@@ -162,9 +163,29 @@ def test_experiments_are_marked_where_the_difference_to_their_commit_is_certain(
     assert legend.startswith("better, worse: the 95 % interval")
 
 
-def test_a_revision_that_is_none_is_refused(project: Path) -> None:
-    with pytest.raises(MissingFileError, match="no revision 'nothing': give a commit, a branch"):
-        compare_revisions(["nothing"], 10, None)
+@pytest.mark.parametrize("name", ["nothing", "-x", "--output=x", "..", "HEAD^{/", "a\nb", ""])
+def test_a_revision_that_is_none_is_refused(project: Path, name: str) -> None:
+    with pytest.raises(MissingFileError, match=rf"no revision {re.escape(repr(name))}: give a"):
+        compare_revisions([name], 10, None)
+    assert not Path("x").exists()
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ("- a list", "has no 'corpus'"),
+        ("corpus: ../../../../outside", "has no data/manifests/outside.csv"),
+        ("corpus: &a [*a]", "params.yaml has more than"),
+    ],
+)
+def test_parameters_that_are_none_or_lead_elsewhere_are_refused(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: str, message: str
+) -> None:
+    copy = shutil.copytree(project, tmp_path / "copy", ignore=shutil.ignore_patterns("cache"))
+    (copy / "params.yaml").write_text(params)
+    monkeypatch.chdir(copy)
+    with pytest.raises(UserError, match=message):
+        read_revision("workspace")
 
 
 def test_predictions_that_left_the_cache_are_refused_with_a_remedy(

@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from dvc.scm import RevError
@@ -17,6 +16,7 @@ from ecmf.data.manifest import Clip, read_manifest
 from ecmf.data.prediction_table import PREDICTED, PROBABILITY, Row, read_predictions
 from ecmf.data.splits import positions_tested
 from ecmf.errors import ComparisonError, MissingFileError
+from ecmf.yaml_file import read_yaml
 
 WORKSPACE = "workspace"
 """Name of the files as they are, of commits or not, as in DVC."""
@@ -67,30 +67,37 @@ def read_revision(name: str) -> Revision:
 
     Raises:
         CorpusError: its manifest or its predictions are not valid.
-        ComparisonError: its predictions belong to another manifest.
+        ComparisonError: its predictions belong to another manifest, or its params.yaml or dvc.lock
+            are none.
         MissingFileError: there is no such revision, it has no predictions, they are no longer in
             the DVC cache, DVC cannot read it, or the current folder is not the root of a project.
     """
     if not DVC_FOLDER.is_dir():
         raise MissingFileError(f"{Path.cwd()} is no DVC repository: run from the project's root")
+    if not name:  # to DVC, the workspace
+        raise _no_revision(name)
     rev = None if name == WORKSPACE else name
     try:
         with TemporaryDirectory() as folder, closing(DVCFileSystem(rev=rev)) as files:
             copies = _Copies(name, files, Path(folder))
-            params = yaml.safe_load(copies.fetch(PARAMS).read_text(encoding="utf-8"))
-            manifest = copies.fetch(Path(f"data/manifests/{params['corpus']}.csv"))
+            params = copies.fetch_yaml(PARAMS, "corpus")
+            manifest = copies.fetch(Path(f"data/manifests/{Path(str(params['corpus'])).name}.csv"))
             clips = read_manifest(manifest)
             rows = read_predictions(copies.fetch(PREDICTIONS))
-            lock = yaml.safe_load(copies.fetch(LOCK).read_text(encoding="utf-8"))
+            lock = copies.fetch_yaml(LOCK, "stages")
     except RevError as error:
-        raise MissingFileError(
-            f"no revision {name!r}: give a commit, a branch, a tag, the name of an experiment "
-            f"(`ecmf experiments` lists them) or {WORKSPACE}"
-        ) from error
+        raise _no_revision(name) from error
     except DvcException as error:
         raise MissingFileError(f"DVC cannot read {name}: {error}") from error
     _check_same_manifest(name, clips, rows, manifest.name)
     return Revision(name, clips, {row["clip_id"]: row for row in rows}, params, lock["stages"])
+
+
+def _no_revision(name: str) -> MissingFileError:
+    return MissingFileError(
+        f"no revision {name!r}: give a commit, a branch, a tag, the name of an experiment "
+        f"(`ecmf experiments` lists them) or {WORKSPACE}"
+    )
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,12 @@ class _Copies:
             ) from error
         (self.folder / path.name).write_bytes(content)
         return self.folder / path.name
+
+    def fetch_yaml(self, path: Path, required: str) -> dict[str, Any]:
+        content = read_yaml(self.fetch(path))
+        if not isinstance(content, dict) or not content.get(required):
+            raise ComparisonError(f"{path} of {self.name} has no {required!r}: mend it there")
+        return content
 
 
 def _check_same_manifest(
