@@ -8,6 +8,7 @@ decode a rejected video. It also decodes a piece of a file, to which this decode
 seek. Frames that are not sampled are decoded, but not converted to RGB.
 """
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -119,7 +120,9 @@ def _readable_file(video: VideoStream) -> Iterator[Path]:
         yield video.path
         return
     with tempfile.NamedTemporaryFile(suffix=video.path.suffix) as copy:
-        copy.write(video.path.read_bytes()[: video.truncated_at])
+        with video.path.open("rb") as file:
+            shutil.copyfileobj(file, copy)
+        copy.truncate(video.truncated_at)
         copy.flush()
         yield Path(copy.name)
 

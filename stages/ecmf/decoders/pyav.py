@@ -5,6 +5,7 @@ are left out. After one that FFmpeg decodes with an error (it conceals what is l
 distorted: an intact neighbour is preferred.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic
@@ -35,7 +36,6 @@ class Decoder:
         self, video: VideoStream, frames: int, convert: Callable[[RGB], Converted]
     ) -> DecodedFrames[Converted]:
         """Decode the video; if frames are lost or damaged, decode again and sample the others."""
-        video.stream.thread_type = "NONE"  # frame threads end a truncated file without an error
         chosen = video.timeline.sample_uniformly(frames)
         decoding = _decode(video, set(video.timeline.pts[chosen].tolist()), convert)
         lost = not np.array_equal(decoding.timeline(video).pts, video.timeline.pts)
@@ -97,11 +97,11 @@ def _frames(video: VideoStream) -> Iterator[tuple[av.VideoFrame, bool]]:
     FFmpeg reports damage by an error, which loses the frame, by its log, or by `is_corrupt`. The
     packets after a damaged one up to the next key frame depend on it.
     """
-    decoder = video.stream.codec_context
     lost = concealed = False
     damaged: set[int | None] = set()  # by timestamp: frames come later than their packets
-    with ffmpeg_log.collect_errors() as messages:
-        for packet in [*video.packets, None]:  # None flushes the frames in the codec
+    with ffmpeg_log.collect_errors() as messages, video.reopen() as (decoder, packets):
+        decoder.thread_type = "NONE"  # frame threads end a truncated file without an error
+        for packet in itertools.chain(packets, [None]):  # None flushes the frames in the codec
             if packet is not None:
                 lost = packet.is_corrupt or (lost and not packet.is_keyframe)
                 concealed = concealed and not packet.is_keyframe
@@ -119,7 +119,6 @@ def _frames(video: VideoStream) -> Iterator[tuple[av.VideoFrame, bool]]:
             for frame in decoded:
                 if frame.pts is not None and frame.pts in video.span:
                     yield frame, frame.is_corrupt or frame.pts in damaged
-    decoder.flush_buffers()
 
 
 def _upright(frame: av.VideoFrame, size: tuple[int, int]) -> RGB:

@@ -1,11 +1,13 @@
-"""Read a media file, or a piece of it, in one pass: collect packets of video, decode audio.
+"""Read a media file, or a piece of it, in one pass: list the packets of video, decode audio.
 
-Video is decoded by `decoders/`, from its packets.
+Video is decoded by `decoders/`, from its packets, which are read a second time: so the memory of
+a worker does not grow with the length or the bit rate of a file.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -17,6 +19,7 @@ from ecmf.decoding import ffmpeg_log
 from ecmf.decoding.audio_decoder import PREROLL, AudioDecoder, AudioTrack
 from ecmf.decoding.container import open_container
 from ecmf.decoding.frame_times import Timeline
+from ecmf.decoding.packet_table import PacketTable
 from ecmf.decoding.piece import ROUNDING, WHOLE, Piece
 from ecmf.decoding.wav_header import is_streamed
 from ecmf.errors import ClipError
@@ -31,6 +34,9 @@ after a seek in MP3, times are guessed from the bit rate."""
 INTERLEAVING = 10.0
 """Seconds by which the streams of a file may lag behind one another."""
 
+MAX_PIXELS = 8192 * 4320
+"""Largest frame, 8K: a decoder holds several, 53 MB each, and one of 106 MB in RGB."""
+
 ALL_PTS = range(-(1 << 63), 1 << 63)
 
 
@@ -38,7 +44,7 @@ ALL_PTS = range(-(1 << 63), 1 << 63)
 class VideoStream:
     """The compressed video of a file.
 
-    `packets` are in decoding order; `timeline` has the timestamps of the intact ones.
+    `packets` are its packets, and `timeline` has the timestamps of the intact ones.
     `truncated_at` is the byte at which the last packet of a truncated file begins. Declared values
     are those of the header (NaN if absent), without frames that are never shown. `size` is the
     declared width and height in pixels, before a rotation. `counted` is whether the header declares
@@ -48,7 +54,7 @@ class VideoStream:
 
     path: Path
     stream: av.VideoStream
-    packets: list[av.Packet]
+    packets: PacketTable
     timeline: Timeline
     truncated_at: int | None
     declared_frames: int
@@ -56,6 +62,27 @@ class VideoStream:
     size: tuple[int, int]
     counted: bool
     span: range = ALL_PTS
+    seek: int | None = None
+
+    @contextmanager
+    def reopen(self) -> Iterator[tuple[av.VideoCodecContext, Iterator[av.Packet]]]:
+        """Open the file again; yield a decoder, and the packets in decoding order."""
+        with open_container(self.path) as container:
+            stream = container.streams[self.stream.index]
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            _seek(container, self.seek)
+            yield stream.codec_context, self._read(container, stream)
+
+    def _read(self, container: InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+        wanted = iter(self.packets.numbers.tolist())
+        number = next(wanted)
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        for position, packet in enumerate(packets):
+            if position == number:
+                yield packet
+                number = next(wanted, None)
+                if number is None:
+                    return
 
     @property
     def starts_at(self) -> float:
@@ -97,9 +124,12 @@ class MediaFile:
             raise ClipError("neither a video nor an audio stream in it")
         self._video = best_video if video and isinstance(best_video, av.VideoStream) else None
         self._audio = best_audio if audio else None
-        self._packets: list[av.Packet] = []
+        self._packets, self._number = PacketTable(), 0
         self._starts_at = (container.start_time or 0) / av.time_base
         self._piece = piece.shifted(self._starts_at)
+        begin = self._piece.start - PREROLL
+        exact = begin > self._starts_at and container.format.name in EXACT_SEEK
+        self._seek = int(begin * av.time_base) if exact else None
         self._audio_decoder = AudioDecoder(self._piece, open_ended=is_streamed(path))
         self._end = 0.0  # of the last packet, in seconds
         with ffmpeg_log.collect_errors() as messages:
@@ -122,10 +152,7 @@ class MediaFile:
 
     def _demux(self, streams: list[Stream]) -> Iterator[av.Packet]:
         """Yield the packets of the piece, and some before and after it."""
-        begin = self._piece.start - PREROLL
-        if begin > self._starts_at and self._container.format.name in EXACT_SEEK:
-            with suppress(av.FFmpegError):  # without an index it is read from the beginning
-                self._container.seek(int(begin * av.time_base))
+        _seek(self._container, self._seek)
         passed = set()
         for packet in self._container.demux(streams):
             yield packet
@@ -146,13 +173,14 @@ class MediaFile:
             self._audio_decoder.feed(packet)
 
     def _take_video(self, packet: av.Packet) -> None:
-        """Collect a packet, from the last key frame on that is not after the start of the piece."""
+        """List a packet, from the last key frame on that is not after the start of the piece."""
+        number, self._number = self._number, self._number + 1
         if not self._piece.is_whole and packet.pts is not None:
             if packet.is_keyframe and packet.pts * packet.time_base <= self._piece.start + ROUNDING:
                 self._packets.clear()
-            elif self._packets and packet.pts < (self._packets[0].pts or 0):
+            elif self._packets and packet.pts < self._packets.first_pts:
                 return  # shown before that key frame, and decoded with frames before it
-        self._packets.append(packet)
+        self._packets.append(number, packet)
 
     def video_stream(self) -> VideoStream | None:
         """Return the video, or None if there is none; raises ClipError if it has no timestamps."""
@@ -160,31 +188,36 @@ class MediaFile:
             return None
         if not self._packets:
             raise ClipError("its video stream holds no frame")
-        intact = [packet for packet in self._packets if not packet.is_corrupt]
-        shown = [packet for packet in intact if packet.pts is not None and not packet.is_discard]
-        if not shown:
+        if self._video.width * self._video.height > MAX_PIXELS:
             raise ClipError(
-                f"none of its {len(self._packets)} frames has a timestamp: convert it to mp4 or mkv"
+                f"its frames have {self._video.width} x {self._video.height} pixels, more than "
+                f"{MAX_PIXELS / 1e6:.0f} million: make them smaller"
             )
-        pts = np.sort(np.array([packet.pts for packet in shown], "int64"))
-        timeline = Timeline(pts, float(shown[0].time_base), _last_duration(shown))
-        declared, span = self._video.frames or len(self._packets), ALL_PTS
-        declared -= sum(packet.is_discard for packet in self._packets)
+        packets, time_base = self._packets, Fraction(self._video.time_base or 0)
+        if not len(packets.shown):
+            raise ClipError(
+                f"none of its {len(packets)} frames has a timestamp: convert it to mp4 or mkv"
+            )
+        timeline = Timeline(packets.shown, float(time_base), packets.last_duration(time_base))
+        declared, span = self._video.frames or len(packets), ALL_PTS
+        declared -= int(packets.discarded.sum())
         if not self._piece.is_whole:
             timeline = self._piece.frames(timeline)
             span = range(int(timeline.pts[0]), int(timeline.pts[-1]) + 1)
-            declared = sum(packet.pts in span and not packet.is_discard for packet in self._packets)
+            within = (packets.pts >= span.start) & (packets.pts < span.stop)
+            declared = int((within & ~packets.discarded).sum())
         return VideoStream(
             self._path,
             self._video,
-            self._packets,
+            packets,
             timeline,
-            self._packets[-1].pos if self._packets[-1].is_corrupt else None,
+            packets.torn_at,
             declared,
             self._declared_seconds(self._video),
             (self._video.width, self._video.height),
             bool(self._video.frames),
             span,
+            self._seek,
         )
 
     def audio_track(self) -> AudioTrack | None:
@@ -209,10 +242,8 @@ class MediaFile:
         return self._piece.length(self._starts_at, self._starts_at + declared)
 
 
-def _last_duration(shown: list[av.Packet]) -> float:
-    """Return the seconds for which the last frame is shown: its duration, else the mean."""
-    last = max(shown, key=lambda packet: packet.pts)
-    if last.duration:
-        return float(last.duration * last.time_base)
-    first = min(shown, key=lambda packet: packet.pts)
-    return float((last.pts - first.pts) * last.time_base) / max(1, len(shown) - 1)
+def _seek(container: InputContainer, position: int | None) -> None:
+    """Go to a time in FFmpeg's units; without an index a file is read from its beginning."""
+    if position is not None:
+        with suppress(av.FFmpegError):
+            container.seek(position)
