@@ -89,6 +89,26 @@ def with_flipped_bits(source: Path, target: Path, packets: range, flips: int = 2
     return target
 
 
+def pages(path: Path) -> list[bytes]:
+    return [b"OggS" + page for page in path.read_bytes().split(b"OggS")[1:]]
+
+
+def test_an_ogg_file_that_ends_between_two_pages_is_flagged(tmp_path: Path) -> None:
+    """It has no torn packet and declares no length, but its last page is marked."""
+    whole = film(
+        tmp_path / "a.ogv", codec="libvpx", b_frames=0, images=noisy(100), rate=48_000,
+        sound=tone(4.0, 48_000)[None], sound_codec="libopus",
+    )  # fmt: skip
+    decoded = decode(whole)
+    assert (decoded.frames.reason, decoded.audio.reason) == ("", "")
+    cut_off = tmp_path / "cut.ogv"
+    cut_off.write_bytes(b"".join(pages(whole)[:-3]))
+    decoded = decode(cut_off)
+    for rows in decoded:
+        assert rows.state == "flagged"
+        assert "its last page is not marked as the end" in rows.reason
+
+
 def test_damaged_frames_are_counted_and_intact_ones_taken_in_their_place(tmp_path: Path) -> None:
     clip = film(tmp_path / "a.mp4", 72, b_frames=0, group=24)
     decoded = decode(with_flipped_bits(clip, tmp_path / "b.mp4", range(30, 34)), frames=12)

@@ -19,6 +19,7 @@ from ecmf.decoding import ffmpeg_log
 from ecmf.decoding.audio_decoder import PREROLL, AudioDecoder, AudioTrack
 from ecmf.decoding.container import open_container
 from ecmf.decoding.frame_times import Timeline
+from ecmf.decoding.ogg_pages import has_open_stream
 from ecmf.decoding.packet_table import PacketTable
 from ecmf.decoding.piece import ROUNDING, WHOLE, Piece
 from ecmf.decoding.wav_header import is_streamed
@@ -142,6 +143,9 @@ class MediaFile:
             except IndexError:  # a damaged file adds a stream midway, and PyAV does not find it
                 self.fault = "it cannot be read to its end (a packet of a stream it does not list)"
             self._hear(messages)
+        cut = container.format.name == "ogg" and piece.is_whole and has_open_stream(path)
+        if cut and not self.fault:
+            self.fault = "its last page is not marked as the end: it is cut off, or a broadcast"
 
     def _hear(self, messages: list[ffmpeg_log.Message]) -> None:
         """Note the first error of the container that FFmpeg logged, and forget all."""
