@@ -61,7 +61,7 @@ def test_every_baseline_is_drawn_and_named_in_what_is_certain(tmp_path):
     make_run(tmp_path, make_clips(60), members={"ecmf": 0.7, "late": 0.6123}, kinds=kinds)
     page = render(tmp_path)
     names = (
-        "the most frequent class, the best single source, face/mine and late fusion of linear "
+        "the most frequent class, the best single source (face/mine) and late fusion of linear "
         "classifiers"
     )
     assert f"It is certain at the 95 % level that the model beats {names}." in page

@@ -103,7 +103,7 @@ def _baseline(kind: str, scores: Mapping[str, Any], main: str) -> Line:
     """Name a baseline of `evaluate_fusion`, with its score."""
     names = {
         "majority": "the most frequent class",
-        "source": f"the best single source, {scores.get('name')}",
+        "source": f"the best single source ({scores.get('name')})",
         "product": "late fusion of linear classifiers",
     }
     bounds = scores[f"{main}_low"], scores[f"{main}_high"]
