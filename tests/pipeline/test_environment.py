@@ -1,13 +1,16 @@
 """The installed packages are those of the lock files, and none overwrites another."""
 
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,3 +64,26 @@ def test_packages_that_break_the_others_are_not_installed(absent):
 def test_torch_is_the_version_everything_was_measured_with():
     assert RUNTIME["torch"] == "2.13.0"
     assert importlib.metadata.version("torch").split("+")[0] == "2.13.0"
+
+
+def test_the_citation_has_what_the_format_requires_and_says_what_the_package_says():
+    """Citation File Format 1.2.0, whose schema requires these keys."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert all("name" in author for author in citation["authors"])
+    assert (citation["cff-version"], citation["type"]) == ("1.2.0", "software")
+    assert citation["version"] == PROJECT["version"] and citation["license"] == PROJECT["license"]
+    for reference in citation["references"]:
+        assert {"authors", "title", "type"} <= set(reference)
+
+
+def test_the_image_installs_the_lock_as_make_does_and_copies_what_it_names():
+    image, make = (ROOT / "Dockerfile").read_text(), (ROOT / "Makefile").read_text()
+    for arguments in ("-r requirements.lock", "s/^onnxruntime==//p"):
+        assert arguments in image and arguments in make
+    copied = re.findall(r"^COPY (.+) \S+$", image, re.MULTILINE)
+    seen = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines()}
+    for name in " ".join(copied).split():
+        assert (ROOT / name).exists() and name in seen
+    (python,) = re.findall(r"^FROM python:([\d.]+)-", image, re.MULTILINE)
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python)
