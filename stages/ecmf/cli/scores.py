@@ -120,7 +120,7 @@ def decisions(audit: Report) -> str:
     """Summarise the report of `audit_labels` in one line."""
     counts = ", ".join(f"{count} {name}" for name, count in audit["decisions"].items())
     added = f", {audit['added']} unlabelled clips added" if audit["added"] else ""
-    return f"training labels: {counts}{added}; why: metrics/doubts.html, data/labels.csv"
+    return f"training labels: {counts}{added}; why: metrics/report.html, data/labels.csv"
 
 
 def scores(evaluation: Path, details: Path, labels: Path, manifest: Path) -> str:
