@@ -1,4 +1,4 @@
-"""Decode the media files of a manifest into frames and waveforms, decoding each file once."""
+"""Decode the media files of a manifest into frames and waveforms, each file once."""
 
 from pathlib import Path
 

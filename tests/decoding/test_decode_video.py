@@ -1,4 +1,7 @@
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -6,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from filming import cut, film, number_of, tone
 from tables import read_table
 
 from decode_video import decode_video
 from ecmf.data.manifest import Clip, write_manifest
 from ecmf.errors import ErrorBudgetError
-from ecmf.params import DecodeVideo
+from ecmf.params import DecodeVideo, load_params
 from ecmf.storage.files import sha256
 from ecmf.storage.jpeg import decode_jpeg
 from ecmf.storage.store import Store
@@ -21,6 +25,9 @@ from ecmf.storage.store import Store
 @pytest.fixture(autouse=True)
 def two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ECMF_WORKERS", "2")
+
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def clip(path: Path, audio: str = "") -> Clip:
@@ -45,6 +52,36 @@ def clips(tmp_path: Path) -> list[Clip]:
         clip(tmp_path / "c.wav"),
         clip(cut(film(tmp_path / "whole.mp4", 60), tmp_path / "d.mp4")),
     ]
+
+
+def test_two_runs_at_once_on_one_cache_write_what_one_alone_writes(
+    tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As two experiments do that run side by side."""
+    monkeypatch.setenv("ECMF_CACHE", str(tmp_path / "alone"))
+    alone = run(
+        tmp_path,
+        clips,
+        load_params(ROOT / "params.yaml").decode_video.model_copy(update={"error_budget": 0.5}),
+    )
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["decode_video"]["error_budget"] = 0.5
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    environment = {**os.environ, "ECMF_CACHE": str(tmp_path / "shared"), "ECMF_WORKERS": "1"}
+    stores = [[tmp_path / f"{kind}_{n}.h5" for kind in ("frames", "audio")] for n in range(2)]
+    command = [sys.executable, str(ROOT / "stages/decode_video.py"), "mine.csv"]
+    runs = [
+        subprocess.Popen(
+            [*command, *map(str, paths)], cwd=tmp_path, env=environment,
+            stderr=subprocess.PIPE, text=True,
+        )
+        for paths in stores
+    ]  # fmt: skip
+    for each in runs:
+        _, log = each.communicate()
+        assert each.returncode == 0, log
+    for paths in stores:
+        assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in alone]
 
 
 @pytest.mark.parametrize("decoder", ["decord", "pyav"])

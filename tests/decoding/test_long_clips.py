@@ -94,7 +94,7 @@ def test_four_hours_of_sound_take_less_than_a_gigabyte(tmp_path: Path) -> None:
     assert peak < 1024
 
 
-@pytest.mark.parametrize("decoder", ["pyav", "decord"])
+@pytest.mark.parametrize("decoder", ["pyav", pytest.param("decord", marks=pytest.mark.slow)])
 def test_the_compressed_data_of_a_video_is_not_held_in_memory(tmp_path: Path, decoder: str) -> None:
     size = (640, 360)
     short = long_video(tmp_path / "short.avi", 20, size, "rawvideo")
