@@ -4,10 +4,11 @@ FROM python:3.12-slim-bookworm
 
 ARG ONNX=cpu
 
-# make and git are what `make repro` and DVC call; libgomp1 is what scikit-learn and torch load.
+# git is what DVC calls; libgomp1 is loaded by scikit-learn and torch, the others by OpenCV.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends git libgomp1 make \
+    && apt-get install --yes --no-install-recommends \
+        git libgl1 libglib2.0-0 libgomp1 libsm6 libxext6 \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/ecmf
