@@ -1,5 +1,6 @@
 """The pipeline as a user runs it: DVC, real stages, a small sample corpus, its own checkout."""
 
+import copy
 import json
 import os
 import re
@@ -185,6 +186,28 @@ def test_a_packed_model_predicts_far_from_the_project_and_a_bad_file_stops_no_ot
     assert not bad["predicted"]
     assert good["predicted"] == here
     assert good["absent"]["text/raw"]
+
+
+@pytest.mark.slow
+def test_a_pushed_run_is_pulled_into_a_fresh_clone_where_nothing_runs(clean, tmp_path):
+    page = (ROOT / "docs/sharing.md").read_text()
+    push, pull, _ = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
+    commands = push.replace("/mnt/shared/ecmf", str(tmp_path / "store")).replace("$ ", "")
+    clean.environment |= IDENTITY
+    clean.run("bash", "-ec", commands)
+    clone = copy.copy(clean)
+    clone.folder = tmp_path / "clone"
+    clone.environment = clean.environment | {"PYTHONPATH": str(clone.folder / "stages")}
+    try:
+        clean.git("clone", "--quiet", str(clean.folder), str(clone.folder))
+    finally:
+        clean.git("reset", "--quiet", "--hard", "HEAD~1")
+    output = clone.run("bash", "-ec", pull.replace("$ ", ""))
+    assert "Data and pipelines are up to date." in output and not stages_run(output)
+    assert "waf" in output and not clone.git("status", "--porcelain")
+    ours, theirs = clean.outputs(), clone.outputs()
+    assert {"data/frames.h5", "data/manifests/sample.csv", "metrics/report.html"} <= set(theirs)
+    assert {name: ours[name] for name in theirs} == theirs
 
 
 def test_another_fusion_trains_and_scores_only_and_the_difference_is_shown(clean):
