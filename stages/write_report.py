@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ecmf.cli import stage
-from ecmf.data.enriched_text import read_texts
+from ecmf.data.enriched_text import read_texts, with_raw_texts
 from ecmf.data.label_table import read_labels
 from ecmf.data.manifest import classes_of, read_manifest
 from ecmf.params import WriteReport
@@ -38,7 +38,8 @@ def write_report(
     params: WriteReport,
 ) -> None:
     """Render the outputs of all stages as one HTML page."""
-    clips = read_manifest(manifest)
+    texts = read_texts(text)
+    clips = with_raw_texts(read_manifest(manifest), texts)
     classes = classes_of(manifest, clips)
     results = read_results(predictions, clips, classes)
     refined = read_labels(labels, [clip.clip_id for clip in clips], classes)
@@ -48,7 +49,7 @@ def write_report(
     reports = Reports(*map(read_report, (evaluation, details, audit, coverage)))
     with Store(frames) as images, Store(faces) as crops, Store(audio) as waveforms:
         missing = missing_parts(clips, images, crops, waveforms)
-        texts, folder = read_texts(text), page.parent if params.link_clips else None
+        folder = page.parent if params.link_clips else None
         shown = browser(
             results,
             ClipSources(

@@ -48,8 +48,9 @@ def make_run(folder, clips, *, wrong_every=7, members=None, kinds=("majority",))
     write_manifest(clips, folder / "manifest.csv")
     _write_media(folder, clips)
     texts = [
-        EnrichedText(clip_id=clip.clip_id, raw=clip.transcript, enriched=clip.transcript,
-                     cues=("loud voice",), provider="lexicon", prompt_version="1")
+        EnrichedText(clip_id=clip.clip_id, raw=clip.transcript, language=clip.language,
+                     enriched=clip.transcript, cues=("loud voice",), provider="lexicon",
+                     prompt_version="1")
         for clip in clips
     ]  # fmt: skip
     write_texts(texts, folder / "text.jsonl")

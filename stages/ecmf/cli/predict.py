@@ -68,6 +68,7 @@ def table(predictions: Sequence[ClipPrediction]) -> str:
             ("further", [f"{key} {value:.2f}" for key, value in each.dimensions.items()]),
             ("absent", [f"{key} ({why})" for key, why in each.absent.items()]),
             ("doubts", each.doubts),
+            (f"words, by {each.transcriber}", [each.transcript] if each.transcriber else []),
         ]
         lines += [f"  {name}: {', '.join(texts)}" for name, texts in notes if texts]
     return "\n".join(lines)
@@ -87,7 +88,7 @@ def to_rows(predictions: Sequence[ClipPrediction]) -> Iterator[list[str]]:
     yield [
         "clip_id", "predicted", *(f"probability_{key}" for key in outputs),
         *(f"weight_{key}" for key in weights), *dimensions, "entropy", "margin", "absent", "doubts",
-        "error",
+        "transcript", "transcriber", "error",
     ]  # fmt: skip
     for each in predictions:
         numbers = [
@@ -103,6 +104,8 @@ def to_rows(predictions: Sequence[ClipPrediction]) -> Iterator[list[str]]:
             *("" if number is None else f"{number:.6f}" for number in numbers),
             "; ".join(f"{key}: {why}" for key, why in each.absent.items()),
             "; ".join(each.doubts),
+            each.transcript,
+            each.transcriber,
             each.error,
         ]
 
@@ -129,9 +132,10 @@ def command(
 ) -> None:
     """Predict files, folders and manifests (.csv); - reads a list of them from stdin.
 
-    Of a folder with a clips.csv its clips are predicted, else its files of video and audio. A file
-    that cannot be predicted is listed with the reason, does not stop the others, and makes the exit
-    code 65.
+    A file without a transcript is transcribed if the model's parameters name a transcriber
+    (transcribe_speech.transcriber). Of a folder with a clips.csv its clips are predicted, else its
+    files of video and audio. A file that cannot be predicted is listed with the reason, does not
+    stop the others, and makes the exit code 65.
 
     \b
     Example:

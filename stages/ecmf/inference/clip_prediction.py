@@ -1,10 +1,12 @@
 """The prediction of one clip, with its reasons for doubt, as a record of JSON and as a line."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ecmf.data.enriched_text import EnrichedText
+from ecmf.data.transcripts import GIVEN
 from ecmf.training.task import Values
 
 CLOSE = 0.1
@@ -25,6 +27,8 @@ class ClipPrediction:
         margin: Difference of the two largest probabilities.
         absent: Reason why the clip lacks a source, by source.
         doubts: Reasons to distrust the prediction.
+        transcript: The words that were read, if the clip has any.
+        transcriber: The plugin that recognised them; empty if they were given.
         error: Why there is no prediction.
     """
 
@@ -37,6 +41,8 @@ class ClipPrediction:
     margin: float | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
     doubts: Sequence[str] = ()
+    transcript: str = ""
+    transcriber: str = ""
     error: str = ""
 
 
@@ -49,3 +55,11 @@ def entropy_and_margin(probs: Values) -> tuple[float, float]:
     entropy = -float((known * np.log(known)).sum()) / np.log(max(2, len(probs)))
     first, second = np.sort(np.append(probs, 0.0))[::-1][:2]
     return max(0.0, float(entropy)), float(first - second)
+
+
+def with_words(predicted: ClipPrediction, text: EnrichedText) -> ClipPrediction:
+    """Return a prediction with the words of the clip, and with who recognised them."""
+    recognised = text.raw and text.transcriber != GIVEN
+    return replace(
+        predicted, transcript=text.raw, transcriber=text.transcriber if recognised else ""
+    )

@@ -26,10 +26,14 @@ IMPORTED = "imported"
 
 
 class ExtractedFeatures(NamedTuple):
-    """The store of each source, and the state of every clip in it and in the stores before it."""
+    """The store of each source, and the state of every clip in it and in the stores before it.
+
+    `texts` are the records of the clips' words, by clip id.
+    """
 
     paths: dict[str, Path]
     states: States
+    texts: Mapping[str, EnrichedText]
 
     def reasons(self, store: str, *states: str) -> dict[str, str]:
         """Return the reason of each clip that is in one of the states in a store."""
@@ -73,7 +77,11 @@ class FeatureExtractor:
                 encode(f"{branch}/{name}", choice, store, path, budget)
         stores = {"frames": frames, "audio": audio, "faces": faces}
         paths = {source.name: features / f"{source.name}.h5" for source in self.metadata.sources}
-        return ExtractedFeatures(paths, read_states(stores | paths, texts))
+        return ExtractedFeatures(
+            paths,
+            read_states(stores | paths, texts),
+            {record.clip_id: record for record in texts},
+        )
 
     def _enrich(
         self, clips: Sequence[Clip], audio: Path, faces: Path, face_features: Path

@@ -12,7 +12,12 @@ from ecmf.data.manifest import Clip
 from ecmf.errors import ClipError, MissingFileError, StoreError
 from ecmf.evaluation.new_clips import predict_new
 from ecmf.evaluation.prediction import Predictor
-from ecmf.inference.clip_prediction import CLOSE, ClipPrediction, entropy_and_margin
+from ecmf.inference.clip_prediction import (
+    CLOSE,
+    ClipPrediction,
+    entropy_and_margin,
+    with_words,
+)
 from ecmf.inference.feature_extraction import ExtractedFeatures, FeatureExtractor
 from ecmf.inference.new_files import clip_of
 from ecmf.training.model_metadata import metadata_digest, read_metadata
@@ -136,7 +141,9 @@ class TrainedModel:
                 continue
             of_clip = _select(predicted, rows[i])
             doubts = _doubts(clip, extracted, self.metadata.preparation.enrich_text.context_lines)
-            yield self._record(clip, of_clip, predictor, missing, doubts)
+            predicted_clip = self._record(clip, of_clip, predictor, missing, doubts)
+            text = extracted.texts.get(clip.clip_id)  # absent if the model reads no text
+            yield with_words(predicted_clip, text) if text else predicted_clip
 
     def _record(
         self,

@@ -10,6 +10,7 @@ import numpy as np
 
 from ecmf.data.enriched_text import EnrichedText
 from ecmf.data.label_table import Label
+from ecmf.data.transcripts import GIVEN
 from ecmf.refinement.uncertain_clips import UncertainClip
 from ecmf.reporting.clip_choice import choose_clips
 from ecmf.reporting.clip_links import clip_links
@@ -123,6 +124,7 @@ def _row(results: Results, sources: ClipSources, votes: Mapping[str, UncertainCl
         "predicted": results.classes[results.predicted[i]] if results.predicted[i] >= 0 else "",
         "probs": [] if np.isnan(probs).any() else [round(1000 * p) for p in probs.tolist()],
         "text": _cut(clip.transcript),
+        "transcriber": text.transcriber if text.transcriber != GIVEN else "",
         "cues": _cut("; ".join([*text.cues, *text.facts])),
         "missing": list(sources.missing[clip.clip_id]),
     }

@@ -142,6 +142,7 @@
     for (const kind of ["video", "audio"]) if (clip[kind]) box.append(player(kind, clip[kind]));
     if (clip.wave) box.append(waveform(clip));
     if (clip.text) box.append(make("blockquote", "", clip.text));
+    if (clip.text && clip.transcriber) box.append(make("p", "quiet", `Transcribed by ${clip.transcriber}`));
     if (clip.cues) box.append(make("p", "cues", `Cues: ${clip.cues}`));
     if (clip.probs) box.append(probabilities(clip));
     if (clip.votes) box.append(votes(clip), decision(clip));
