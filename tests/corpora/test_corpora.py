@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import annotations
 import pytest
 
 from ecmf import registry
@@ -50,6 +51,28 @@ def _example(folder: Path) -> None:
         (folder / label / name).write_bytes(label.encode())
 
 
+def _label_studio(folder: Path) -> None:
+    for name in ("a.wav", "b.mp4"):
+        (folder / name).write_bytes(name.encode())
+    annotations.export(
+        folder,
+        annotations.task({"audio": "a.wav"}, p1=[annotations.region("choices", "happy")]),
+        annotations.task({"video": "b.mp4"}),
+    )
+
+
+def _praat(folder: Path) -> None:
+    annotations.textgrid(folder, emotion=[(0, 2, "happy"), (2.5, 4, "sad")])
+
+
+def _elan(folder: Path) -> None:
+    annotations.eaf(folder, ({"tier_id": "emotion"}, [(0, 2000, "happy"), (2500, 4000, "sad")]))
+
+
+def _audformat(folder: Path) -> None:
+    annotations.database(folder, [("a.wav", "0s", "2s", "happy"), ("b.wav", "1s", "2s", "sad")])
+
+
 SMALLEST: dict[str, Callable[[Path], None]] = {
     "folder": _listed_folder,
     "sample": _listed_folder,
@@ -57,6 +80,10 @@ SMALLEST: dict[str, Callable[[Path], None]] = {
     "mer2025": _mer2025,
     "meld": _meld,
     "example": _example,
+    "label_studio": _label_studio,
+    "praat": _praat,
+    "elan": _elan,
+    "audformat": _audformat,
 }
 
 

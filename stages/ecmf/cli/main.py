@@ -16,6 +16,7 @@ COMMANDS = {
     "import": ("import_features", "Convert external features for the encoder `imported`."),
     "members": ("members", "List the plugins to choose from, their options, needs and licences."),
     "preset": ("preset", "Print a set of parameters as arguments of `dvc exp run`."),
+    "labels": ("labels", "Take refined labels and doubts back to a labelling tool."),
     "predict": ("predict", "Predict new clips with a trained model."),
     "model": ("model", "Pack trained models to take them elsewhere, or check a packed folder."),
     "sweep": ("sweep", "Search parameters of train_fusion."),
