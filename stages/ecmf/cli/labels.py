@@ -14,7 +14,7 @@ from ecmf.data.label_proposals import LabelWriter, Proposal
 from ecmf.data.label_table import Label, read_labels
 from ecmf.data.manifest import classes_of, read_manifest
 from ecmf.errors import CorpusError, ParamsError
-from ecmf.refinement.audit_page import UncertainClip, most_uncertain_clips
+from ecmf.refinement.uncertain_clips import UncertainClip, most_uncertain_clips
 from ecmf.refinement.vote_table import read_votes
 
 DATA = Path("data")
