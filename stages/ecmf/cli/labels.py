@@ -64,7 +64,7 @@ def _proposals(manifest: Path, data: Path, count: int) -> dict[str, Proposal]:
     classes = classes_of(manifest, clips)
     labels = read_labels(data / "labels.csv", [clip.clip_id for clip in clips], classes)
     table = read_votes(data / "votes.csv", data / "sources.json")
-    voted = most_uncertain_clips(clips, labels, table.clip_ids, table.sources, len(clips))
+    voted = most_uncertain_clips(clips, labels, table.clip_ids, table.sources)
     doubts = {uncertain.clip.clip_id: uncertain for uncertain in voted}
     noted = {uncertain.clip.clip_id for uncertain in voted[:count]}
     return {
