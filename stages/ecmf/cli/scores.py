@@ -53,12 +53,9 @@ def table(evaluation: Report, details: Report) -> str:
                 for name, folds in left_out.items()
             )
             lines.append(f"{member} leaves out, for lack of weight on validation clips: {shown}")
-    if unproven := {k: v for k, v in details.get("sources", {}).items() if v["low"] <= 0}:
-        shown = ", ".join(
-            f"{name} {v['difference']:+.3f} ({v['low']:+.3f} to {v['high']:+.3f})"
-            for name, v in unproven.items()
-        )
-        lines.append(f"sources not shown to help on validation clips: {shown}")
+    unproven = [name for name, v in details.get("sources", {}).items() if v["low"] <= 0]
+    if unproven:
+        lines.append(f"not shown to help on validation clips: {', '.join(unproven)}")
     known = {"groups"}
     if further := {
         k: v for k, v in details["test"].items() if not isinstance(v, dict) and k not in known
