@@ -73,6 +73,12 @@ def test_a_vote_for_what_is_no_class_is_left_out_with_a_warning(
     assert "'awe' (1)" in caplog.text
 
 
+def test_two_spellings_of_a_label_are_refused(tmp_path: Path) -> None:
+    textgrid(tmp_path, a=[(0, 2, "happy"), (2, 4, "sad")], b=[(0, 2, "happy"), (2, 4, "Sad")])
+    with pytest.raises(CorpusError, match="label 'Sad' was 'sad' before: use one spelling"):
+        clips("praat", tmp_path)
+
+
 def test_tiers_with_the_name_of_a_column_fill_it_by_time(tmp_path: Path) -> None:
     textgrid(
         tmp_path,
@@ -140,6 +146,8 @@ def test_a_negative_time_of_praat_does_not_lose_its_sign(tmp_path: Path) -> None
 def test_no_annotation_leads_out_of_the_folder(tmp_path: Path, named: str) -> None:
     recordings(tmp_path, "secret.wav", "mine/a.wav")
     export(tmp_path / "mine", task({"audio": named}, p1=[region("choices", "sad")]))
+    (clip,) = clips("label_studio", tmp_path / "mine")
+    assert clip.audio in ("secret.wav", "a\0.wav"), "a mere name, which is not there"
     with pytest.raises(CorpusError, match=r"(secret|a\\x00)\.wav"):
         collect_clips("label_studio", tmp_path / "mine")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ecmf import registry
+from ecmf.data.label_spelling import spelling_errors
 from ecmf.data.manifest import ANNOTATOR_PREFIX, COLUMNS, Clip, raise_errors
 from ecmf.errors import MissingFileError
 from ecmf.storage.csv_cells import is_number
@@ -72,15 +73,9 @@ def _is_known(column: str) -> bool:
 
 
 def _row_errors(rows: list[dict[str, str]]) -> list[str]:
-    errors = []
-    spelling: dict[str, str] = {}
+    errors = list(spelling_errors((row["clip_id"], row.get("label", "")) for row in rows))
     for row in rows:
-        clip_id, label, valence = row["clip_id"], row.get("label", ""), row.get("valence", "")
-        first = spelling.setdefault(label.casefold(), label)
-        if label != first:
-            errors.append(
-                f"clip {clip_id!r}: label {label!r} was {first!r} before: use one spelling"
-            )
+        clip_id, valence = row["clip_id"], row.get("valence", "")
         if valence and not is_number(valence):
             errors.append(f"clip {clip_id!r}: valence {valence!r} is not a number")
     return errors

@@ -8,6 +8,7 @@ from math import inf, isfinite
 from pathlib import Path
 
 from ecmf.data.annotation import FILLED, OWN, TIERS, Mark, Recording, Tier, read_tiers
+from ecmf.data.label_spelling import spelling_errors
 from ecmf.data.manifest import ANNOTATOR_PREFIX, Clip, raise_errors
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,8 @@ def to_clips(folder: Path, recordings: Iterable[Recording]) -> list[Clip]:
     """Return the clips of all recordings, in their order.
 
     Raises:
-        CorpusError: as `read_tiers` and `clips_of`; lists all errors.
+        CorpusError: as `read_tiers`, marks as `clips_of` finds them, or two labels differ only in
+            case; lists all errors.
     """
     tiers = read_tiers(folder)
     clips, errors = [], []
@@ -33,7 +35,10 @@ def to_clips(folder: Path, recordings: Iterable[Recording]) -> list[Clip]:
         found, faults = clips_of(recording, tiers)
         clips += found
         errors += faults
-    raise_errors(folder, errors)
+    votes = (
+        (clip.clip_id, vote) for clip in clips for vote in (*clip.annotators.values(), clip.label)
+    )
+    raise_errors(folder, [*errors, *spelling_errors(votes)])
     return _with_known_votes(folder, clips)
 
 
