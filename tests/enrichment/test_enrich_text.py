@@ -33,6 +33,7 @@ from ecmf.params import EnrichText, TranscribeSpeech
 from ecmf.storage import files
 from ecmf.storage.store import Layout, Rows, no_rows
 from ecmf.storage.store_writer import StoreWriter
+from ecmf.transcription.clip_transcripts import transcribe_clips
 from enrich_text import enrich_text
 from transcribe_speech import transcribe_speech
 
@@ -433,7 +434,10 @@ def test_a_new_clip_without_a_transcript_has_the_cues_that_it_would_have_among_o
 ) -> None:
     clips = [replace(clip, transcript="") for clip in CLIPS]
     stores = paths["audio"], paths["faces"], paths["face_features"]
-    records = enrich_stores(clips, CLASSES, *stores, EnrichText(), thresholds={"level": (-45, -25)})
+    transcripts = transcribe_clips(clips, paths["audio"], TranscribeSpeech())
+    records = enrich_stores(
+        clips, transcripts, CLASSES, *stores, EnrichText(), thresholds={"level": (-45, -25)}
+    )
     assert [record.facts for record in records][:2] == [("quiet voice",), ("loud voice",)]
 
 

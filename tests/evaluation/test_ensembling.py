@@ -176,7 +176,8 @@ def test_equal_weights_give_the_mean_of_the_members(joined, tmp_path):
         train(corpus, tmp_path / name, JOINED.of_member(name))
         evaluate(corpus, tmp_path / name)
         members.append(probabilities(tmp_path / name))
-    (tmp_path / "fusion").symlink_to(folder / "fusion")
+    for made in ("fusion", "labels.csv"):
+        (tmp_path / made).symlink_to(folder / made)
     report = evaluate(corpus, tmp_path)
     assert probabilities(tmp_path) == pytest.approx(np.mean(members, axis=0), abs=2e-6)
     assert np.abs(members[0] - members[1]).max() > 0.1

@@ -23,7 +23,7 @@ from mutants import mutant
 
 from ecmf import registry
 from ecmf.data.enriched_text import EnrichedText
-from ecmf.enrichment import openai_client, response_limits
+from ecmf.enrichment import openai_client, response_limits, server_client
 from ecmf.enrichment.base import EnrichmentInput
 from ecmf.errors import UserError
 
@@ -95,7 +95,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         monkeypatch.setenv("ECMF_LLM_SECONDS", "0.5")
-        monkeypatch.setattr(openai_client, "RETRIES", 1)  # the waits double every time
+        monkeypatch.setattr(server_client, "RETRIES", 1)  # the waits double every time
         monkeypatch.setattr(openai_client, "RETRY_DELAY_SECONDS", 0.01)
         monkeypatch.setattr(response_limits, "MAX_BYTES", 50_000)
         yield server

@@ -97,7 +97,7 @@ def test_a_vote_corrects_labels_that_the_other_sources_contradict(tmp_path):
 
 def test_a_class_of_fewer_clips_than_folds_is_no_warning_of_a_library(tmp_path):
     corpus = make_corpus(
-        tmp_path, speakers=7, each=3,
+        tmp_path, speakers=12, each=3,
         change=lambda clip: replace(clip, label="rare") if clip.clip_id == "s4_0" else clip,
     )  # fmt: skip
     _, labels = refined(corpus, tmp_path, folds=2)  # here every warning is an error

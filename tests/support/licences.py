@@ -26,6 +26,7 @@ EXCEPTIONS = {
     "grandalf": "GPL-2.0 or EPL-1.0, at choice; of DVC, for `dvc dag`",
     "asyncssh": "EPL-2.0 or GPL-2.0, at choice; of DVC, for remotes of ssh",
     "espeakng-loader": "states none; eSpeak NG is GPL-3.0; only the sample speaks with it",
+    "pympi-ling": "states none; MIT by its licence file",
     "insightface": "states none; MIT by its repository, without the weights",
 }
 """Packages beyond these licences, and why they may be used."""

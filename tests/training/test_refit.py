@@ -69,7 +69,8 @@ def test_test_clips_are_predicted_by_the_refitted_models_and_others_by_those_of_
         return real(self, member, run, clips)
 
     monkeypatch.setattr(prediction.Predictor, "predict", recorded)
-    (tmp_path / "fusion").symlink_to(folder / "fusion")
+    for made in ("fusion", "labels.csv"):
+        (tmp_path / made).symlink_to(folder / made)
     evaluate(corpus, tmp_path)
     for run in plan_runs(corpus.clips, REFIT):
         assert asked[run.name] == set(run.fold.validation.tolist())

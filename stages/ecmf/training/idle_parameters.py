@@ -69,7 +69,8 @@ def find_idle(dataset: Dataset, targets: Targets, train: Indices, params: TrainF
     clips = torch.from_numpy(train[targets.weight[train] > 0][:CLIPS])
     batch = dataset.batch(clips)
     tensors = TargetTensors(targets, dataset.device, params.label_smoothing)
-    model = build(targets.task, params, dataset.shapes, seed=0).to(dataset.device).train()
+    whole = params.model_copy(update={"input_dropout": False})  # dropped features are not idle
+    model = build(targets.task, whole, dataset.shapes, seed=0).to(dataset.device).train()
     if params.standardise == "corpus":
         model.set_scale(dataset.moments(train))
     without = _gradients(model, batch, tensors, clips)
